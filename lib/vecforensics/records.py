@@ -1,0 +1,87 @@
+"""The nouns: a record of the source, a vector of the target, and the Arrow shapes in which they travel.
+
+A *record* is what somebody wanted migrated: an id, a text to embed, metadata that should go along, and the ids of the records
+it depends on. A *vector row* is what a store holds: an id, a vector, metadata. Ids are text everywhere and never become
+numbers: most of what mangles an id is a well-meant conversion.
+
+Two shapes cross the borders between packages, both as Arrow record batches:
+
+* source batch: `id`, `text`, `metadata` (canonical JSON), `version` (text), one column `parent:<collection>` for each
+  dependency, and `vector` where the source carries the expected vectors itself.
+* target batch: `id`, `vector` (fixed-size list, the fast path), `ragged` (the vector where its length is not the
+  collection's; null elsewhere), `metadata` (canonical JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+__all__ = ["PARENT_PREFIX", "Record", "canonical_json", "source_schema", "target_schema"]
+
+PARENT_PREFIX: Final = "parent:"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One source record, as a migration under test sees it.
+
+    `depends_on` holds the ids of the records that must stand in the target before this one. `version` grows when the record
+    is edited. `collection` is empty where only one is at hand.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    version: int = 1
+    collection: str = ""
+
+
+def _plain(value: Any) -> Any:
+    """`value` with what JSON has no word for made text: NaN and infinities as "NaN", "Infinity", "-Infinity"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys sorted, no spaces, non-ASCII kept, shortest floats, never a bare NaN."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def source_schema(parents: Iterable[str], dimension: int | None = None) -> pa.Schema:
+    """The schema of a source batch. `parents`: names of the collections it depends on. `dimension`: of its own vectors."""
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("metadata", pa.string(), nullable=False),
+        pa.field("version", pa.string()),
+        *(pa.field(f"{PARENT_PREFIX}{name}", pa.string()) for name in parents),
+    ]
+    if dimension is not None:
+        fields.append(pa.field("vector", pa.list_(pa.float32(), dimension)))
+    return pa.schema(fields)
+
+
+def target_schema(dimension: int) -> pa.Schema:
+    """The schema of a target batch. `dimension`: the length that the collection's vectors should have, 0 where none is known."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension)),
+            pa.field("ragged", pa.list_(pa.float32())),
+            pa.field("metadata", pa.string()),
+        ]
+    )
