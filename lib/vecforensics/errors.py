@@ -37,7 +37,9 @@ __all__ = [
 def printable(text: object, limit: int = 400) -> str:
     """`text` on one line for a terminal or a log: control, format and surrogate characters as escapes, cut at `limit`."""
     shown = "".join(
-        ch if ch == " " or unicodedata.category(ch)[0] not in "CZ" else ch.encode("unicode_escape", "surrogatepass").decode()
+        ch
+        if ch == " " or unicodedata.category(ch)[0] not in "CZ"
+        else ch.encode("unicode_escape", "surrogatepass").decode()
         for ch in str(text)[: limit + 1]
     )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -62,7 +62,8 @@ _BENIGN: Final = {Kind.NORMALISED, Kind.QUANTISED, Kind.NOISE}
 _UNKNOWN: Final = {Kind.PENDING, Kind.UNCHECKED}
 
 SEVERITY: Final[Mapping[Kind, Severity]] = {
-    kind: Severity.BENIGN if kind in _BENIGN else Severity.UNKNOWN if kind in _UNKNOWN else Severity.CORRUPT for kind in Kind
+    kind: Severity.BENIGN if kind in _BENIGN else Severity.UNKNOWN if kind in _UNKNOWN else Severity.CORRUPT
+    for kind in Kind
 }
 
 MEANING: Final[Mapping[Kind, str]] = {

@@ -58,7 +58,9 @@ def _plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """One text for one value: keys sorted, no spaces, non-ASCII kept, shortest floats, never a bare NaN."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def source_schema(parents: Iterable[str], dimension: int | None = None) -> pa.Schema:

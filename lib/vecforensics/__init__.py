@@ -1,0 +1,1 @@
+"""Forensics for vector migrations that went wrong."""
