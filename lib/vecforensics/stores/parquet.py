@@ -1,0 +1,158 @@
+"""Parquet: a dump of a store, one file a collection, with the columns `id`, `vector` and, where there is any, `metadata`
+as JSON text.
+
+The reader of a dump cannot be late or stale, so it is also what tests and backups use. The writer replaces the whole file, since
+Parquet knows no update; it is meant for dumps that fit on one machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vecforensics.errors import TargetError
+from vecforensics.parquet_files import open_parquet
+from vecforensics.records import target_schema
+from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
+from vecforensics.stores.shape import as_target_batch, is_vector_type, list_dimension, usual_length
+
+__all__ = ["ParquetReader", "ParquetWriter"]
+
+_SAMPLE_ROWS = 1_024
+
+
+class ParquetReader(VectorReader):
+    """Reads `PATH/<collection>.parquet`, or the one file PATH whatever the collection is called."""
+
+    def __init__(self, path: Path, columns: Columns = Columns(), *, uri: str = "") -> None:  # noqa: B008  frozen
+        self.uri = uri or f"parquet:{path}"
+        self._path, self._columns = path, columns
+        if not path.exists():
+            raise TargetError(
+                "there is no such file or folder", where=self.uri, hint="Check target.uri in the case file"
+            )
+
+    def collections(self) -> list[str]:
+        """The names at hand, sorted."""
+        return (
+            sorted(p.stem for p in self._path.glob("*.parquet")) if self._path.is_dir() else [self._path.stem]
+        )
+
+    def describe(self, collection: str) -> CollectionInfo:
+        """Rows and dimension; a list column has the length that most of its first rows have."""
+        file = self._open(collection)
+        return CollectionInfo(collection, file.metadata.num_rows, self._dimension(file))
+
+    def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
+        """Every row, as target batches."""
+        file = self._open(collection)
+        dimension = self._dimension(file)
+        for batch in file.iter_batches(batch_size=batch_rows):
+            yield as_target_batch(batch, self._columns, dimension, where=f"{self.uri} {collection}")
+
+    def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids`; reads the whole file, since Parquet has no index."""
+        wanted = pa.array(list(ids), pa.string())
+        parts = [target_schema(self.describe(collection).dimension).empty_table()]
+        for batch in self.scan(collection):
+            found = batch.filter(pc.is_in(batch.column("id"), value_set=wanted))
+            if found.num_rows:
+                parts.append(pa.Table.from_batches([found]))
+        return pa.concat_tables(parts)
+
+    def freshness(self) -> Freshness:
+        """A file is what it is."""
+        return Freshness(True, "a Parquet file does not change while it is read")
+
+    def write_blocked(self) -> str:
+        """By type only."""
+        return "the handle has no write method and opens the file for reading"
+
+    def _file(self, collection: str) -> Path:
+        if not self._path.is_dir():
+            return self._path
+        if collection not in self.collections():
+            known = ", ".join(self.collections()) or "none"
+            raise TargetError(
+                f"there is no {collection!r}.parquet", where=self.uri, hint=f"Collections there: {known}"
+            )
+        return self._path / f"{collection}.parquet"
+
+    def _open(self, collection: str) -> pq.ParquetFile:
+        wanted = [self._columns.id, self._columns.vector]
+        return open_parquet(
+            self._file(collection), wanted, TargetError, hint="Set target.id and target.vector"
+        )
+
+    def _dimension(self, file: pq.ParquetFile) -> int:
+        kind = file.schema_arrow.field(self._columns.vector).type
+        if not is_vector_type(kind):
+            raise TargetError(
+                f"the column {self._columns.vector!r} holds {kind}, no vectors",
+                where=self.uri,
+                hint="Set target.vector to the column that holds the vectors",
+            )
+        if list_dimension(kind):
+            return list_dimension(kind)
+        first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=[self._columns.vector]), None)
+        return 0 if first is None else usual_length(first.column(0))
+
+
+class ParquetWriter(ParquetReader, VectorWriter):
+    """Rewrites a collection's file: the new one is complete before it takes the name."""
+
+    def __init__(self, path: Path, columns: Columns = Columns(), *, uri: str = "") -> None:  # noqa: B008  frozen
+        if path.suffix != ".parquet":
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace(path, _empty(columns, 0))
+        super().__init__(path, columns, uri=uri)
+
+    def create(self, collection: str, dimension: int) -> None:
+        """An empty file where there is none."""
+        if collection not in self.collections() and self._path.is_dir():
+            self._replace(self._path / f"{collection}.parquet", _empty(self._columns, dimension))
+
+    def upsert(self, collection: str, batch: pa.Table) -> Ack:
+        """Replace the rows under the batch's ids, or add them at the end."""
+        rows = batch.select(["id", "vector", "metadata"])
+        self._rewrite(collection, rows.column("id"), rows)
+        return Ack(batch.num_rows)
+
+    def delete(self, collection: str, ids: Sequence[str]) -> Ack:
+        """Remove all rows under `ids`."""
+        self._rewrite(collection, pa.array(list(ids), pa.string()), None)
+        return Ack(len(ids))
+
+    def _rewrite(self, collection: str, drop: pa.ChunkedArray | pa.Array, add: pa.Table | None) -> None:
+        names = [self._columns.id, self._columns.vector, self._columns.metadata]
+        old = self._open(collection).read()
+        kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=drop)))
+        if add is not None:
+            kept = (
+                pa.concat_tables([kept, add.rename_columns(names).cast(kept.schema)])
+                if kept.num_rows
+                else add.rename_columns(names)
+            )
+        self._replace(self._file(collection), kept)
+
+    @staticmethod
+    def _replace(path: Path, table: pa.Table) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        pq.write_table(table, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+def _empty(columns: Columns, dimension: int) -> pa.Table:
+    vector = pa.list_(pa.float32(), dimension) if dimension else pa.list_(pa.float32())
+    return pa.schema(
+        [(columns.id, pa.string()), (columns.vector, vector), (columns.metadata, pa.string())]
+    ).empty_table()

@@ -1,0 +1,99 @@
+"""What a vector store must be able to do for an investigation, and what only a repair may ask of it.
+
+A reader and a writer are separate types. Collect, diff and reproduce are handed a `VectorReader`, which has no method that
+changes anything: the write blocker of this kind of forensics. Only `migrate --apply` opens a `VectorWriter`.
+
+Every adapter speaks the target batch of `records.target_schema`: `id`, `vector` (fixed-size list), `ragged` (where the length
+is not the collection's), `metadata` (canonical JSON).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+__all__ = ["Ack", "CollectionInfo", "Columns", "Freshness", "VectorReader", "VectorWriter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The names that a store with columns uses for what we call id, vector and metadata."""
+
+    id: str = "id"
+    vector: str = "vector"
+    metadata: str = "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a store says about a collection. `dimension` is 0 and `rows` None where it does not say."""
+
+    name: str
+    rows: int | None
+    dimension: int
+    snapshot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Whether everything acknowledged is visible now, and how the store lets us know."""
+
+    settled: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The store's word that a write is durable. `token` is the store's own position, where it has one."""
+
+    rows: int
+    token: str = ""
+
+
+class VectorReader(ABC):
+    """Reads one store. Errors are TargetError, with the store's URI as the place."""
+
+    uri: str
+
+    @abstractmethod
+    def collections(self) -> list[str]:
+        """The names at hand, sorted."""
+
+    @abstractmethod
+    def describe(self, collection: str) -> CollectionInfo:
+        """Rows, dimension and snapshot of one collection. Raises TargetError where there is none of that name."""
+
+    @abstractmethod
+    def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
+        """Every row of one snapshot, as target batches of at most `batch_rows` rows."""
+
+    @abstractmethod
+    def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows that stand under `ids` (absent ids are left out, a duplicate comes as often as it stands)."""
+
+    @abstractmethod
+    def freshness(self) -> Freshness:
+        """How far a read can lag behind an acknowledged write."""
+
+    @abstractmethod
+    def write_blocked(self) -> str:
+        """Prove that this handle cannot write, as far as the store lets one, and say how in one sentence."""
+
+
+class VectorWriter(VectorReader):
+    """A reader that may also change the store. Every write returns only when the store calls it durable."""
+
+    @abstractmethod
+    def create(self, collection: str, dimension: int) -> None:
+        """Make an empty collection where there is none of that name."""
+
+    @abstractmethod
+    def upsert(self, collection: str, batch: pa.Table) -> Ack:
+        """Insert or replace rows by id; the ids in `batch` are unique. Columns: `id`, `vector`, `metadata`."""
+
+    @abstractmethod
+    def delete(self, collection: str, ids: Sequence[str]) -> Ack:
+        """Remove all rows that stand under `ids`; an absent id is no error."""
