@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
 from vecforensics.errors import TargetError
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import (
+from vecforensics.stores.shape import as_target_batch, spread_metadata
     as_target_batch,
     is_vector_type,
     list_dimension,

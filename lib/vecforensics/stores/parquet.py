@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
 from vecforensics.errors import TargetError
 from vecforensics.parquet_files import open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch, is_vector_type, list_dimension, usual_length
+from vecforensics.stores.shape import as_target_batch
 
 __all__ = ["ParquetReader", "ParquetWriter"]
 

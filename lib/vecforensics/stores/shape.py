@@ -1,4 +1,4 @@
-"""From a store's own columns to the target batch, without a Python loop over vectors.
+"""Between a store's own columns and the target batch.
 
 Stores differ in three ways only: how wide their numbers are (float16, float64), whether a row of another length can lie among
 the others, and whether metadata is one JSON text or spread over columns. Each is resolved here once for all adapters.
@@ -7,74 +7,15 @@ the others, and whether metadata is one JSON text or spread over columns. Each i
 from __future__ import annotations
 
 import json
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import id_text, split_vectors
 from vecforensics.errors import TargetError
 from vecforensics.records import canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
 
-__all__ = [
-    "as_target_batch",
-    "fixed_vectors",
-    "id_text",
-    "is_vector_type",
-    "list_dimension",
-    "spread_metadata",
-    "usual_length",
-]
-
-
-def list_dimension(kind: pa.DataType) -> int:
-    """The length that a vector column promises, 0 where its lists may have any length."""
-    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 0
-
-
-def is_vector_type(kind: pa.DataType) -> bool:
-    """Whether a column holds lists of numbers."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return False
-    return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
-
-
-def usual_length(lists: pa.Array | pa.ChunkedArray) -> int:
-    """The length that most of these lists have, 0 where there are none."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    sizes, counts = np.unique(lengths, return_counts=True)
-    return int(sizes[counts.argmax()]) if len(sizes) else 0
-
-
-def fixed_vectors(
-    matrix: np.ndarray[Any, Any], mask: np.ndarray[Any, Any] | None = None
-) -> pa.FixedSizeListArray:
-    """An (n, d) float32 matrix as an Arrow fixed-size list column; rows where `mask` is true become null."""
-    flat = np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1)
-    nulls = None if mask is None else pa.array(mask)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), matrix.shape[1], mask=nulls)
-
-
-def id_text(column: pa.Array, *, where: str) -> pa.Array:
-    """Ids as text. Integers are spelt out; a null or a type that has no one spelling is refused."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise TargetError(
-            f"row {row} has no id", where=where, hint="Name the column that holds the ids: target.id"
-        )
-    if pa.types.is_string(kind):
-        return column
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_integer(kind):
-        return pc.cast(column, pa.string())
-    if pa.types.is_floating(kind):
-        return pa.array([repr(value) for value in column.to_pylist()], pa.string())
-    raise TargetError(
-        f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text"
-    )
+__all__ = ["as_target_batch", "spread_metadata"]
 
 
 def as_target_batch(
@@ -83,54 +24,18 @@ def as_target_batch(
     """One batch of a store's rows as a target batch. `dimension`: the collection's; other lengths go to `ragged`."""
     batch = table.combine_chunks().to_batches()[0] if isinstance(table, pa.Table) else table
     names = batch.schema.names
-    vector, ragged = _vectors(batch.column(names.index(columns.vector)), dimension, where)
+    vector, ragged = split_vectors(
+        batch.column(names.index(columns.vector)), dimension, TargetError, where=where
+    )
     return pa.RecordBatch.from_arrays(
         [
-            id_text(batch.column(names.index(columns.id)), where=where),
+            id_text(batch.column(names.index(columns.id)), TargetError, where=where),
             vector,
             ragged,
             _metadata(batch, columns),
         ],
         schema=target_schema(dimension),
     )
-
-
-def _vectors(column: pa.Array, dimension: int, where: str) -> tuple[pa.Array, pa.Array]:
-    """The column in two: rows of the right length as a fixed-size list, all others as plain lists."""
-    if not is_vector_type(column.type):
-        raise TargetError(
-            f"the vector column has the type {column.type}",
-            where=where,
-            hint="Name the right one: target.vector",
-        )
-    ragged_type = pa.list_(pa.float32())
-    if list_dimension(column.type) == dimension and dimension:
-        flat = pc.cast(
-            column.flatten() if not column.null_count else _filled(column), pa.float32(), safe=False
-        )
-        mask = column.is_null() if column.null_count else None
-        fixed = pa.FixedSizeListArray.from_arrays(flat, dimension, mask=mask)
-        if mask is None:
-            return fixed, pa.nulls(len(column), ragged_type)
-        empty = pa.scalar([], ragged_type)
-        return fixed, pc.if_else(mask, empty, pa.nulls(len(column), ragged_type))
-    lists = column.cast(ragged_type, safe=False)
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    right = (lengths == dimension) & (dimension > 0)
-    matrix = np.zeros((len(column), dimension), np.float32)
-    if right.any():
-        good = pc.filter(lists, pa.array(right))
-        matrix[right] = pc.list_flatten(good).to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    others = pc.if_else(
-        pa.array(right), pa.scalar(None, ragged_type), pc.coalesce(lists, pa.scalar([], ragged_type))
-    )
-    return fixed_vectors(matrix, None if right.all() else ~right), others
-
-
-def _filled(column: pa.Array) -> pa.Array:
-    """The values under a fixed-size list, the slots of null rows included (as whatever lies there)."""
-    size = column.type.list_size
-    return column.values.slice(column.offset * size, len(column) * size)
 
 
 def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:

@@ -1,0 +1,104 @@
+"""Columns of ids and vectors as strangers write them, turned into ours without a Python loop over vectors.
+
+Ids become text (integers spelt out, never the other way round). Vectors become fixed-size lists of float32; a row of another
+length travels beside them in a list column of its own, so that one odd row does not slow a million good ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.errors import InputError
+
+__all__ = ["fixed_vectors", "id_text", "is_vector_type", "list_dimension", "split_vectors", "usual_length"]
+
+
+def list_dimension(kind: pa.DataType) -> int:
+    """The length that a vector column promises, 0 where its lists may have any length."""
+    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 0
+
+
+def is_vector_type(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of numbers."""
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def usual_length(lists: pa.Array | pa.ChunkedArray) -> int:
+    """The length that most of these lists have, 0 where there are none."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    sizes, counts = np.unique(lengths, return_counts=True)
+    return int(sizes[counts.argmax()]) if len(sizes) else 0
+
+
+def fixed_vectors(
+    matrix: np.ndarray[Any, Any], mask: np.ndarray[Any, Any] | None = None
+) -> pa.FixedSizeListArray:
+    """An (n, d) float32 matrix as an Arrow fixed-size list column; rows where `mask` is true become null."""
+    flat = np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1)
+    nulls = None if mask is None else pa.array(mask)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), matrix.shape[1], mask=nulls)
+
+
+def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Array:
+    """Ids as text. Integers are spelt out; a null or a type that has no one spelling is refused."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise TargetError(f"row {row} has no id", where=where, hint="Name the column that holds the ids")
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_integer(kind):
+        return pc.cast(column, pa.string())
+    if pa.types.is_floating(kind):
+        return pa.array([repr(value) for value in column.to_pylist()], pa.string())
+    raise TargetError(
+        f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text"
+    )
+
+
+def split_vectors(
+    column: pa.Array, dimension: int, error: type[InputError], *, where: str
+) -> tuple[pa.Array, pa.Array]:
+    """The column in two: rows of the right length as a fixed-size list, all others as plain lists."""
+    if not is_vector_type(column.type):
+        raise TargetError(
+            f"the vector column has the type {column.type}",
+            where=where,
+            hint="Name the column that holds the vectors",
+        )
+    ragged_type = pa.list_(pa.float32())
+    if list_dimension(column.type) == dimension and dimension:
+        flat = pc.cast(
+            column.flatten() if not column.null_count else _filled(column), pa.float32(), safe=False
+        )
+        mask = column.is_null() if column.null_count else None
+        fixed = pa.FixedSizeListArray.from_arrays(flat, dimension, mask=mask)
+        if mask is None:
+            return fixed, pa.nulls(len(column), ragged_type)
+        empty = pa.scalar([], ragged_type)
+        return fixed, pc.if_else(mask, empty, pa.nulls(len(column), ragged_type))
+    lists = column.cast(ragged_type, safe=False)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    right = (lengths == dimension) & (dimension > 0)
+    matrix = np.zeros((len(column), dimension), np.float32)
+    if right.any():
+        good = pc.filter(lists, pa.array(right))
+        matrix[right] = pc.list_flatten(good).to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    others = pc.if_else(
+        pa.array(right), pa.scalar(None, ragged_type), pc.coalesce(lists, pa.scalar([], ragged_type))
+    )
+    return fixed_vectors(matrix, None if right.all() else ~right), others
+
+
+def _filled(column: pa.Array) -> pa.Array:
+    """The values under a fixed-size list, the slots of null rows included (as whatever lies there)."""
+    size = column.type.list_size
+    return column.values.slice(column.offset * size, len(column) * size)
