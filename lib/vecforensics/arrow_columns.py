@@ -52,16 +52,14 @@ def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Arra
         column, kind = column.dictionary_decode(), kind.value_type
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise TargetError(f"row {row} has no id", where=where, hint="Name the column that holds the ids")
+        raise error(f"row {row} has no id", where=where, hint="Name the column that holds the ids")
     if pa.types.is_string(kind):
         return column
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_integer(kind):
         return pc.cast(column, pa.string())
     if pa.types.is_floating(kind):
         return pa.array([repr(value) for value in column.to_pylist()], pa.string())
-    raise TargetError(
-        f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text"
-    )
+    raise error(f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text")
 
 
 def split_vectors(
@@ -69,7 +67,7 @@ def split_vectors(
 ) -> tuple[pa.Array, pa.Array]:
     """The column in two: rows of the right length as a fixed-size list, all others as plain lists."""
     if not is_vector_type(column.type):
-        raise TargetError(
+        raise error(
             f"the vector column has the type {column.type}",
             where=where,
             hint="Name the column that holds the vectors",

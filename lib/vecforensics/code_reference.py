@@ -65,7 +65,8 @@ def _from_file(path: Path, error: type[InputError]) -> Any:
         )
     name = f"_vecforensics_user_{resolved.stem}_{abs(_stable(str(resolved))):x}"
     spec = importlib.util.spec_from_file_location(name, resolved)
-    assert spec is not None and spec.loader is not None  # a file that ends in .py always has a loader
+    assert spec is not None  # a file that ends in .py always has a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(resolved.parent))

@@ -19,12 +19,6 @@ from vecforensics.errors import TargetError
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch, spread_metadata
-    as_target_batch,
-    is_vector_type,
-    list_dimension,
-    spread_metadata,
-    usual_length,
-)
 
 __all__ = ["LanceReader", "LanceWriter"]
 
