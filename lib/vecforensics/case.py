@@ -43,11 +43,15 @@ class _Model(BaseModel):
 
 
 class Source(_Model):
-    """Where the records are. `table` names a key of a JSON object or an SQL table; a column may be a dotted path."""
+    """Where the records are. `table` names a key of a JSON object; a column may be a dotted path into a JSON object.
+
+    `join` stands between the text columns where there are several.
+    """
 
     uri: Name
     id: Name
     text: tuple[Name, ...] = ()
+    join: str = " "
     metadata: tuple[Name, ...] = ()
     version: Name | None = None
     depends_on: dict[Name, Name] = Field(default_factory=dict)

@@ -1,8 +1,8 @@
 """`hashing-N`: every byte n-gram of a text votes, with a sign, for one of N components.
 
 The feature-hashing trick (Weinberger et al., 2009) over byte n-grams of 3, 4 and 5 bytes: texts that share words share
-components, so neighbours mean something, and no model has to be downloaded. All votes are whole numbers, summed exactly; only the final
-division by the norm rounds. The result is therefore the same to the bit in any batch, process or order.
+components, so neighbours mean something, and no model has to be downloaded. All votes are whole numbers, summed exactly; only
+the final division by the norm rounds. The result is therefore the same to the bit in any batch, process or order.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Source records, one format a file; `open_source` chooses by the ending of the URI.
+
+    .csv .tsv           comma or tab separated, with a header; all values are text (also .gz)
+    .json               a list of objects, or an object whose key `table` holds one
+    .jsonl .ndjson      one object a line (also .gz)
+    .parquet            typed columns
+
+Only the columns that the case file names are read: what is not named cannot end up in a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+
+from vecforensics.case import Source, resolve_env
+from vecforensics.errors import SourceError
+
+__all__ = ["SourceReader", "open_source"]
+
+
+class SourceReader(Protocol):
+    """Reads one source, read-only and in order. Errors are SourceError with the row or line as the place."""
+
+    path: Path
+
+    def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
+        """Every record as source batches (`records.source_schema`), in the order of the source."""
+        ...
+
+
+def open_source(source: Source, folder: Path, *, vector: str | None = None) -> SourceReader:
+    """A reader of `source`. `vector`: the column that holds the expected vectors, where the source has one.
+
+    `folder`: where a relative path starts. Raises SourceError where there is no such file or its format is unknown.
+    """
+    path = _path(source.uri, folder)
+    if not path.is_file():
+        raise SourceError("there is no such file", where=str(path), hint="Check source.uri in the case file")
+    kind = path.suffixes[-2:-1] if path.suffix == ".gz" else path.suffixes[-1:]
+    match kind:
+        case [".csv" | ".tsv"]:
+            from vecforensics.sources.csv import CsvSource
+
+            return CsvSource(path, source, vector)
+        case [".jsonl" | ".ndjson"]:
+            from vecforensics.sources.jsonl import JsonLinesSource
+
+            return JsonLinesSource(path, source, vector)
+        case [".json"]:
+            from vecforensics.sources.json import JsonSource
+
+            return JsonSource(path, source, vector)
+        case [".parquet"]:
+            from vecforensics.sources.parquet import ParquetSource
+
+            return ParquetSource(path, source, vector)
+    raise SourceError(
+        f"unknown format {path.suffix or path.name!r}",
+        where=source.uri,
+        hint="Known: .csv, .tsv, .json, .jsonl, .ndjson, .parquet",
+    )
+
+
+def _path(uri: str, folder: Path) -> Path:
+    resolved = resolve_env(uri, where="source.uri")
+    parts = urlsplit(resolved)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if "://" in resolved:
+        raise SourceError(
+            f"unknown URI scheme {parts.scheme!r}",
+            where=parts.scheme + "://…",
+            hint="Known: a path, or file://PATH",
+        )
+    return (folder / resolved).resolve()

@@ -1,0 +1,96 @@
+"""From Arrow columns to source batches: the part that CSV and Parquet share. No Python loop over vectors; metadata, which is
+JSON text by contract, is spelt out row by row only where the case names metadata columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.arrow_columns import id_text, split_vectors
+from vecforensics.case import Source
+from vecforensics.errors import SourceError
+from vecforensics.records import canonical_json, source_schema
+from vecforensics.sources.rows import text_value
+
+__all__ = ["source_batch", "wanted_columns"]
+
+
+def wanted_columns(source: Source, vector: str | None) -> list[str]:
+    """The columns to read, each once: what is not named in the case is never read."""
+    named = [
+        source.id,
+        *source.text,
+        *source.metadata,
+        *source.depends_on.values(),
+        *filter(None, (source.version, vector)),
+    ]
+    return list(dict.fromkeys(named))
+
+
+def source_batch(
+    raw: pa.RecordBatch, source: Source, vector: str | None, dimension: int | None, path: Path, first_row: int
+) -> pa.RecordBatch:
+    """`raw` as a source batch. `first_row`: the number of its first row in the file, for messages; `dimension`: of `vector`."""
+    where = f"{path}, rows {first_row} to {first_row + raw.num_rows - 1}"
+    columns = {name: raw.column(index) for index, name in enumerate(raw.schema.names)}
+    arrays = [
+        id_text(columns[source.id], SourceError, where=where),
+        _text(columns, source, path, first_row),
+        _metadata(raw, source),
+        _scalar(columns[source.version], where) if source.version else pa.nulls(raw.num_rows, pa.string()),
+        *(_scalar(columns[name], where) for name in source.depends_on.values()),
+    ]
+    if vector is not None:
+        arrays.append(split_vectors(columns[vector], dimension or 0, SourceError, where=where)[0])
+    return pa.RecordBatch.from_arrays(
+        arrays, schema=source_schema(source.depends_on, dimension if vector is not None else None)
+    )
+
+
+def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: int) -> pa.Array:
+    if not source.text:
+        return pa.array([""] * len(columns[source.id]), pa.string())
+    parts = []
+    for name in source.text:
+        column = columns[name]
+        if column.null_count:
+            row = first_row + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            raise SourceError(
+                f"row {row}: the text column {name!r} is null",
+                where=str(path),
+                hint="Fill it, or leave the column out of source.text",
+            )
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        parts.append(
+            column.cast(pa.string())
+            if is_text
+            else pa.array([text_value(v) for v in column.to_pylist()], pa.string())
+        )
+    return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, source.join)
+
+
+def _metadata(raw: pa.RecordBatch, source: Source) -> pa.Array:
+    if not source.metadata:
+        return pa.array(["{}"] * raw.num_rows, pa.string())
+    return pa.array(
+        [canonical_json(row) for row in raw.select(list(source.metadata)).to_pylist()], pa.string()
+    )
+
+
+def _scalar(column: pa.Array, where: str) -> pa.Array:
+    """Text for a version or a parent's id; null stays null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_nested(column.type):
+        raise SourceError(
+            f"a column of type {column.type} holds no single values",
+            where=where,
+            hint="Name a column of text or numbers",
+        )
+    if pa.types.is_floating(column.type):
+        return pa.array([None if v is None else repr(v) for v in column.to_pylist()], pa.string())
+    return pc.cast(column, pa.string())

@@ -1,0 +1,175 @@
+"""From JSON objects to source batches: the part that JSON and JSON Lines share.
+
+A column may be a dotted path (`user.id`). A value's type is kept in metadata and lost in ids, which become text as they are
+written. What cannot be a record is refused with its place: no id, an id that is an object, a text that is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vecforensics.arrow_columns import split_vectors, usual_length
+from vecforensics.case import Source
+from vecforensics.errors import SourceError
+from vecforensics.records import canonical_json, source_schema
+
+__all__ = ["ABSENT", "batches_of_rows", "look_up", "text_value"]
+
+ABSENT = object()
+
+
+def look_up(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, or ABSENT. A key that itself holds the dots wins."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return ABSENT
+        value = value[part]
+    return value
+
+
+def text_value(value: Any) -> str:
+    """A value as the text that is embedded: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def batches_of_rows(
+    rows: Iterable[tuple[str, Any]], source: Source, vector: str | None, path: Path, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Source batches from (place, object) pairs. `place` is for messages: "line 12"."""
+    chunk: list[tuple[str, Mapping[str, Any]]] = []
+    unseen = {
+        *source.text,
+        *source.metadata,
+        *source.depends_on.values(),
+        *filter(None, (source.version, vector)),
+    }
+    keys: list[str] = []
+    dimension: int | None = None
+    for place, row in rows:
+        if not isinstance(row, Mapping):
+            raise SourceError(
+                f"{place} is no object but {type(row).__name__}",
+                where=str(path),
+                hint="Each record is an object",
+            )
+        if not keys:
+            keys = list(row)
+        unseen = {name for name in unseen if look_up(row, name) is ABSENT} if unseen else unseen
+        chunk.append((place, row))
+        if len(chunk) == batch_rows:
+            batch = _batch(chunk, source, vector, path, dimension)
+            dimension = _dimension(batch, dimension)
+            yield batch
+            chunk = []
+    if chunk:
+        yield _batch(chunk, source, vector, path, dimension)
+    if keys and unseen:
+        raise SourceError(
+            f"no record has the column {min(unseen)!r}",
+            where=str(path),
+            hint=f"Columns of the first record: {', '.join(keys)}",
+        )
+
+
+def _dimension(batch: pa.RecordBatch, known: int | None) -> int | None:
+    if known is None and "vector" in batch.schema.names:
+        return int(batch.schema.field("vector").type.list_size)
+    return known
+
+
+def _batch(
+    chunk: list[tuple[str, Mapping[str, Any]]],
+    source: Source,
+    vector: str | None,
+    path: Path,
+    dimension: int | None,
+) -> pa.RecordBatch:
+    columns: list[list[Any]] = [
+        [_id(row, source.id, place, path) for place, row in chunk],
+        [_text(row, source, place, path) for place, row in chunk],
+        [
+            canonical_json({name: _or_none(look_up(row, name)) for name in source.metadata})
+            for _, row in chunk
+        ],
+        [_scalar(row, source.version, place, path) for place, row in chunk],
+        *(
+            [_scalar(row, column, place, path) for place, row in chunk]
+            for column in source.depends_on.values()
+        ),
+    ]
+    try:
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        if vector is not None:
+            lists = pa.array([_or_none(look_up(row, vector)) for _, row in chunk], pa.list_(pa.float32()))
+            dimension = dimension or usual_length(lists)
+            arrays.append(split_vectors(lists, dimension, SourceError, where=str(path))[0])
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"between {chunk[0][0]} and {chunk[-1][0]} stands half a surrogate pair ({error.reason})",
+            where=str(path),
+            hint="Write the file again as valid UTF-8",
+        ) from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise SourceError(
+            f"the column {vector!r} holds something that is no list of numbers ({error})",
+            where=f"{path}, {chunk[0][0]} to {chunk[-1][0]}",
+            hint="Check expected.column in the case file",
+        ) from None
+    return pa.RecordBatch.from_arrays(
+        arrays, schema=source_schema(source.depends_on, dimension if vector is not None else None)
+    )
+
+
+def _id(row: Mapping[str, Any], column: str, place: str, path: Path) -> str:
+    value = look_up(row, column)
+    if value is ABSENT:
+        raise SourceError(
+            f"{place} has no id column {column!r}",
+            where=str(path),
+            hint=f"Set source.id to one of: {', '.join(map(str, row))}",
+        )
+    if value is None or isinstance(value, bool | Mapping | list):
+        raise SourceError(
+            f"{place} has {canonical_json(value)} for an id",
+            where=str(path),
+            hint="An id is text or a number",
+        )
+    return value if isinstance(value, str) else repr(value)
+
+
+def _text(row: Mapping[str, Any], source: Source, place: str, path: Path) -> str:
+    parts = []
+    for column in source.text:
+        value = look_up(row, column)
+        if value is None or value is ABSENT:
+            raise SourceError(
+                f"{place}: the text column {column!r} is null",
+                where=str(path),
+                hint="Fill it, or leave the column out of source.text",
+            )
+        parts.append(text_value(value))
+    return source.join.join(parts)
+
+
+def _scalar(row: Mapping[str, Any], column: str | None, place: str, path: Path) -> str | None:
+    value = ABSENT if column is None else look_up(row, column)
+    if value is None or value is ABSENT:
+        return None
+    if isinstance(value, Mapping | list):
+        raise SourceError(
+            f"{place}: {column!r} is no single value",
+            where=str(path),
+            hint="Name a column of text or numbers",
+        )
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is ABSENT else value
