@@ -1,0 +1,103 @@
+"""What the diff keeps of every source record, narrow enough for a hundred million of them.
+
+The search for hot spots asks "do the wrong rows cluster?", the impact "what do the wrong rows cost?". Both see a collection
+in *source order*: row `i` is the i-th record of the source. A row costs four bytes for its kinds, eight for its position and
+four for each field; its id and its vectors stay in the evidence and are fetched for the few rows that are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecforensics.findings import SEVERITY, Kind, Severity
+
+__all__ = [
+    "CORRUPT_MASK",
+    "KIND_BIT",
+    "ArrayVectors",
+    "CollectionVectors",
+    "Field",
+    "RowDimensions",
+]
+
+KIND_BIT: Final[Mapping[Kind, int]] = {kind: bit for bit, kind in enumerate(Kind)}
+CORRUPT_MASK: Final = np.uint32(sum(1 << KIND_BIT[kind] for kind in Kind if SEVERITY[kind] is Severity.CORRUPT))
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dimension of the rows, dictionary encoded: `codes` int32 (n,), -1 where unknown; `values` the text of each code."""
+
+    codes: npt.NDArray[np.int32]
+    values: pa.Array
+
+
+@dataclass(frozen=True)
+class RowDimensions:
+    """A collection in source order: which kinds each record shows, and everything that they may cluster by.
+
+    `kinds` uint32 (n,), one bit a kind (`KIND_BIT`); `position` int64 (n,), ascending row numbers of the source, with gaps
+    where earlier versions stood; `fields` by name: `batch`, `worker`, `written_at`, `namespace`, `metadata:<name>`,
+    `parent:<collection>`; `ids` turns row numbers into ids.
+    """
+
+    collection: str
+    kinds: npt.NDArray[np.uint32]
+    position: npt.NDArray[np.int64]
+    fields: Mapping[str, Field]
+    ids: Callable[[npt.NDArray[np.int64]], pa.Array]
+
+
+class CollectionVectors(Protocol):
+    """The vectors of one collection by row number in source order, read where they are needed."""
+
+    @property
+    def collection(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+
+    def expected(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Float32 (k, dimension), and for each row whether it has an expected vector."""
+
+    def actual(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Float32 (k, dimension), and for each row whether the target holds a vector of that length under its id."""
+
+    def extra(self) -> npt.NDArray[np.float32]:
+        """Float32 (m, dimension): target vectors that stand under no source id."""
+
+
+@dataclass(frozen=True)
+class ArrayVectors:
+    """`CollectionVectors` over arrays in memory. A row of `actual_vectors` counts only where `present` is true."""
+
+    collection: str
+    expected_vectors: npt.NDArray[np.float32]
+    actual_vectors: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    extra_vectors: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @property
+    def dimension(self) -> int:
+        return int(self.expected_vectors.shape[1])
+
+    @property
+    def rows(self) -> int:
+        return int(self.expected_vectors.shape[0])
+
+    def expected(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        found: Any = np.ones(len(rows), np.bool_)
+        return self.expected_vectors[rows], found
+
+    def actual(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        return self.actual_vectors[rows], self.present[rows]
+
+    def extra(self) -> npt.NDArray[np.float32]:
+        return self.extra_vectors
