@@ -1,0 +1,196 @@
+"""Migration logs as events: when, how bad, which record, which vector id, and the stack that stood there.
+
+A log is a stranger's text in no fixed format, so nothing is required of it: a line that begins with a time stamp, a level or a
+JSON object begins an event, the indented lines after it belong to it. From the text come the ids (`UserId: 12345`,
+`user_id=12345`, `Vector ID: NaN`), the fields that place a write (batch, worker, seq) and what was done (`wrote`, `fetched`,
+`failed`); from the lines below, the frames of a JavaScript, Python or Java stack. Ids stay text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from vecforensics.errors import SourceError
+from vecforensics.records import canonical_json
+
+__all__ = ["Frame", "LogEvent", "parse_log", "read_log"]
+
+# A line beyond this is cut: a log is evidence, not a place to store a dump.
+_MAX_LINE: Final = 8_192
+_MAX_FRAMES: Final = 64
+
+_TIME: Final = re.compile(
+    r"\[?(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
+    r"\s?(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?\]?[ \t]*"
+)
+_LEVEL: Final = re.compile(
+    r"\[?\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b\]?[:\-\s]*", re.IGNORECASE
+)
+_JS_FRAME: Final = re.compile(
+    r"^\s+at (?:async )?(?:(?P<function>[^()]*?) \()?(?P<file>[^()]+?):(?P<line>\d+)(?::(?P<column>\d+))?\)?\s*$"
+)
+_PY_FRAME: Final = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_ID: Final = re.compile(
+    r"\b(?P<name>(?:[A-Za-z]+[ _]?)?(?:Id|ID|id))\b\s*[:=]\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>[^\s,;\"()\[\]{}]+))"
+)
+_FIELD: Final = re.compile(
+    r"\b(batch|worker|shard|seq|collection|attempt|status)\b\s*[:=]\s*\"?([^\s,;\"()\[\]{}]+)", re.IGNORECASE
+)
+_ACTIONS: Final = (
+    (
+        "failed",
+        re.compile(
+            r"\b(fail(?:ed|ure)?|error|reject(?:ed|ion)|not found|timed? ?out|unhandled|corruption)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    ("wrote", re.compile(r"\b(insert(?:ed)?|upsert(?:ed)?|wrote|written|stored|saved)\b", re.IGNORECASE)),
+    ("fetched", re.compile(r"\b(fetch(?:ed)?|look(?:ed)? ?up|read)\b", re.IGNORECASE)),
+    ("crashed", re.compile(r"\b(crash(?:ed)?|exit(?:ed)?(?: with)? code|killed)\b", re.IGNORECASE)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a stack. `function` is empty where the runtime gave none."""
+
+    function: str
+    file: str
+    line: int
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One event. `time` is ISO 8601 in UTC, or None; `fields` holds batch, worker, seq and their like, as text."""
+
+    file: str
+    line_number: int
+    time: str | None
+    level: str
+    message: str
+    action: str
+    record_ids: tuple[str, ...] = ()
+    vector_id: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    stack: tuple[Frame, ...] = ()
+
+    def to_json(self) -> str:
+        """Canonical JSON, one line."""
+        return canonical_json(asdict(self))
+
+
+def read_log(path: Path) -> Iterator[LogEvent]:
+    """The events of a log file, as a stream. Undecodable bytes become U+FFFD. Raises SourceError where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline=None) as lines:
+            yield from parse_log(lines, path.name)
+    except OSError as error:
+        raise SourceError(
+            f"the log cannot be read ({error.strerror})", where=str(path), hint="Check logs in the case file"
+        ) from None
+
+
+def parse_log(lines: Iterable[str], name: str) -> Iterator[LogEvent]:
+    """Group lines into events. `name`: what the events call their file."""
+    head: tuple[int, str] | None = None
+    frames: list[Frame] = []
+    for number, raw in enumerate(lines, 1):
+        line = raw.rstrip("\r\n")[:_MAX_LINE]
+        frame = _frame(line)
+        if head is not None and (
+            frame is not None or line[:1] in (" ", "\t") or line.startswith("Traceback (")
+        ):
+            if frame is not None and len(frames) < _MAX_FRAMES:
+                frames.append(frame)
+            continue
+        if head is not None:
+            yield _event(name, head, frames)
+        head, frames = ((number, line), []) if line.strip() else (None, [])
+    if head is not None:
+        yield _event(name, head, frames)
+
+
+def _frame(line: str) -> Frame | None:
+    found = _JS_FRAME.match(line) or _PY_FRAME.match(line)
+    if found is None:
+        return None
+    parts = found.groupdict()
+    column = parts.get("column")
+    return Frame(
+        (parts["function"] or "").strip(), parts["file"], int(parts["line"]), int(column) if column else None
+    )
+
+
+def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
+    number, line = head
+    time, level, message = _structured(line) or _plain(line)
+    ids = [
+        (m["name"].lower().replace("_", " "), m["quoted"] if m["quoted"] is not None else m["bare"])
+        for m in _ID.finditer(message)
+    ]
+    return LogEvent(
+        file=name,
+        line_number=number,
+        time=time,
+        level=level,
+        message=message,
+        action=next((action for action, pattern in _ACTIONS if pattern.search(message)), "noted"),
+        record_ids=tuple(dict.fromkeys(value for label, value in ids if not label.startswith("vector"))),
+        vector_id=next((value for label, value in ids if label.startswith("vector")), None),
+        fields={key.lower(): value for key, value in _FIELD.findall(message)},
+        stack=tuple(frames),
+    )
+
+
+def _plain(line: str) -> tuple[str | None, str, str]:
+    time = None
+    found = _TIME.match(line)
+    if found:
+        time, line = _utc(found), line[found.end() :]
+    level = _LEVEL.match(line)
+    if level:
+        return time, level.group(1).lower(), line[level.end() :]
+    return time, "info", line
+
+
+def _structured(line: str) -> tuple[str | None, str, str] | None:
+    """The line as a JSON log record, where it is one: time, level and message under their usual keys, the rest as fields."""
+    if not line.startswith("{"):
+        return None
+    try:
+        record: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    keys = {str(key).lower(): key for key in record}
+    time_key = next((keys[k] for k in ("time", "timestamp", "ts", "@timestamp") if k in keys), None)
+    level_key = next((keys[k] for k in ("level", "severity", "levelname") if k in keys), None)
+    text_key = next((keys[k] for k in ("message", "msg", "event") if k in keys), None)
+    found = _TIME.match(str(record.get(time_key, "")))
+    rest = " ".join(
+        f"{k}={v}"
+        for k, v in record.items()
+        if k not in (time_key, level_key, text_key) and not isinstance(v, dict | list)
+    )
+    message = f"{record.get(text_key, '')} {rest}".strip()
+    return (_utc(found) if found else None), str(record.get(level_key, "info")).lower(), message
+
+
+def _utc(found: re.Match[str]) -> str | None:
+    """ISO 8601 in UTC with the digits that the log gave; a time without a zone is taken for UTC."""
+    zone = found["zone"]
+    offset = "+00:00" if zone in (None, "Z", "UTC") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+    try:
+        moment = datetime.fromisoformat(f"{found['date']}T{found['clock']}{offset}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    fraction = f".{found['fraction']}" if found["fraction"] else ""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
