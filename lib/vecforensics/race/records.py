@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vecforensics.errors import SuspectError
 from vecforensics.records import Record
@@ -39,9 +40,13 @@ _TOPICS = (
 )
 
 
-def generate_records(count: int, seed: int = 0) -> tuple[Record, ...]:
+def generate_records(count: int, seed: int = 0, versions: bool = False) -> tuple[Record, ...]:
     """`count` records in the order parents, then their children. The first records do not change when `count` grows: users
-    have ids from 10001 on (every 13th with leading zeros, every 17th above 2^53), posts `p-<user>-<k>`."""
+    have ids from 10001 on (every 13th with leading zeros, every 17th above 2^53), posts `p-<user>-<k>`.
+
+    `versions`: about every fourth child, the first one included, is preceded by an earlier row of itself (same id, lower
+    version, other text), as a source has it that was edited during the export. The row counts as one of the `count`.
+    """
     if count < 1:
         raise SuspectError(f"--records {count} leaves nothing to migrate", hint="Ask for at least one record")
     records: list[Record] = []

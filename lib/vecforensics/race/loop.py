@@ -1,0 +1,416 @@
+"""The asyncio driver: an event loop that keeps every promise of the stock one, and leaves the rest to the strategy.
+
+Stock asyncio promises that callbacks run first in, first out; a program may rely on it and this loop keeps it. What stock
+asyncio does not promise is when the world answers. So the loop has no selector and no clock: it runs its callbacks in rounds
+until none is left (`advance`), and then the engine completes one operation of the world, whose future brings new callbacks.
+Tasks and futures are asyncio's own C ones, so coroutines, TaskGroup, gather, timeouts and cancellation are the real thing.
+
+Real sockets, pipes, signals, subprocesses cannot be controlled: asking for one refuses the suspect with a line naming the
+call. A thing that the operating system does without asking the loop is caught in `race/guard.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio import events
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context, copy_context
+from typing import Any, Final, NoReturn, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.errors import SuspectError
+from vecforensics.race.driver import TaskInfo
+from vecforensics.race.model import LostError
+from vecforensics.race.places import last_place, place_of_caller
+from vecforensics.race.world import DELETE, EMBED, EXECUTOR, FETCH, TIMER, UPSERT, Op, StoredRow, World
+from vecforensics.records import Record
+
+__all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram", "ControlledLoop"]
+
+_current_task = asyncio.current_task
+
+
+class Handle(list[Any]):
+    """A scheduled call as [callback, args, context]. A list, because one is made for every step of every task."""
+
+    def cancel(self) -> None:
+        self[0] = None
+
+    def cancelled(self) -> bool:
+        return self[0] is None
+
+
+class TimerHandle:
+    """What `call_later` gives."""
+
+    __slots__ = ("_op", "_when", "_world", "cancelled_")
+
+    def __init__(self, world: World, op: Op, when: float) -> None:
+        self._world, self._op, self._when, self.cancelled_ = world, op, when, False
+
+    def cancel(self) -> None:
+        if not self.cancelled_:
+            self.cancelled_ = True
+            self._world.cancel(self._op)
+
+    def cancelled(self) -> bool:
+        return self.cancelled_
+
+    def when(self) -> float:
+        return self._when
+
+
+class ControlledLoop(asyncio.AbstractEventLoop):
+    """The loop of one run. `world` gets timers and executor calls; `tasks` maps each task to its creation path."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ready: deque[Handle] = deque()
+        self.root = TaskInfo(None, 0)
+        self.outside = TaskInfo(None, 0, "callback")
+        self.tasks: dict[asyncio.Task[Any], TaskInfo] = {}
+        self.stray: list[tuple[str, BaseException | None]] = []
+        self.generators: list[Any] = []
+        self.closed = False
+        self.task_factory: Any = None
+        self.handler: Any = None
+
+    # --- callbacks -------------------------------------------------------------------------------------------------
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+        handle = Handle((callback, args, context if context is not None else copy_context()))
+        self.ready.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def advance(self, limit: int) -> bool:
+        """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
+        ready = self.ready
+        while ready:
+            if limit <= 0:
+                return False
+            limit -= 1
+            for _ in range(len(ready)):
+                callback, args, context = ready.popleft()
+                if callback is not None:
+                    try:
+                        context.run(callback, *args)
+                    except Exception as error:
+                        self.stray.append((f"exception in callback {callback!r}", error))
+        return True
+
+    # --- tasks and futures -----------------------------------------------------------------------------------------
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def new_future(self) -> asyncio.Future[Any]:
+        """The future of an operation."""
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self, coro: Any, *, name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[Any]:
+        tasks = self.tasks
+        if self.task_factory is not None:
+            task: asyncio.Task[Any] = self.task_factory(self, coro)
+            if task in tasks:
+                return task
+        else:
+            # The factory's name for a nameless task; like asyncio's own it tells tasks apart and nothing else.
+            task = self.new_task(coro, name or f"Task-{len(tasks) + 1}", context)
+        parent = _current_task(self)
+        tasks[task] = info = (tasks[parent] if parent is not None else self.outside).child(name or "")
+        if self.world.log is not None:
+            info.source = place_of_caller()
+            self.world.note("task-start", None, name or "", info, info.source)
+            task.add_done_callback(self.note_end)
+        return task
+
+    def new_task(self, coro: Any, name: str, context: Context | None) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=self, name=name, context=context)
+
+    def note_end(self, task: asyncio.Task[Any]) -> None:
+        # Asking for the exception through the C attribute keeps it "never retrieved" for the check of lost errors.
+        error = getattr(task, "_exception", None)
+        if error is not None:
+            self.world.note("error", None, repr(error), self.tasks[task], last_place(error))
+        self.world.note("task-end", None, "cancelled" if task.cancelled() else "", self.tasks[task])
+
+    def info(self) -> TaskInfo:
+        task = _current_task(self)
+        return self.outside if task is None else self.tasks[task]
+
+    # --- time and threads ------------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        return self.world.now
+
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        world = self.world
+        delay = max(0.0, when - world.now)
+        op = Op(TIMER, f"{delay:g}", self.info(), None)
+        context = context if context is not None else copy_context()
+        handle = TimerHandle(world, op, when)
+
+        def fire() -> None:
+            handle.cancelled_ = True
+            self.ready.append(Handle((callback, args, context)))
+
+        op.payload = fire
+        if world.log is not None:
+            op.source = place_of_caller()
+        world.begin_timer(op, max(when, world.now))
+        return handle
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        return self.call_at(self.world.now + delay, callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """The call happens in one piece when the strategy completes it; its threads are not real ones."""
+        future = self.new_future()
+        name = getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", "call")
+        if args and name == "run" and hasattr(args[0], "__name__"):
+            name = args[0].__name__  # asyncio.to_thread passes context.run and the function
+        op = Op(EXECUTOR, str(name), self.info(), future, lambda: func(*args))
+        if self.world.log is not None:
+            op.source = place_of_caller()
+        self.world.begin(op)
+        return future
+
+    # --- what asyncio asks of a loop ---------------------------------------------------------------------------------
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        pass
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_task_factory(self) -> Any:
+        return self.task_factory
+
+    def set_task_factory(self, factory: Any) -> None:
+        self.task_factory = factory
+
+    def get_exception_handler(self) -> Any:
+        return self.handler
+
+    def set_exception_handler(self, handler: Any) -> None:
+        self.handler = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self.stray.append((str(context.get("message", "")), context.get("exception")))
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self.closed:
+            return
+        if self.handler is not None:
+            self.handler(self, context)
+        else:
+            self.default_exception_handler(context)
+
+    async def shutdown_asyncgens(self) -> None:
+        for generator in self.generators:
+            await generator.aclose()
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        pass
+
+    def set_default_executor(self, executor: Any) -> None:
+        pass
+
+    def asyncgen_firstiter(self, generator: Any) -> None:
+        if self.world.log is not None:
+            self.generators.append(generator)
+
+    def asyncgen_finalizer(self, generator: Any) -> None:
+        if not self.closed:
+            self.create_task(generator.aclose())
+
+
+def _refusing(name: str) -> Callable[..., NoReturn]:
+    def refuse(self: ControlledLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        error = SuspectError(
+            f"loop.{name}() leaves the program for the operating system, which the race laboratory cannot control",
+            hint="Hand the outside world to migrate through `embed` and `store`",
+        )
+        self.world.refused = self.world.refused or error
+        raise error
+
+    return refuse
+
+
+# Every other method of the abstract loop reaches for sockets, pipes, signals or subprocesses, or runs a loop inside the loop.
+for _name in sorted(set(dir(asyncio.AbstractEventLoop)) - set(vars(ControlledLoop)) - set(dir(object))):
+    if not _name.startswith("_"):
+        setattr(ControlledLoop, _name, _refusing(_name))
+ControlledLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+class AsyncStore:
+    """The store that a coroutine migration is handed."""
+
+    __slots__ = ("_loop", "_world")
+
+    def __init__(self, loop: ControlledLoop) -> None:
+        self._loop, self._world = loop, loop.world
+
+    async def upsert(self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        world = self._world
+        payload = world.serialise(vector)
+        op = self._op(UPSERT, id, payload, dict(metadata) if metadata is not None else None)
+        try:
+            await op.future
+        except asyncio.CancelledError:
+            world.cancel(op)
+            raise
+
+    async def fetch(self, id: str) -> StoredRow | None:
+        op = self._op(FETCH, id)
+        try:
+            return cast("StoredRow | None", await op.future)
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+
+    async def delete(self, id: str) -> None:
+        op = self._op(DELETE, id)
+        try:
+            await op.future
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+
+    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
+        loop, world = self._loop, self._world
+        task = _current_task(loop)
+        info = loop.tasks[task] if task is not None else loop.outside
+        if type(key) is not str:
+            key = str(key)
+        op = Op(kind, key, info, loop.new_future(), payload, metadata)
+        if world.log is not None:
+            op.source = place_of_caller() or info.source
+            world.begin(op)
+        else:
+            world.begun += 1
+            world.pending.append(op)
+        return op
+
+    async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
+        if isinstance(record, str):
+            op = self._op(EMBED, record, (record, 0))
+        else:
+            op = self._op(EMBED, record.id, (record.text, record.version))
+        try:
+            return cast("npt.NDArray[np.float32]", await op.future)
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+
+
+class AsyncSession:
+    """One run of a coroutine migration."""
+
+    def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
+        self.loop, self.main = loop, main
+        self.advance = loop.advance
+        self.unhandled: BaseException | None = None
+
+    @property
+    def returned(self) -> bool:
+        return self.main.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        if not self.main.done():
+            return None
+        if self.main.cancelled():
+            return asyncio.CancelledError("migrate was cancelled")
+        return self.main.exception()
+
+    def left_behind(self) -> list[TaskInfo]:
+        main = self.main
+        return [
+            info for task, info in self.loop.tasks.items() if task is not main and not task.done() and not task.cancelling()
+        ]
+
+    def stuck(self) -> list[TaskInfo]:
+        return [info for task, info in self.loop.tasks.items() if not task.done()]
+
+    def lost_errors(self) -> list[LostError]:
+        lost = []
+        for task, info in self.loop.tasks.items():
+            if task is not self.main and task._log_traceback:  # type: ignore[attr-defined]
+                error = task._exception  # type: ignore[attr-defined]
+                lost.append(LostError(info.path, _short(error), last_place(error)))
+        for message, stray in self.loop.stray:
+            text = _short(stray) if stray is not None else message
+            lost.append(LostError("callback", text, last_place(stray) if stray is not None else None))
+        return lost
+
+    def close(self) -> None:
+        loop = self.loop
+        loop.closed = True
+        for task in loop.tasks:
+            if task.done():
+                task._log_traceback = False  # type: ignore[attr-defined]
+            else:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+        for task in loop.tasks:
+            if not task.done():
+                coroutine = task.get_coro()
+                # A coroutine that answers GeneratorExit with another await or an error is closed enough.
+                with contextlib.suppress(BaseException):
+                    coroutine.close()  # type: ignore[union-attr]
+        loop.ready.clear()
+        events._set_running_loop(None)
+        sys.set_asyncgen_hooks(None, None)
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class AsyncioProgram:
+    """A coroutine function `migrate(records, embed, store)` on the controlled loop."""
+
+    driver: Final = "asyncio"
+    fine: Final = True
+    tracked: Final = True
+
+    def __init__(self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()) -> None:
+        self.migrate, self.name, self.files = migrate, name, files
+
+    def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
+        return self.start_on(ControlledLoop(world), records)
+
+    def start_on(self, loop: ControlledLoop, records: Sequence[Record]) -> AsyncSession:
+        events._set_running_loop(loop)
+        sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
+        store = AsyncStore(loop)
+        awaitable = self.migrate(records, store.embed, store)
+        if not asyncio.iscoroutine(awaitable):
+            raise SuspectError(
+                f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
+                hint="Write it as async def migrate(records, embed, store)",
+            )
+        loop.tasks[main := loop.new_task(awaitable, "Task-1", None)] = loop.root
+        if loop.world.log is not None:
+            loop.world.note("task-start", None, "", loop.root)
+            main.add_done_callback(loop.note_end)
+        return AsyncSession(loop, main)

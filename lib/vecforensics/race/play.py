@@ -1,0 +1,175 @@
+"""One schedule, from the start of the program to the last quiet moment.
+
+The loop is short: let the session run until it is quiet; ask the strategy which of the enabled operations completes next; let
+the world complete it; again. Enabled are all pending operations and, of the timers, the earliest. Operations take as long as
+the strategy likes, so an operation may outlast any timer, but no timer overtakes an earlier one.
+
+Three bounds keep every schedule finite. A program that is never quiet (polling with `sleep(0)`) is offered a completion after
+`ROUNDS` rounds all the same. One that asks for ever more (polling with `fetch`) is continued fairly, oldest operation first,
+once it has used its choices. And where nothing but timers and idle rounds happen for `IDLE` choices, it will never end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from vecforensics.race.check import damage, judge, right
+from vecforensics.race.driver import Program, Session
+from vecforensics.race.model import Damage, Moment, Outcome
+from vecforensics.race.world import TIMER, Ground, Op, World
+
+__all__ = ["PAUSE", "Chooser", "Run", "play"]
+
+ROUNDS = 64
+IDLE = 200
+CHOICES_BASE, CHOICES_PER_RECORD = 400, 60
+
+TICK_S = 1e-6
+
+PAUSE = -1
+"""What a chooser answers in the fine granularity to let the program run one round."""
+
+
+class Chooser(Protocol):
+    """What one schedule needs of a strategy."""
+
+    def choose(self, enabled: Sequence[Op]) -> int:
+        """The index of the operation that completes next. `enabled` is in the order of creation, a timer last."""
+
+    def choose_busy(self, enabled: Sequence[Op]) -> int:
+        """The same in the fine granularity while callbacks wait: an index, or `PAUSE` to let them run one round first."""
+
+
+_GOOD = Outcome()
+
+
+class Run:
+    """What one schedule left: the choices (indices into what was enabled), the operations completed, and the outcome.
+
+    `cut`: it used up its choices and was continued fairly. `single`: there was never more than one thing to choose from.
+    """
+
+    __slots__ = ("choices", "cut", "outcome", "schedule", "session", "single", "world")
+
+    def __init__(self, world: World, session: Session) -> None:
+        self.world, self.session = world, session
+        self.choices: list[int] = []
+        self.schedule: list[Op] = []
+        self.outcome: Outcome = _GOOD
+        self.cut = False
+        self.single = True
+
+    @property
+    def failing(self) -> bool:
+        return self.outcome.failing
+
+
+def play(
+    program: Program,
+    ground: Ground,
+    chooser: Chooser,
+    *,
+    plan: Mapping[str, str] | None = None,
+    fine: bool = False,
+    detail: bool = False,
+    sink: Callable[[Op], None] | None = None,
+    start: Callable[[World], Session] | None = None,
+) -> Run:
+    """Run one schedule. `plan`: fault variants by operation id. `start`: another way to begin (the tracking loop).
+
+    The session is closed when this returns. Raises SuspectError where the program asked for what cannot be controlled.
+    """
+    world = World(ground, plan=plan, detail=detail, sink=sink)
+    session = start(world) if start is not None else program.start(world, ground.records)
+    run = Run(world, session)
+    try:
+        _drive(run, chooser, fine)
+    finally:
+        session.close()
+        ground.restore()
+    if world.refused is not None:
+        raise world.refused
+    return run
+
+
+def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
+    world, session = run.world, run.session
+    pending, timers = world.pending, world.timers
+    choose = chooser.choose
+    advance, complete = session.advance, world.complete
+    choices, schedule = run.choices, run.schedule
+    limit = CHOICES_BASE + CHOICES_PER_RECORD * len(world.ground.records)
+    rounds = 1 if fine else ROUNDS
+    returned = False
+    at_return: list[Damage] = []
+    left: tuple[str, ...] = ()
+    idle, begun = 0, 0
+    quiet = advance(rounds)
+    while True:
+        if not returned and session.returned:
+            returned = True
+            if not right(world):
+                at_return = damage(world, Moment.RETURN)
+            if world.log is not None:
+                world.note("return")
+            quiet = advance(ROUNDS)
+            left = tuple(info.path for info in session.left_behind())
+        if session.unhandled is not None:
+            break
+        if timers:
+            enabled: Sequence[Op] = [*pending, timers[0]]
+        elif pending:
+            enabled = pending
+        elif quiet:
+            break
+        else:
+            idle += 1
+            if idle > IDLE:
+                break
+            quiet = advance(rounds)
+            continue
+        if len(choices) >= limit:
+            run.cut = True
+            if len(choices) >= 2 * limit:
+                break
+            index = 0
+        elif idle > IDLE:
+            # Nothing but timers and idle rounds so far: be fair to the oldest operation, or give up where there is none.
+            if not pending:
+                break
+            index = idle = 0
+        elif fine and not quiet:
+            index = chooser.choose_busy(enabled)
+        else:
+            index = choose(enabled)
+        choices.append(index)
+        if len(enabled) > 1:
+            run.single = False
+        if index == PAUSE:
+            quiet = advance(1)
+            idle += 1
+            continue
+        op = enabled[index]
+        if op.kind == TIMER:
+            timers.pop(0)
+            world.now = max(world.now, op.when)
+            idle += 1
+        else:
+            del pending[index]
+            world.now = world.now + TICK_S if not timers else min(world.now + TICK_S, timers[0].when)
+            idle = 0
+        schedule.append(op)
+        complete(op)
+        quiet = advance(0 if fine else ROUNDS)
+        if world.begun != begun:
+            idle, begun = 0, world.begun
+    if world.log is not None:
+        world.note("quiescent")
+    ended = quiet and not pending and not timers
+    finished = session.returned or session.unhandled is not None
+    clean = finished and not (at_return or left or world.premature or session.error or session.unhandled)
+    if clean and right(world) and not session.lost_errors():
+        run.outcome = _GOOD
+    else:
+        run.outcome = judge(world, session, at_return, left, deadlock=not finished, ended=ended)

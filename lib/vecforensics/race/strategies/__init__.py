@@ -1,0 +1,1 @@
+"""Ways to walk through schedules, one a file, behind the seam of `lab.py`."""

@@ -1,0 +1,354 @@
+"""The world that a suspect sees: an embedder and a store in memory, where every answer waits for the strategy.
+
+Beginning an operation only files it as pending; its effect on the store and its answer happen in one step when the strategy
+completes it. What a client would serialise when it is called (vector, metadata) is copied then, as a client does. Nothing here
+knows how the program is run, and nothing here is random: vectors are a hash of the text.
+
+`Ground` is what all schedules of one exploration share: the records, their right vectors, who depends on whom. `World` is one
+schedule's state. It is made thousands of times a second, so it is slim: names, sources and events are put into words only in
+a run that asks for `detail`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.errors import SuspectError
+from vecforensics.race.driver import TaskInfo
+from vecforensics.records import Record
+
+__all__ = [
+    "DELETE",
+    "DIMENSION",
+    "EMBED",
+    "EXECUTOR",
+    "FAULTS",
+    "FAULT_TEXT",
+    "FETCH",
+    "KIND_NAMES",
+    "TIMER",
+    "UPSERT",
+    "VISIBLE",
+    "Ground",
+    "Op",
+    "RateLimited",
+    "StoreUnavailable",
+    "StoredRow",
+    "World",
+]
+
+EMBED, UPSERT, FETCH, DELETE, EXECUTOR, TIMER, VISIBLE = range(7)
+KIND_NAMES: Final = ("embed", "upsert", "fetch", "delete", "executor", "timer", "visible")
+DIMENSION: Final = 8
+
+# What a person can switch on, and the variants that a fault plan then tries on one operation.
+FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "late": ("late",),
+    "timeout": ("timeout-committed", "timeout-lost"),
+    "error": ("error",),
+    "rate_limit": ("429",),
+    "collected": ("collected",),
+}
+FAULT_TEXT: Final[Mapping[str, str]] = {
+    "late": "the write is acknowledged, and becomes visible later",
+    "timeout-committed": "the write times out, but was committed",
+    "timeout-lost": "the write times out and was not committed",
+    "error": "the operation fails with StoreUnavailable (503)",
+    "429": "the operation fails with RateLimited (429)",
+    "collected": "the task has no reference left and is garbage-collected while it waits",
+}
+
+
+class StoreUnavailable(ConnectionError):
+    """The injected failure of an operation; transient, as a 503 is."""
+
+    status = 503
+    status_code = 503
+
+
+class RateLimited(ConnectionError):
+    """The injected 429. `retry_after_s`: what the provider asks for, in seconds."""
+
+    status = 429
+    status_code = 429
+    retry_after_s = 1.0
+    retry_after = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """What `fetch` gives: a copy of what stands under `id`."""
+
+    id: str
+    vector: npt.NDArray[np.float32]
+    metadata: dict[str, Any]
+
+
+class Op:
+    """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback."""
+
+    __slots__ = (
+        "cause", "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task", "when",
+    )  # fmt: skip
+
+    def __init__(
+        self, kind: int, key: str, task: TaskInfo, future: Any, payload: Any = None, metadata: Any = None
+    ) -> None:
+        self.kind, self.key, self.task, self.future = kind, key, task, future
+        self.payload, self.metadata = payload, metadata
+        task.operations = self.index = task.operations + 1
+        self.seq = 0
+        self.source: Any = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.task.path}#{self.index}"
+
+    @property
+    def writes(self) -> bool:
+        return self.kind in (UPSERT, DELETE, VISIBLE)
+
+
+def _vector(text: str) -> npt.NDArray[np.float32]:
+    """A unit vector that only this text has; from 16 bytes of BLAKE2b, so that the same text gives the same bits anywhere."""
+    raw = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=2 * DIMENSION).digest(), dtype="<u2").astype(np.float64)
+    centred = raw - 32767.5
+    return (centred / np.linalg.norm(centred)).astype(np.float32)
+
+
+class Ground:
+    """What every schedule shares. Of several records with one id the highest version counts; the others are its past."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        if not records:
+            raise SuspectError("there are no records to migrate", hint="Give at least one record")
+        self.records = tuple(records)
+        self.current: dict[str, Record] = {}
+        for record in self.records:
+            known = self.current.get(record.id)
+            if known is None or record.version >= known.version:
+                self.current[record.id] = record
+        self.vectors: dict[str, npt.NDArray[np.float32]] = {}
+        self.owner: dict[bytes, tuple[str, int]] = {}
+        for record in self.records:
+            self.embedding(record.text, record.id, record.version)
+        self.expected = {
+            key: self.embedding(record.text, key, record.version).tobytes() for key, record in self.current.items()
+        }
+        self.parents = {
+            key: tuple(parent for parent in record.depends_on if parent in self.current)
+            for key, record in self.current.items()
+            if any(parent in self.current for parent in record.depends_on)
+        }
+        self.pristine = [dict(record.metadata) for record in self.records]
+        self.metadata = {key: dict(record.metadata) for key, record in self.current.items()}
+
+    def embedding(self, text: str, record_id: str, version: int) -> npt.NDArray[np.float32]:
+        """The vector of `text`; the first record that asks for it owns it."""
+        vector = self.vectors.get(text)
+        if vector is None:
+            vector = self.vectors[text] = _vector(text)
+            self.owner[vector.tobytes()] = (record_id, version)
+        return vector
+
+    def restore(self) -> None:
+        """Undo what a program did to its records' metadata, so that one schedule cannot colour the next."""
+        for record, before in zip(self.records, self.pristine, strict=True):
+            if record.metadata != before and isinstance(record.metadata, dict):
+                record.metadata.clear()
+                record.metadata.update(before)
+
+
+# key -> (vector bytes, shape is one row of DIMENSION, metadata, the operation that wrote it)
+Slot = tuple[bytes, bool, Any, Op]
+
+
+class World:
+    """One schedule's store, embedder, clock and pending operations.
+
+    `sink` is told each acknowledged write in the order of its effect, for a scenario that drives a real store.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        *,
+        plan: Mapping[str, str] | None = None,
+        detail: bool = False,
+        sink: Callable[[Op], None] | None = None,
+    ) -> None:
+        self.ground = ground
+        self.plan = plan or {}
+        self.sink = sink
+        self.now = 0.0
+        self.pending: list[Op] = []
+        self.timers: list[Op] = []
+        self.data: dict[str, Slot] = {}
+        self.hidden: dict[str, list[Slot | None]] = {}
+        self.visible: dict[str, Slot | None] = {}
+        self.premature: list[tuple[str, str, Op]] = []
+        self.begun = 0
+        self.injected: list[BaseException] = []
+        self.timers_fired = 0
+        self.refused: SuspectError | None = None
+        self.log: list[tuple[Any, ...]] | None = [] if detail else None
+        self.called: list[Any] = []
+
+    # --- beginning -------------------------------------------------------------------------------------------------
+
+    def begin(self, op: Op) -> None:
+        self.begun += 1
+        self.pending.append(op)
+        if self.log is not None:
+            self.note("begin", op)
+
+    def begin_timer(self, op: Op, when: float) -> None:
+        """File a timer. Only the earliest can be completed; equal deadlines keep the order of creation."""
+        op.when = when
+        timers = self.timers
+        position = len(timers)
+        while position and timers[position - 1].when > when:
+            position -= 1
+        timers.insert(position, op)
+        if self.log is not None:
+            self.note("begin", op)
+
+    def cancel(self, op: Op) -> None:
+        """The program no longer waits. A write that was still on its way is dropped: only a fault commits it."""
+        if op in self.pending:
+            self.pending.remove(op)
+        elif op in self.timers:
+            self.timers.remove(op)
+        else:
+            return
+        if self.log is not None:
+            self.note("cancel", op)
+
+    @staticmethod
+    def serialise(vector: Any) -> tuple[bytes, bool]:
+        """What a client sends: float32 bytes, and whether they are one row of the right length."""
+        if type(vector) is np.ndarray and vector.dtype == np.float32:
+            array = vector
+        else:
+            array = np.asarray(vector, dtype=np.float32)
+        return array.tobytes(), array.shape == (DIMENSION,)
+
+    # --- completing ------------------------------------------------------------------------------------------------
+
+    def complete(self, op: Op) -> None:
+        """Let the effect of `op` happen and answer the program. The caller has taken `op` out of `pending`."""
+        future = op.future
+        if self.plan:
+            fault = self.plan.get(op.id)
+            if fault is not None and self._fail(op, fault):
+                return
+        kind = op.kind
+        result: Any = None
+        if kind == EMBED:
+            payload = op.payload
+            vector = self.ground.vectors.get(payload[0])
+            result = (self.ground.embedding(payload[0], op.key, payload[1]) if vector is None else vector).copy()
+        elif kind == UPSERT:
+            self.apply(op)
+        elif kind == FETCH:
+            slot = self.data.get(op.key) if op.key not in self.visible else self.visible[op.key]
+            op.read = slot[3] if slot is not None else None
+            if slot is not None:
+                result = StoredRow(op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {}))
+        elif kind == DELETE:
+            self.apply(op)
+        elif kind == EXECUTOR:
+            if self.log is not None:
+                self.note("complete", op)
+            try:
+                result = op.payload()
+            except BaseException as error:  # noqa: BLE001  (it belongs to the program, which gets it)
+                if not future.done():
+                    future.set_exception(error)
+                return
+            if not future.done():
+                future.set_result(result)
+            return
+        elif kind == TIMER:
+            self.timers_fired += 1
+            if self.log is not None:
+                self.note("complete", op)
+            op.payload()
+            return
+        elif kind == VISIBLE:
+            self._show(op)
+            return
+        if self.log is not None:
+            self.note("complete", op)
+        if not future.done():
+            future.set_result(result)
+
+    def apply(self, op: Op) -> None:
+        """The effect of a write on the store."""
+        key = op.key
+        if op.kind == UPSERT:
+            parents = self.ground.parents.get(key)
+            if parents is not None:
+                for parent in parents:
+                    if parent not in self.data:
+                        self.premature.append((key, parent, op))
+            payload = op.payload
+            self.data[key] = (payload[0], payload[1], op.metadata, op)
+        else:
+            self.data.pop(key, None)
+        if key in self.visible:
+            self.visible[key] = self.data.get(key)
+        if self.sink is not None:
+            self.sink(op)
+
+    def _fail(self, op: Op, fault: str) -> bool:
+        """Inject `fault`. True where the program has its answer already."""
+        if fault == "late":
+            if op.kind not in (UPSERT, DELETE):
+                return False
+            before = self.visible.get(op.key, self.data.get(op.key))
+            self.apply(op)
+            self.visible[op.key] = before
+            later = Op(VISIBLE, op.key, op.task, None)
+            later.payload = op
+            self.pending.append(later)
+            if self.log is not None:
+                self.note("fault", op, FAULT_TEXT[fault])
+                self.note("complete", op)
+            op.future.set_result(None)
+            return True
+        if fault.startswith("timeout"):
+            if op.kind not in (UPSERT, DELETE):
+                return False
+            if fault == "timeout-committed":
+                self.apply(op)
+            error: BaseException = TimeoutError(f"no answer to {KIND_NAMES[op.kind]} of {op.key}")
+        elif fault in ("error", "429"):
+            if op.kind >= EXECUTOR:
+                return False
+            error = StoreUnavailable("503 service unavailable") if fault == "error" else RateLimited("429 too many requests")
+        else:
+            return False
+        self.injected.append(error)
+        if self.log is not None:
+            self.note("fault", op, FAULT_TEXT[fault])
+        if not op.future.done():
+            op.future.set_exception(error)
+        return True
+
+    def _show(self, op: Op) -> None:
+        self.visible.pop(op.key, None)
+        if self.log is not None:
+            self.note("complete", op)
+
+    # --- the log of a detailed run ---------------------------------------------------------------------------------
+
+    def note(self, kind: str, op: Op | None = None, text: str = "", task: TaskInfo | None = None, source: Any = None) -> None:
+        assert self.log is not None
+        self.log.append((self.now, kind, op, task if task is not None else op.task if op is not None else None, text, source))
