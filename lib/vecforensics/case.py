@@ -116,7 +116,11 @@ class Rehearsal(_Model):
 
 
 class Case(_Model):
-    """A whole case file. `folder` is where it lies; it is no key of the file."""
+    """A whole case file. `folder` is where it lies; it is no key of the file.
+
+    `claims`: figures that others have stated about the incident, before and after its repair, under names such as `error_rate`
+    (a share), `latency_ms`, `crashes`. The report quotes them as claims beside what was measured.
+    """
 
     case: Name
     title: str = ""
@@ -126,6 +130,7 @@ class Case(_Model):
     tolerance: Tolerance = Tolerance()
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     rehearsal: Rehearsal = Rehearsal()
+    claims: dict[Name, tuple[float, float]] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")
