@@ -1,0 +1,130 @@
+"""An investigation: one case, one run folder, five stages, in the order in which a person asks.
+
+    inv = vecforensics.investigate("case.yaml")      # or a run folder, to go on with it
+    inv.collect()       what was there, exactly?
+    inv.diff()          which vectors are wrong, how, and where do they cluster?
+    inv.reproduce()     which code path does exactly this, and in what order of events?
+    inv.migrate()       does the corrected migration leave the target right?
+    inv.report()        what happened, why, what was done, how do we know?
+
+Notebooks, the command line and the runner all come through here. A stage reads what the earlier ones left in the run folder and
+nothing else; what is missing is made first, so that each notebook can be run alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vecforensics.case import Case, load_case
+from vecforensics.errors import InputError
+from vecforensics.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from vecforensics.diff import Diff
+    from vecforensics.evidence import Evidence
+    from vecforensics.migrate import MigrationRun
+    from vecforensics.race import Exploration
+    from vecforensics.report import IncidentReport
+
+__all__ = ["Investigation", "bundled_case", "investigate"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Investigation:
+    """A case and the run folder in which it is investigated."""
+
+    case: Case
+    run: RunFolder
+
+    def collect(self) -> Evidence:
+        """Freeze both sides and the logs into the run folder; once frozen, evidence stays as it is."""
+        from vecforensics.collect import collect
+        from vecforensics.evidence import Evidence
+
+        if self.run.done("collect"):
+            return Evidence.open(self.run.evidence)
+        return collect(self.case, self.run)
+
+    def diff(self, **settings: Any) -> Diff:
+        """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`."""
+        from vecforensics.diff import diff_vectors
+
+        self.collect()
+        return diff_vectors(self.case, self.run, **settings)
+
+    def reproduce(self, **settings: Any) -> Exploration:
+        """Explore the suspect's schedules. Settings: `records`, `schedules`, `seed`."""
+        from vecforensics.race import reproduce
+
+        self.collect()
+        return reproduce(self.case, self.run, **settings)
+
+    def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
+        """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`."""
+        from vecforensics.migrate import migrate
+
+        self.collect()
+        if mode in ("plan", "repair") and not self.run.done("diff"):
+            self.diff()
+        return migrate(self.case, self.run, mode=mode, **settings)
+
+    def report(self) -> IncidentReport:
+        """Write the incident report from whatever stands in the run folder."""
+        from vecforensics.report import write_report
+
+        return write_report(self.case, self.run)
+
+    def _repr_html_(self) -> str:
+        from markupsafe import escape
+
+        return f"<p><b>{escape(self.case.case)}</b> {escape(self.case.title)}<br><code>{escape(self.run.path)}</code></p>"
+
+    def __str__(self) -> str:
+        from vecforensics.errors import printable
+
+        return f"{printable(self.case.case)}: {printable(self.case.title)}\n{printable(self.run.path)}"
+
+
+def bundled_case() -> Path:
+    """The case file of ERR-2026-57; its data are made at first use. Raises InputError outside a checkout."""
+    folder = _ROOT / "data" / "postpilot"
+    if not (folder / "case.yaml").is_file():
+        raise InputError(
+            "the bundled case is not there", where=str(folder), hint="Work in a checkout, or name a case file"
+        )
+    from vecforensics.postpilot import make_case
+
+    make_case(folder)
+    return folder / "case.yaml"
+
+
+def investigate(where: str | Path = "", out: str | Path | None = None) -> Investigation:
+    """Begin or go on: `where` is a case file (begins a run below `out`), a run folder, or "" for the bundled case.
+
+    With "" the newest run of the bundled case is taken up again, so that notebooks opened one after the other share it.
+    `out` is `reports/` of the checkout unless given.
+    """
+    below = (
+        Path(out)
+        if out is not None
+        else _ROOT / "reports"
+        if (_ROOT / "notebooks").is_dir()
+        else Path("reports")
+    )
+    if where and RunFolder.is_run(where):
+        run = RunFolder.open(where)
+        return Investigation(run.case(), run)
+    if not where:
+        file = bundled_case()
+        case = load_case(file)
+        latest = RunFolder.latest(below, case.case)
+        if latest is not None:
+            return Investigation(latest.case(), latest)
+    else:
+        file = Path(where)
+        case = load_case(file)
+    return Investigation(case, RunFolder.begin(file, case, below))
