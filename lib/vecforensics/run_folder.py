@@ -93,6 +93,7 @@ class RunFolder:
                 "format": _FORMAT,
                 "case": case.case,
                 "case_folder": str(case.folder),
+                "case_file": case_file.name,
                 "run": path.name,
                 "status": "running",
                 "began": _now(),
