@@ -118,6 +118,9 @@ class Rehearsal(_Model):
 class Case(_Model):
     """A whole case file. `folder` is where it lies; it is no key of the file.
 
+    `suspect` and `corrected` name migration code (`file.js`, `file.py:function`, `package.module:function`); without `corrected`
+    the bundled strategy `waves` is what the suspect is held against.
+
     `claims`: figures that others have stated about the incident, before and after its repair, under names such as `error_rate`
     (a share), `latency_ms`, `crashes`. The report quotes them as claims beside what was measured.
     """
@@ -127,6 +130,7 @@ class Case(_Model):
     collections: Annotated[dict[Name, Collection], Field(min_length=1)]
     logs: tuple[Name, ...] = ()
     suspect: Name | None = None
+    corrected: Name | None = None
     tolerance: Tolerance = Tolerance()
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     rehearsal: Rehearsal = Rehearsal()
