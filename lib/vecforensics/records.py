@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-__all__ = ["PARENT_PREFIX", "Record", "canonical_json", "source_schema", "target_schema"]
+__all__ = ["PARENT_PREFIX", "Record", "canonical_json", "lab_ids", "source_schema", "target_schema"]
 
 PARENT_PREFIX: Final = "parent:"
 
@@ -41,6 +41,22 @@ class Record:
     depends_on: tuple[str, ...] = ()
     version: int = 1
     collection: str = ""
+
+
+def lab_ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(collection, id) → the one id by which a strategy knows the record, in the order of `keys`.
+
+    A strategy sees one store with one space of ids, a case has several collections whose ids may overlap (user 1, post 1). Where
+    all ids are distinct they stay as they are; else every one becomes `collection/id`, with `/` and `%` in the collection's name
+    escaped, so that the first `/` is always the border and no two records can meet.
+    """
+    distinct = dict.fromkeys(keys)
+    if len({record_id for _, record_id in distinct}) == len(distinct):
+        return {key: key[1] for key in distinct}
+    return {
+        (collection, record_id): f"{collection.replace('%', '%25').replace('/', '%2F')}/{record_id}"
+        for collection, record_id in distinct
+    }
 
 
 def _plain(value: Any) -> Any:
