@@ -42,7 +42,7 @@ class CsvSource:
             ) from None
 
     def _open(self) -> pc_csv.CSVStreamingReader:
-        header = self._header()
+        header = self.header()
         wanted = wanted_columns(self._source, self._vector)
         for name in wanted:
             if name not in header:
@@ -64,7 +64,8 @@ class CsvSource:
             ),
         )
 
-    def _header(self) -> list[str]:
+    def header(self) -> list[str]:
+        """The column names."""
         try:
             with pa.input_stream(str(self.path)) as stream:
                 first = stream.read(1 << 20)

@@ -25,8 +25,11 @@ class JsonSource:
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
-        rows = ((f"record {number}", row) for number, row in enumerate(self._list(), 1))
-        yield from batches_of_rows(rows, self._source, self._vector, self.path, batch_rows)
+        yield from batches_of_rows(self.rows(), self._source, self._vector, self.path, batch_rows)
+
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        """Each record's object with its place, not looked at yet."""
+        return ((f"record {number}", row) for number, row in enumerate(self._list(), 1))
 
     def _list(self) -> list[Any]:
         try:

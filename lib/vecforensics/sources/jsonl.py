@@ -25,9 +25,10 @@ class JsonLinesSource:
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
-        yield from batches_of_rows(self._rows(), self._source, self._vector, self.path, batch_rows)
+        yield from batches_of_rows(self.rows(), self._source, self._vector, self.path, batch_rows)
 
-    def _rows(self) -> Iterator[tuple[str, Any]]:
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        """Each line's object with its place, not looked at yet."""
         number = 0
         try:
             with self._open() as lines:

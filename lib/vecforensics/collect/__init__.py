@@ -1,0 +1,184 @@
+"""Collect: what was there, exactly?
+
+Each collection's source and target are read once, through handles that cannot write, and frozen side by side; the source rows get
+the vectors that are expected of them. Logs become events. What the inputs were at that moment (SHA-256) is written down first.
+After this stage nobody needs the store again to say what was wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.case import Case, Collection, Target
+from vecforensics.collect.freeze import EvidenceWriter
+from vecforensics.collect.known_good import KnownGood
+from vecforensics.collect.logs import Frame, LogEvent, parse_log, read_log
+from vecforensics.custody import record_inputs
+from vecforensics.embedding import Embedder, open_embedder
+from vecforensics.errors import SourceError, TargetError
+from vecforensics.evidence import Evidence
+from vecforensics.progress import progress
+from vecforensics.records import target_schema
+from vecforensics.run_folder import RunFolder
+from vecforensics.sources import open_source
+from vecforensics.stores import VectorReader, open_reader
+
+__all__ = ["EvidenceWriter", "Frame", "LogEvent", "collect", "parse_log", "read_log"]
+
+
+def collect(case: Case, run: RunFolder, *, empty_target: bool = False) -> Evidence:
+    """Freeze source, target, logs and the suspect's code into `run.evidence`.
+
+    `empty_target`: a target that is empty or not there yet is frozen as empty (a first migration) instead of refused. Raises
+    SourceError, TargetError or CaseError for what cannot be read; then nothing is left that counts as evidence.
+    """
+    with run.stage("collect"), ExitStack() as stack:
+        # Everything that can be refused cheaply is refused before anything is written.
+        readers = {name: _reader(case, one, empty_target) for name, one in case.collections.items()}
+        sources = {
+            name: open_source(one.source, case.folder, vector=one.expected.column if one.expected else None)
+            for name, one in case.collections.items()
+        }
+        givers = {name: _giver(case, one, stack) for name, one in case.collections.items()}
+        for log in case.logs:
+            if not case.path(log).is_file():
+                raise SourceError(
+                    "there is no such log", where=str(case.path(log)), hint="Check logs in the case file"
+                )
+        record_inputs(case, run)
+        writer = stack.enter_context(EvidenceWriter(run.evidence))
+        for name, one in case.collections.items():
+            reader = readers[name]
+            rows_hint = reader.describe(one.target.collection).rows if reader is not None else 0
+            with progress(f"reading the source of {name}", rows_hint) as advance:
+                rows = writer.source(
+                    name,
+                    _counted(givers[name](sources[name].scan()), advance),
+                    metadata=one.source.metadata,
+                    expected=_described(one),
+                    rows_hint=rows_hint,
+                    where=str(sources[name].path),
+                )
+            if not rows:
+                raise SourceError(
+                    "there are no records in it",
+                    where=str(sources[name].path),
+                    hint="Check source.uri and source.table",
+                )
+            with progress(f"reading the target of {name}", rows_hint) as advance:
+                writer.target(
+                    name,
+                    _counted(_scan(reader, one), advance),
+                    rows_hint=rows_hint,
+                    facts=_facts(reader, one),
+                )
+        writer.attach("logs.jsonl", _log_lines(case))
+        for attached, data in _code(case):
+            writer.attach(attached, data)
+        return writer.finish(case=case.case)
+
+
+def _reader(case: Case, one: Collection, empty_target: bool) -> VectorReader | None:
+    """The target's read-only handle; None where a first migration may find nothing there."""
+    try:
+        reader = open_reader(one.target, case.folder)
+        info = reader.describe(one.target.collection)
+    except TargetError:
+        if empty_target:
+            return None
+        raise
+    if info.rows == 0 and not empty_target:
+        raise TargetError(
+            f"the collection {one.target.collection!r} is empty",
+            where=one.target.uri,
+            hint="Check target.collection; to fill an empty target: vecforensics migrate CASE.yaml --apply",
+        )
+    return reader
+
+
+_Giver = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+def _giver(case: Case, one: Collection, stack: ExitStack) -> _Giver:
+    """What puts the expected vectors into source batches; nothing to do where the source has them or nobody knows them."""
+    expected = one.expected
+    if expected is None or expected.column is not None:
+        return lambda batches: batches
+    if expected.embedder is not None:
+        embedder = open_embedder(expected.embedder, case.folder)
+        return lambda batches: _embedded(batches, embedder)
+    assert expected.uri is not None
+    assert expected.collection is not None
+    reader = open_reader(Target(uri=expected.uri, collection=expected.collection), case.folder)
+    good = stack.enter_context(KnownGood(reader, expected.collection))
+    return good.joined
+
+
+def _embedded(batches: Iterable[pa.RecordBatch], embedder: Embedder) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        vectors = embedder.embed(batch.column("text").to_pylist())
+        yield batch.append_column("vector", fixed_vectors(np.asarray(vectors)))
+
+
+def _scan(reader: VectorReader | None, one: Collection) -> Iterator[pa.RecordBatch]:
+    if reader is not None:
+        yield from reader.scan(one.target.collection)
+    else:
+        yield pa.RecordBatch.from_pylist([], schema=target_schema(0))
+
+
+def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        advance(batch.num_rows)
+
+
+def _described(one: Collection) -> str | None:
+    if one.expected is None:
+        return None
+    if one.expected.column is not None:
+        return f"column {one.expected.column}"
+    return one.expected.embedder or f"{one.expected.uri} {one.expected.collection}"
+
+
+def _facts(reader: VectorReader | None, one: Collection) -> dict[str, Any]:
+    """What the store said of itself, and how we know that we could not write."""
+    if reader is None:
+        return {"target_uri": one.target.uri, "note": "nothing was there yet"}
+    info, fresh = reader.describe(one.target.collection), reader.freshness()
+    return {
+        "target_uri": one.target.uri,
+        "store": one.target.uri.partition(":")[0],
+        "snapshot": info.snapshot,
+        "settled": fresh.settled,
+        "freshness": fresh.note,
+        "write_blocked": reader.write_blocked(),
+    }
+
+
+def _log_lines(case: Case) -> Iterator[bytes]:
+    for log in case.logs:
+        for event in read_log(case.path(log)):
+            yield event.to_json().encode() + b"\n"
+
+
+def _code(case: Case) -> Iterator[tuple[str, bytes]]:
+    """The suspect's and the corrected file as they were, so that the report can show the lines that ran."""
+    for role, reference in (("suspect", case.suspect), ("corrected", case.corrected)):
+        if reference is None:
+            continue
+        name = reference.rpartition(":")[0] if ":" in reference else reference
+        path = case.path(name)
+        if Path(name).suffix in (".js", ".mjs", ".cjs", ".py"):
+            if not path.is_file():
+                raise SourceError(
+                    f"the {role} is not there", where=str(path), hint=f"Check {role} in the case file"
+                )
+            yield f"{role}{path.suffix}", path.read_bytes()
