@@ -1,32 +1,22 @@
 """The command line: one verb a stage, and the whole way in one.
 
-Every verb takes a case file (and begins a run under `--out`) or a run folder (and goes on with it), prints what it found, and ends
-with the run folder as its last line. Exit codes: 0 clean, 1 corruption or a failing schedule found, 2 unusable input or a failed
+Every verb takes a case file (and begins a run under `--out`) or a run folder (and goes on with it), prints what it found, and
+ends with the run folder as its last line. Exit codes: 0 clean, 1 corruption or a failing schedule found, 2 unusable input or a failed
 tool, 3 nothing corrupt found but not everything could be checked. Imports are made inside the verbs: `--help` must be quick.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from vecforensics.errors import InputError, VecforensicsError, printable
-
-if TYPE_CHECKING:
-    from vecforensics.investigation import Investigation
+from vecforensics.cli.race import race
+from vecforensics.cli.stages import CONTEXT, UNUSABLE, collect, diff, investigate, migrate, report, verify
+from vecforensics.cli.workspace import init, open_
+from vecforensics.errors import VecforensicsError, printable
 
 __all__ = ["cli", "main"]
-
-_CLEAN, _FOUND, _UNUSABLE, _UNKNOWN = 0, 1, 2, 3
-_OF_VERDICT = {"clean": _CLEAN, "corrupt": _FOUND, "unknown": _UNKNOWN}
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,10 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(line: str) -> None:
     click.echo(f"vecforensics: {printable(line, 2_000)}", err=True)
-    sys.exit(_UNUSABLE)
+    sys.exit(UNUSABLE)
 
 
-@click.group(context_settings=_CONTEXT, no_args_is_help=True)
+@click.group(context_settings=CONTEXT, no_args_is_help=True)
 @click.version_option(None, "-V", "--version", package_name="vecforensics", message="%(prog)s %(version)s")
 def cli() -> None:
     """Forensics for vector migrations that went wrong.
@@ -65,161 +55,5 @@ def cli() -> None:
     """
 
 
-def _out(command: Callable[..., Any]) -> Callable[..., Any]:
-    option = click.option("--out", type=click.Path(path_type=Path), default=None, help="Where runs are kept. [default: reports]")
-    return option(command)
-
-
-@contextmanager
-def _opened(where: str, out: Path | None) -> Iterator[Investigation]:
-    """The investigation that an argument names. A run that was begun for unusable input leaves nothing behind."""
-    from vecforensics.investigation import investigate
-    from vecforensics.run_folder import RunFolder
-
-    begun = not RunFolder.is_run(where)
-    inv = investigate(where, out if out is not None else Path("reports"))
-    try:
-        yield inv
-    except InputError:
-        if begun and not inv.run.done("collect"):
-            shutil.rmtree(inv.run.path, ignore_errors=True)
-        raise
-
-
-def _ends_with_run(command: Callable[..., tuple[Investigation, int]]) -> Callable[..., None]:
-    """Print the run folder as the last line and end with the command's exit code."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        inv, code = command(*args, **kwargs)
-        click.echo(str(inv.run.path))
-        sys.exit(code)
-
-    return wrapped
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="CASE.yaml|RUN")
-@_out
-@click.option("--apply", "apply_", is_flag=True, help="Repair the target; without it the repair is only planned.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["corrupt", "unrepaired", "never"]),
-    default="corrupt",
-    show_default=True,
-    help="Exit 1 where corruption was found, only where it was not repaired and verified, or never.",
-)
-@click.option("--sample", type=click.IntRange(min=1), default=None, help="Embed and compare only so many records; gives an estimate.")
-@_ends_with_run
-def investigate(where: str, out: Path | None, apply_: bool, fail_on: str, sample: int | None) -> tuple[Investigation, int]:
-    """Run all notebooks headless and write the incident report.
-
-    \b
-    Example:
-      vecforensics investigate data/postpilot/case.yaml
-      vecforensics investigate case.yaml --apply --fail-on unrepaired
-    """
-    from vecforensics.whole_way import run_all
-
-    with _opened(where, out) as inv:
-        verdict = run_all(inv, apply=apply_, sample=sample)
-    click.echo(str(verdict))
-    return inv, verdict.exit_code(fail_on)
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="CASE.yaml|RUN")
-@_out
-@_ends_with_run
-def collect(where: str, out: Path | None) -> tuple[Investigation, int]:
-    """Freeze source, target and logs as hashed evidence.
-
-    \b
-    Example:
-      vecforensics collect data/postpilot/case.yaml
-    """
-    with _opened(where, out) as inv:
-        click.echo(str(inv.collect()))
-    return inv, _CLEAN
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="CASE.yaml|RUN")
-@_out
-@click.option("--sample", type=click.IntRange(min=1), default=None, help="Compare so many contents only; ids stay exact.")
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes on this machine.")
-@click.option("--cluster", metavar="tcp://HOST:PORT", default=None, help="A dask.distributed scheduler (extra [cluster]).")
-@_ends_with_run
-def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, int]:
-    """Say which vectors are wrong, how, and where they cluster.
-
-    \b
-    Example:
-      vecforensics diff case.yaml
-      vecforensics diff reports/ERR-2026-57/20261124T081437Z --workers 2
-    """
-    with _opened(where, out) as inv:
-        result = inv.diff(**{name: value for name, value in settings.items() if value is not None})
-    click.echo(str(result))
-    return inv, _OF_VERDICT[result.verdict]
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="CASE.yaml|RUN")
-@_out
-@click.option("--apply", "mode", flag_value="apply", help="Migrate everything into the target.")
-@click.option("--repair", "mode", flag_value="repair", help="Write only what the diff proved bad.")
-@click.option("--plan", "mode", flag_value="plan", default=True, help="Print what would be done and write nothing (the default).")
-@click.option("--rollback", "mode", flag_value="rollback", help="Put every row back as it stood before the run wrote.")
-@click.option("--strategy", type=click.Choice(["serial", "locked", "waves"]), default="waves", show_default=True)
-@_ends_with_run
-def migrate(where: str, out: Path | None, mode: str, strategy: str) -> tuple[Investigation, int]:
-    """Migrate again, in an order that cannot race, and verify the target.
-
-    \b
-    Example:
-      vecforensics migrate case.yaml                  plan only
-      vecforensics migrate RUN --repair               write what the diff proved bad
-      vecforensics migrate RUN --rollback
-    """
-    with _opened(where, out) as inv:
-        result = inv.migrate(mode, strategy=strategy)
-    click.echo(str(result))
-    return inv, _CLEAN if mode in ("plan", "rollback") else _OF_VERDICT[result.verdict]
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="RUN")
-@_ends_with_run
-def report(where: str) -> tuple[Investigation, int]:
-    """Write the incident report of a run.
-
-    \b
-    Example:
-      vecforensics report reports/ERR-2026-57/20261124T081437Z
-    """
-    from vecforensics.investigation import Investigation
-    from vecforensics.run_folder import RunFolder
-
-    run = RunFolder.open(where)
-    inv = Investigation(run.case(), run)
-    result = inv.report()
-    click.echo(str(result))
-    return inv, _OF_VERDICT[result.verdict]
-
-
-@cli.command(context_settings=_CONTEXT)
-@click.argument("where", metavar="RUN")
-def verify(where: str) -> None:
-    """Check that nothing in a run folder changed since it was sealed.
-
-    \b
-    Example:
-      vecforensics verify reports/ERR-2026-57/20261124T081437Z
-    """
-    from vecforensics.custody import verify_run
-    from vecforensics.run_folder import RunFolder
-
-    custody = verify_run(RunFolder.open(where))
-    click.echo(str(custody))
-    sys.exit(_CLEAN if custody.intact else _FOUND)
+for _verb in (init, investigate, collect, diff, race, migrate, report, verify, open_):
+    cli.add_command(_verb)

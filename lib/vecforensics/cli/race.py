@@ -1,0 +1,106 @@
+"""The verb `race`: put one migration under the microscope, without a case."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN
+from vecforensics.errors import printable
+
+__all__ = ["race"]
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("suspect", metavar="FILE[.py|.js][:FUNCTION]|CASE.yaml|RUN")
+@click.option(
+    "--records",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Generated records, about three children to a parent.",
+)
+@click.option(
+    "--schedules",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="BUDGET",
+    help="Orders of events to try at most.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--strategy",
+    type=click.Choice(["fifo", "withhold", "dpor", "pct", "random"]),
+    default=None,
+    help="One alone; else all in turn.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=click.Choice(["late", "timeout", "error", "rate_limit", "collected"]),
+    help="Also inject this fault, once a schedule; may be given several times.",
+)
+@click.option(
+    "--prove", is_flag=True, help="Spend the budget on an exhaustive search; exit 3 where it was not enough."
+)
+@click.option("--replay", default=None, metavar="STRING", help="Play one schedule again.")
+@click.option(
+    "--json",
+    "json_",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the result here.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where runs are kept, for a case. [default: reports]",
+)
+def race(
+    suspect: str,
+    records: int | None,
+    schedules: int | None,
+    seed: int,
+    strategy: str | None,
+    faults: tuple[str, ...],
+    prove: bool,
+    replay: str | None,
+    json_: Path | None,
+    out: Path | None,
+) -> None:
+    """Find the order of events in which a migration loses data, or prove that there is none.
+
+    The function is `async def migrate(records, embed, store)`, a plain `def`, or JavaScript's migrateDataToVectorDB(users).
+    A case file or a run folder explores the suspect that it names, on its own records.
+
+    \b
+    Example:
+      vecforensics race migration.py:migrate --records 100 --json found.json
+      vecforensics race data/postpilot/migration.js
+      vecforensics race migration.py:migrate --replay 'STRING printed by a failure'
+    """
+    settings = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
+    given = {name: value for name, value in settings.items() if value is not None}
+    is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
+    if is_case:
+        from vecforensics.cli.stages import opened
+
+        with opened(suspect, out) as inv:
+            result = inv.reproduce(seed=seed, faults=faults, prove=prove, **given)
+    else:
+        from vecforensics.race import explore
+
+        result = explore(suspect, seed=seed, faults=faults, prove=prove, **given)
+    if json_ is not None:
+        from vecforensics.run_folder import write_whole
+
+        write_whole(json_, result.to_json())
+    click.echo(str(result))
+    if is_case:
+        click.echo(printable(inv.run.path))
+    if result.verdict == "failing":
+        sys.exit(FOUND)
+    sys.exit(UNKNOWN if prove and result.verdict != "proved" else CLEAN)

@@ -1,0 +1,230 @@
+"""The verbs of the five stages, the whole way through them, and the check of a sealed run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vecforensics.errors import InputError
+
+if TYPE_CHECKING:
+    from vecforensics.investigation import Investigation
+
+__all__ = [
+    "CLEAN",
+    "CONTEXT",
+    "FOUND",
+    "UNKNOWN",
+    "UNUSABLE",
+    "collect",
+    "diff",
+    "ends_with_run",
+    "investigate",
+    "migrate",
+    "opened",
+    "report",
+    "verify",
+    "with_out",
+]
+
+CLEAN, FOUND, UNUSABLE, UNKNOWN = 0, 1, 2, 3
+OF_VERDICT = {"clean": CLEAN, "corrupt": FOUND, "unknown": UNKNOWN}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def with_out(command: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.option(
+        "--out", type=click.Path(path_type=Path), default=None, help="Where runs are kept. [default: reports]"
+    )
+    return option(command)
+
+
+@contextmanager
+def opened(where: str, out: Path | None) -> Iterator[Investigation]:
+    """The investigation that an argument names. A run that was begun for unusable input leaves nothing behind."""
+    from vecforensics.investigation import investigate
+    from vecforensics.run_folder import RunFolder
+
+    begun = not RunFolder.is_run(where)
+    inv = investigate(where, out if out is not None else Path("reports"))
+    try:
+        yield inv
+    except InputError:
+        if begun and not inv.run.done("collect"):
+            shutil.rmtree(inv.run.path, ignore_errors=True)
+        raise
+
+
+def ends_with_run(command: Callable[..., tuple[Investigation, int]]) -> Callable[..., None]:
+    """Print the run folder as the last line and end with the command's exit code."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        inv, code = command(*args, **kwargs)
+        click.echo(str(inv.run.path))
+        sys.exit(code)
+
+    return wrapped
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="CASE.yaml|RUN")
+@with_out
+@click.option(
+    "--apply", "apply_", is_flag=True, help="Repair the target; without it the repair is only planned."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["corrupt", "unrepaired", "never"]),
+    default="corrupt",
+    show_default=True,
+    help="Exit 1 where corruption was found, only where it was not repaired and verified, or never.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Embed and compare only so many records; gives an estimate.",
+)
+@ends_with_run
+def investigate(
+    where: str, out: Path | None, apply_: bool, fail_on: str, sample: int | None
+) -> tuple[Investigation, int]:
+    """Run all notebooks headless and write the incident report.
+
+    \b
+    Example:
+      vecforensics investigate data/postpilot/case.yaml
+      vecforensics investigate case.yaml --apply --fail-on unrepaired
+    """
+    from vecforensics.whole_way import run_all
+
+    with opened(where, out) as inv:
+        verdict = run_all(inv, apply=apply_, sample=sample)
+    click.echo(str(verdict))
+    return inv, verdict.exit_code(fail_on)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="CASE.yaml|RUN")
+@with_out
+@ends_with_run
+def collect(where: str, out: Path | None) -> tuple[Investigation, int]:
+    """Freeze source, target and logs as hashed evidence.
+
+    \b
+    Example:
+      vecforensics collect data/postpilot/case.yaml
+    """
+    with opened(where, out) as inv:
+        click.echo(str(inv.collect()))
+    return inv, CLEAN
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="CASE.yaml|RUN")
+@with_out
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Compare so many contents only; ids stay exact.",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes on this machine.")
+@click.option(
+    "--cluster",
+    metavar="tcp://HOST:PORT",
+    default=None,
+    help="A dask.distributed scheduler (extra [cluster]).",
+)
+@ends_with_run
+def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, int]:
+    """Say which vectors are wrong, how, and where they cluster.
+
+    \b
+    Example:
+      vecforensics diff case.yaml
+      vecforensics diff reports/ERR-2026-57/20261124T081437Z --workers 2
+    """
+    with opened(where, out) as inv:
+        result = inv.diff(**{name: value for name, value in settings.items() if value is not None})
+    click.echo(str(result))
+    return inv, OF_VERDICT[result.verdict]
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="CASE.yaml|RUN")
+@with_out
+@click.option("--apply", "mode", flag_value="apply", help="Migrate everything into the target.")
+@click.option("--repair", "mode", flag_value="repair", help="Write only what the diff proved bad.")
+@click.option(
+    "--plan",
+    "mode",
+    flag_value="plan",
+    default=True,
+    help="Print what would be done and write nothing (the default).",
+)
+@click.option(
+    "--rollback", "mode", flag_value="rollback", help="Put every row back as it stood before the run wrote."
+)
+@click.option(
+    "--strategy", type=click.Choice(["serial", "locked", "waves"]), default="waves", show_default=True
+)
+@ends_with_run
+def migrate(where: str, out: Path | None, mode: str, strategy: str) -> tuple[Investigation, int]:
+    """Migrate again, in an order that cannot race, and verify the target.
+
+    \b
+    Example:
+      vecforensics migrate case.yaml                  plan only
+      vecforensics migrate RUN --repair               write what the diff proved bad
+      vecforensics migrate RUN --rollback
+    """
+    with opened(where, out) as inv:
+        result = inv.migrate(mode, strategy=strategy)
+    click.echo(str(result))
+    return inv, CLEAN if mode in ("plan", "rollback") else OF_VERDICT[result.verdict]
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="RUN")
+@ends_with_run
+def report(where: str) -> tuple[Investigation, int]:
+    """Write the incident report of a run.
+
+    \b
+    Example:
+      vecforensics report reports/ERR-2026-57/20261124T081437Z
+    """
+    from vecforensics.investigation import Investigation
+    from vecforensics.run_folder import RunFolder
+
+    run = RunFolder.open(where)
+    inv = Investigation(run.case(), run)
+    result = inv.report()
+    click.echo(str(result))
+    return inv, OF_VERDICT[result.verdict]
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="RUN")
+def verify(where: str) -> None:
+    """Check that nothing in a run folder changed since it was sealed.
+
+    \b
+    Example:
+      vecforensics verify reports/ERR-2026-57/20261124T081437Z
+    """
+    from vecforensics.custody import verify_run
+    from vecforensics.run_folder import RunFolder
+
+    custody = verify_run(RunFolder.open(where))
+    click.echo(str(custody))
+    sys.exit(CLEAN if custody.intact else FOUND)
