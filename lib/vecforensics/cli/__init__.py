@@ -1,13 +1,14 @@
 """The command line: one verb a stage, and the whole way in one.
 
 Every verb takes a case file (and begins a run under `--out`) or a run folder (and goes on with it), prints what it found, and
-ends with the run folder as its last line. Exit codes: 0 clean, 1 corruption or a failing schedule found, 2 unusable input or a failed
-tool, 3 nothing corrupt found but not everything could be checked. Imports are made inside the verbs: `--help` must be quick.
+ends with the run folder as its last line. Exit codes: 0 clean, 1 corruption or a failing schedule found, 2 unusable input or a
+failed tool, 3 nothing corrupt found but not everything could be checked. Imports are made inside the verbs: `--help` must be
+quick.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
 import click
 
@@ -19,27 +20,24 @@ from vecforensics.errors import VecforensicsError, printable
 __all__ = ["cli", "main"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; whatever is wrong with the input is one line on standard error and exit 2."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; whatever is wrong with the input is one line on standard error and 2."""
     try:
-        cli.main(arguments, prog_name="vecforensics", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        code = cli.main(arguments, prog_name="vecforensics", standalone_mode=False)
     except click.UsageError as error:
         hint = f" See: {error.ctx.command_path} --help" if error.ctx else ""
-        _fail(f"{error.format_message()}{hint}")
+        return _refused(f"{error.format_message()}{hint}")
     except VecforensicsError as error:
-        _fail(str(error))
+        return _refused(str(error))
     except click.Abort:
         click.echo("vecforensics: stopped; what was finished is kept", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+        return 130
+    return code if isinstance(code, int) else 0
 
 
-def _fail(line: str) -> None:
+def _refused(line: str) -> int:
     click.echo(f"vecforensics: {printable(line, 2_000)}", err=True)
-    sys.exit(UNUSABLE)
+    return UNUSABLE
 
 
 @click.group(context_settings=CONTEXT, no_args_is_help=True)

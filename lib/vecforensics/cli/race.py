@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
+from click.exceptions import Exit
 
 from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN
 from vecforensics.errors import printable
@@ -102,5 +102,5 @@ def race(
     if is_case:
         click.echo(printable(inv.run.path))
     if result.verdict == "failing":
-        sys.exit(FOUND)
-    sys.exit(UNKNOWN if prove and result.verdict != "proved" else CLEAN)
+        raise Exit(FOUND)
+    raise Exit(UNKNOWN if prove and result.verdict != "proved" else CLEAN)

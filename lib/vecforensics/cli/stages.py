@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.exceptions import Exit
 
 from vecforensics.errors import InputError
 
@@ -69,7 +69,7 @@ def ends_with_run(command: Callable[..., tuple[Investigation, int]]) -> Callable
     def wrapped(*args: Any, **kwargs: Any) -> None:
         inv, code = command(*args, **kwargs)
         click.echo(str(inv.run.path))
-        sys.exit(code)
+        raise Exit(code)
 
     return wrapped
 
@@ -227,4 +227,4 @@ def verify(where: str) -> None:
 
     custody = verify_run(RunFolder.open(where))
     click.echo(str(custody))
-    sys.exit(CLEAN if custody.intact else FOUND)
+    raise Exit(CLEAN if custody.intact else FOUND)
