@@ -165,6 +165,22 @@ class LanceWriter(LanceReader, VectorWriter):
             token = f"version {table.delete(self._filter(ids[start : start + _FETCH_IDS])).version}"
         return Ack(len(ids), token)
 
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` with every column that the table has."""
+        table = self._open(collection)
+        parts = [table.schema.empty_table()]
+        for start in range(0, len(ids), _FETCH_IDS):
+            found = table.search().where(self._filter(ids[start : start + _FETCH_IDS])).to_arrow()
+            parts.append(found.select(table.schema.names).cast(table.schema))
+        return pa.concat_tables(parts)
+
+    def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
+        """Remove what stands under `ids`, then add `rows` as they are: two commits, so that duplicates come back too."""
+        ack = self.delete(collection, ids)
+        if not rows.num_rows:
+            return ack
+        return Ack(len(ids), f"version {self._open(collection).add(rows).version}")
+
     def optimize(self, collection: str) -> None:
         """Merge the fragments that many small writes leave; fetching by id is six times faster afterwards."""
         self._open(collection).optimize()

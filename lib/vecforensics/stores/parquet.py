@@ -131,6 +131,21 @@ class ParquetWriter(ParquetReader, VectorWriter):
         self._rewrite(collection, pa.array(list(ids), pa.string()), None)
         return Ack(len(ids))
 
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` with every column that the file has."""
+        rows = self._open(collection).read()
+        return rows.filter(
+            pc.is_in(rows.column(self._columns.id), value_set=pa.array(list(ids), pa.string()))
+        )
+
+    def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
+        """One new file without what stood under `ids` and with `rows` at its end."""
+        old = self._open(collection).read()
+        wanted = pa.array(list(ids), pa.string())
+        kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=wanted)))
+        self._replace(self._file(collection), pa.concat_tables([kept, rows.cast(old.schema)]))
+        return Ack(len(ids))
+
     def _rewrite(self, collection: str, drop: pa.ChunkedArray | pa.Array, add: pa.Table | None) -> None:
         names = [self._columns.id, self._columns.vector, self._columns.metadata]
         old = self._open(collection).read()

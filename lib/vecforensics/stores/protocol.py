@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from vecforensics.errors import TargetError
+
 __all__ = ["Ack", "CollectionInfo", "Columns", "Freshness", "VectorReader", "VectorWriter"]
 
 
@@ -97,3 +99,23 @@ class VectorWriter(VectorReader):
     @abstractmethod
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
         """Remove all rows that stand under `ids`; an absent id is no error."""
+
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` in the store's own columns, for `restore`. A duplicate comes as often as it stands."""
+        return self.fetch(collection, ids)
+
+    def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
+        """Make what stands under `ids` exactly `rows` (from `preimage`): ids without a row there are removed.
+
+        As it stands here for a store in which an id is unique and a vector has the collection's length; others override it.
+        """
+        kept = rows.column("id").to_pylist()
+        if len(set(kept)) < len(kept) or rows.column("ragged").null_count < rows.num_rows:
+            raise TargetError(
+                "rows with one id, or of another length, cannot be put back",
+                where=self.uri,
+                hint="This store does not hold such rows",
+            )
+        gone = sorted(set(ids) - set(kept))
+        ack = self.delete(collection, gone) if gone else Ack(0)
+        return self.upsert(collection, rows) if kept else ack
