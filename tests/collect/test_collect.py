@@ -1,0 +1,161 @@
+"""Collect end to end on real stores: both sides frozen, nothing half-written, the store never written to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.case import Target, load_case
+from vecforensics.collect import collect
+from vecforensics.custody import digest_of
+from vecforensics.embedding.hashing import HashingEmbedder
+from vecforensics.errors import CaseError, SourceError, TargetError, VecforensicsError
+from vecforensics.evidence import Evidence
+from vecforensics.run_folder import RunFolder
+from vecforensics.stores import open_writer
+
+USERS = [
+    {"id": f"{n:03d}", "bio": f"writes about {n}", "plan": "free", "password": f"secret-{n}"}
+    for n in range(20)
+]
+CASE = """\
+case: small
+collections:
+  users:
+    source: {uri: users.jsonl, id: id, text: [bio], metadata: [plan]}
+    target: {uri: "lancedb:target", collection: users}
+    expected: {embedder: hashing-32}
+logs: [migration.log]
+"""
+
+
+def fill(
+    folder: Path, ids: list[str], vectors: np.ndarray, uri: str = "lancedb:target", collection: str = "users"
+) -> None:
+    writer = open_writer(Target(uri=uri, collection=collection), folder)
+    writer.create(collection, vectors.shape[1])
+    table = pa.table(
+        {"id": ids, "vector": fixed_vectors(vectors), "metadata": ['{"plan":"free"}'] * len(ids)}
+    )
+    writer.upsert(collection, table)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "users.jsonl").write_text("".join(json.dumps(user) + "\n" for user in USERS))
+    (tmp_path / "migration.log").write_text("ERROR: Key Not Found - UserId: 003, Vector ID: NaN\n")
+    (tmp_path / "case.yaml").write_text(CASE)
+    fill(tmp_path, [user["id"] for user in USERS], HashingEmbedder(32).embed([user["bio"] for user in USERS]))
+    return tmp_path
+
+
+def begin(folder: Path) -> tuple[Evidence, RunFolder]:
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    return collect(case, run), run
+
+
+def test_both_sides_are_frozen_with_what_is_expected(folder: Path) -> None:
+    evidence, _ = begin(folder)
+    users = evidence.collection("users")
+    assert dict(users.rows) == {"source": 20, "target": 20, "earlier": 0}
+    assert (users.dimension, users.expected) == (32, "hashing-32")
+    assert evidence.verify() == ()
+    [batch] = evidence.iter_source("users")
+    assert batch["id"].to_pylist() == [user["id"] for user in USERS]
+    expected = np.vstack(batch["vector"].to_pylist()).astype(np.float32)
+    assert (expected == HashingEmbedder(32).embed([user["bio"] for user in USERS])).all()
+
+
+def test_what_the_case_does_not_name_is_in_no_file(folder: Path) -> None:
+    _, run = begin(folder)
+    for file in run.path.rglob("*"):
+        if file.is_file():
+            assert b"secret-" not in file.read_bytes(), file
+
+
+def test_the_store_is_the_same_to_the_byte_afterwards(folder: Path) -> None:
+    before = digest_of(folder / "target")
+    begin(folder)
+    assert digest_of(folder / "target") == before
+
+
+def test_log_events_lie_beside_the_evidence(folder: Path) -> None:
+    _, run = begin(folder)
+    [event] = [json.loads(line) for line in (run.evidence / "logs.jsonl").read_text().splitlines()]
+    assert (event["record_ids"], event["vector_id"]) == (["003"], "NaN")
+
+
+def test_expected_vectors_from_a_backup_follow_the_id(folder: Path) -> None:
+    vectors = np.arange(19 * 32, dtype=np.float32).reshape(19, 32)
+    ids = [user["id"] for user in USERS[1:]]
+    fill(folder, ids[::-1], vectors[::-1], "parquet:backup", "old")
+    text = CASE.replace("{embedder: hashing-32}", '{uri: "parquet:backup", collection: old}')
+    (folder / "case.yaml").write_text(text)
+    evidence, _ = begin(folder)
+    [batch] = evidence.iter_source("users")
+    found = batch["vector"].to_pylist()
+    assert found[0] is None
+    assert (np.vstack(found[1:]).astype(np.float32) == vectors).all()
+
+
+BROKEN = {
+    "there is no such file": lambda f: (f / "users.jsonl").unlink(),
+    "line 2 is no JSON": lambda f: (f / "users.jsonl").write_text(
+        '{"id": 1, "bio": "x", "plan": 1}\n{"id": 2\n'
+    ),
+    "no id column 'id'": lambda f: (f / "users.jsonl").write_text('{"name": 1, "bio": "x"}\n'),
+    "the text column 'bio' is null": lambda f: (f / "users.jsonl").write_text(
+        '{"id": 1, "bio": null, "plan": 1}\n'
+    ),
+    "no records": lambda f: (f / "users.jsonl").write_text("\n"),
+    "there is no such log": lambda f: (f / "migration.log").unlink(),
+    "there is no table 'nobody'": lambda f: (f / "case.yaml").write_text(
+        CASE.replace("collection: users}", "collection: nobody}")
+    ),
+    "unknown URI scheme 'ftp'": lambda f: (f / "case.yaml").write_text(CASE.replace("lancedb:", "ftp:")),
+    "unknown embedder": lambda f: (f / "case.yaml").write_text(CASE.replace("hashing-32", "word2vec")),
+    "has no column 'vector'": lambda f: (f / "case.yaml").write_text(
+        CASE.replace("lancedb:target", "parquet:bad")
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_unusable_input_is_one_line_and_leaves_no_evidence(folder: Path, message: str) -> None:
+    (folder / "bad").mkdir()
+    pa.parquet.write_table(pa.table({"id": ["1"]}), folder / "bad" / "users.parquet")
+    BROKEN[message](folder)
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    with pytest.raises((SourceError, TargetError, CaseError), match=message) as caught:
+        collect(case, run)
+    assert "\n" not in str(caught.value)
+    assert not run.done("collect")
+    with pytest.raises(VecforensicsError):
+        Evidence.open(run.evidence)
+    assert not list(run.evidence.glob("**/*.arrow"))
+
+
+def test_a_duplicate_source_id_names_the_id_and_both_rows(folder: Path) -> None:
+    with (folder / "users.jsonl").open("a") as file:
+        file.write(json.dumps({**USERS[4], "bio": "again"}) + "\n")
+    with pytest.raises(SourceError, match="004"):
+        begin(folder)
+
+
+def test_an_empty_target_is_refused_unless_this_is_the_first_migration(folder: Path) -> None:
+    open_writer(Target(uri="lancedb:target", collection="users"), folder).delete(
+        "users", [user["id"] for user in USERS]
+    )
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    with pytest.raises(TargetError, match="is empty"):
+        collect(case, run)
+    assert collect(case, run, empty_target=True).collection("users").rows["target"] == 0

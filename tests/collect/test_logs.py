@@ -1,0 +1,119 @@
+"""A stranger's log becomes events: ids stay text, stacks stay whole, nothing in it can hurt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecforensics.collect.logs import Frame, LogEvent, parse_log, read_log
+from vecforensics.errors import SourceError
+
+INCIDENT = """\
+2026-11-05T10:12:33.123Z ERROR: Data Corruption Detected in Migration: Key Not Found - UserId: 12345, Vector ID: NaN
+\tat migrateDataToVectorDB (/src/migration.js:45:12)
+\tat processMigration (/src/migration.js:23:5)
+\tat async main (/src/index.js:12:3)
+"""
+
+
+def events(text: str) -> list[LogEvent]:
+    return list(parse_log(text.splitlines(keepends=True), "migration.log"))
+
+
+def test_the_incidents_own_lines_give_user_vector_id_and_stack() -> None:
+    [event] = events(INCIDENT)
+    assert event.time == "2026-11-05T10:12:33.123Z"
+    assert (event.level, event.action) == ("error", "failed")
+    assert event.record_ids == ("12345",)
+    assert event.vector_id == "NaN"
+    assert event.stack == (
+        Frame("migrateDataToVectorDB", "/src/migration.js", 45, 12),
+        Frame("processMigration", "/src/migration.js", 23, 5),
+        Frame("main", "/src/index.js", 12, 3),
+    )
+
+
+def test_without_a_time_stamp_the_event_has_no_time() -> None:
+    [event] = events(INCIDENT.split("Z ", 1)[1])
+    assert event.time is None
+    assert event.level == "error"
+    assert event.record_ids == ("12345",)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "utc"),
+    [
+        ("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z"),
+        ("2026-01-01 01:00:00,250", "2026-01-01T01:00:00.250Z"),
+        ("[2026-01-01T01:00:00Z]", "2026-01-01T01:00:00Z"),
+        ("2026-01-01T01:00:00-0230", "2026-01-01T03:30:00Z"),
+    ],
+)
+def test_times_are_told_in_utc(stamp: str, utc: str) -> None:
+    [event] = events(f"{stamp} INFO inserted user_id=1\n")
+    assert event.time == utc
+
+
+def test_an_impossible_time_is_no_time() -> None:
+    [event] = events("2026-13-41T25:61:61Z INFO inserted user_id=1\n")
+    assert event.time is None
+
+
+def test_ids_stay_text_whatever_they_look_like() -> None:
+    [event] = events('INFO inserted user_id=007 post_id="a b" parentId: 1e5, orderId=9007199254740993\n')
+    assert event.record_ids == ("007", "a b", "1e5", "9007199254740993")
+
+
+def test_a_json_log_line_gives_time_level_ids_and_fields() -> None:
+    line = {
+        "ts": "2026-01-01T00:00:00Z",
+        "level": "WARN",
+        "msg": "upserted",
+        "user_id": "007",
+        "batch": 3,
+        "worker": "w1",
+    }
+    [event] = events(json.dumps(line) + "\n")
+    assert (event.time, event.level, event.action) == ("2026-01-01T00:00:00Z", "warn", "wrote")
+    assert event.record_ids == ("007",)
+    assert event.fields == {"batch": "3", "worker": "w1"}
+
+
+def test_a_python_traceback_belongs_to_the_line_above() -> None:
+    text = 'ERROR failed user_id=9\nTraceback (most recent call last):\n  File "m.py", line 3, in f\n    g()\nINFO done\n'
+    first, second = events(text)
+    assert first.stack == (Frame("f", "m.py", 3),)
+    assert second.message == "done"
+
+
+def test_anonymous_javascript_frames_have_no_function() -> None:
+    [event] = events("ERROR x\n    at /src/migration.js:45:12\n    at async Promise.all (index 0)\n")
+    assert event.stack == (Frame("", "/src/migration.js", 45, 12),)
+
+
+def test_a_line_of_ten_megabytes_is_cut_and_the_rest_read() -> None:
+    long, after = events("ERROR " + "x" * 10_000_000 + "\nINFO inserted user_id=1\n")
+    assert len(long.message) < 10_000
+    assert after.record_ids == ("1",)
+
+
+@given(st.lists(st.text(max_size=60), max_size=8))
+def test_no_text_breaks_the_parser_and_every_event_is_json(lines: list[str]) -> None:
+    for event in parse_log([line + "\n" for line in lines], "x.log"):
+        assert json.loads(event.to_json())["file"] == "x.log"
+        assert 1 <= event.line_number <= len(lines)
+
+
+def test_bytes_that_are_no_text_are_kept_visible(tmp_path: Path) -> None:
+    (tmp_path / "m.log").write_bytes(b"ERROR user_id=\xff\xfe1\n")
+    [event] = read_log(tmp_path / "m.log")
+    assert event.record_ids == ("\ufffd\ufffd1",)
+
+
+def test_a_log_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(read_log(tmp_path))
