@@ -25,6 +25,7 @@ from vecforensics.race.world import DIMENSION, Ground, Slot, World
 __all__ = ["damage", "judge", "right"]
 
 _BROADCAST_FROM = 3
+_ORDER = {kind: place for place, kind in enumerate(Kind)}
 _SHIFT_FROM = 3
 
 
@@ -63,7 +64,11 @@ def damage(world: World, moment: Moment) -> list[Damage]:
     found: list[Damage] = []
     for key in ground.expected:
         if key not in data:
-            detail = "not there when migrate returned" if moment is Moment.RETURN else "never written, or gone again"
+            detail = (
+                "not there when migrate returned"
+                if moment is Moment.RETURN
+                else "never written, or gone again"
+            )
             found.append(Damage(Kind.MISSING, key, None, None, detail, moment))
     wrong: dict[str, str] = {}
     for key, slot in data.items():
@@ -77,13 +82,22 @@ def damage(world: World, moment: Moment) -> list[Damage]:
             else:
                 found.append(content)
         if slot[2] is not None and not _same(ground.metadata[key], slot[2]):
-            found.append(Damage(Kind.METADATA_DRIFT, key, key, None, _drift(ground.metadata[key], slot[2]), moment))
+            found.append(
+                Damage(Kind.METADATA_DRIFT, key, key, None, _drift(ground.metadata[key], slot[2]), moment)
+            )
     found.extend(_misplaced(ground, data, wrong, moment))
     if moment is Moment.QUIESCENCE:
         for key, parents in ground.parents.items():
             if key in data:
                 found.extend(
-                    Damage(Kind.DANGLING, key, key, parent, f"depends on {parent}, which is not in the target", moment)
+                    Damage(
+                        Kind.DANGLING,
+                        key,
+                        key,
+                        parent,
+                        f"depends on {parent}, which is not in the target",
+                        moment,
+                    )
                     for parent in parents
                     if parent not in data
                 )
@@ -95,10 +109,21 @@ def _stranger(world: World, key: str, slot: Slot, moment: Moment) -> Damage:
     owner = ground.owner.get(slot[0])
     if owner is not None and owner[0] in ground.expected:
         if owner[0] in world.data:
-            return Damage(Kind.DUPLICATE, owner[0], key, owner[0], f"{owner[0]} stands under {key} too", moment)
-        return Damage(Kind.MANGLED_ID, owner[0], key, owner[0], f"{key} holds the vector of {owner[0]}", moment)
+            return Damage(
+                Kind.DUPLICATE, owner[0], key, owner[0], f"{owner[0]} stands under {key} too", moment
+            )
+        return Damage(
+            Kind.MANGLED_ID, owner[0], key, owner[0], f"{key} holds the vector of {owner[0]}", moment
+        )
     partner = next((name for name in ground.expected if _alike(key, name)), None)
-    if partner is not None or key.strip().lower() in {"nan", "none", "null", "undefined", "", "[object object]"}:
+    if partner is not None or key.strip().lower() in {
+        "nan",
+        "none",
+        "null",
+        "undefined",
+        "",
+        "[object object]",
+    }:
         return Damage(Kind.MANGLED_ID, partner, key, partner, f"{key!r} is no record's id", moment)
     return Damage(Kind.ORPHAN, None, key, None, f"no record is called {key!r}", moment)
 
@@ -132,7 +157,9 @@ def _content(ground: Ground, key: str, slot: Slot, moment: Moment) -> Damage | N
         if owner[0] == key:
             if owner[1] >= record.version:
                 return None
-            return Damage(Kind.STALE, key, key, None, f"the vector of version {owner[1]}, not {record.version}", moment)
+            return Damage(
+                Kind.STALE, key, key, None, f"the vector of version {owner[1]}, not {record.version}", moment
+            )
         if owner[0] in ground.expected:
             return Damage(Kind.SWAPPED, key, key, owner[0], f"holds the vector of {owner[0]}", moment)
         return None  # embedded from a text of the program's own
@@ -164,10 +191,14 @@ def _misplaced(
     for key, partner in wrong.items():
         count = holders[data[key][0]]
         if count >= _BROADCAST_FROM:
-            yield Damage(Kind.BROADCAST, key, key, partner, f"the vector of {partner} stands under {count} ids", moment)
+            yield Damage(
+                Kind.BROADCAST, key, key, partner, f"the vector of {partner} stands under {count} ids", moment
+            )
         elif key in shifted:
             offset = position[partner] - position[key]
-            yield Damage(Kind.SHIFTED, key, key, partner, f"holds the vector of its neighbour at {offset:+d}", moment)
+            yield Damage(
+                Kind.SHIFTED, key, key, partner, f"holds the vector of its neighbour at {offset:+d}", moment
+            )
         else:
             yield Damage(Kind.SWAPPED, key, key, partner, f"holds the vector of {partner}", moment)
 
@@ -190,14 +221,27 @@ def _runs(wrong: dict[str, str], position: dict[str, int]) -> Iterator[str]:
 
 
 def judge(
-    world: World, session: Session, at_return: list[Damage], left: tuple[str, ...], *, deadlock: bool, ended: bool
+    world: World,
+    session: Session,
+    at_return: list[Damage],
+    left: tuple[str, ...],
+    *,
+    deadlock: bool,
+    ended: bool,
 ) -> Outcome:
     """The outcome of a run that is over. `at_return`: damage found when migrate returned; `ended`: all became quiet."""
     found: dict[tuple[Kind, str | None, str | None, str | None], Damage] = {}
     for key, parent, op in world.premature:
         found.setdefault(
             (Kind.PREMATURE, key, key, parent),
-            Damage(Kind.PREMATURE, key, op.key, parent, f"written before {parent}, which it depends on", Moment.WRITE),
+            Damage(
+                Kind.PREMATURE,
+                key,
+                op.key,
+                parent,
+                f"written before {parent}, which it depends on",
+                Moment.WRITE,
+            ),
         )
     error = session.error
     tolerated = error is not None and _honest(world, error)
@@ -210,7 +254,7 @@ def judge(
     lost = tuple(session.lost_errors()) if not tolerated else ()
     crashed = unhandled if unhandled is not None else error
     return Outcome(
-        damage=tuple(sorted(harm, key=lambda item: (list(Kind).index(item.kind), item.moment != Moment.WRITE))),
+        damage=tuple(sorted(harm, key=lambda item: _ORDER[item.kind])),
         lost=lost,
         left_behind=left if not tolerated else (),
         stuck=tuple(info.path for info in session.stuck()) if deadlock or not ended else (),

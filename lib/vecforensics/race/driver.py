@@ -52,14 +52,15 @@ class TaskInfo:
 class Session(Protocol):
     """One run of a program in one world."""
 
-    returned: bool
-    """`migrate` has ended, by return or by exception."""
-
-    error: BaseException | None
-    """The exception that left `migrate`."""
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that left `migrate`."""
 
     unhandled: BaseException | None
     """What ended the whole process (an unhandled rejection in JavaScript); the engine stops the run there."""
+
+    def done(self) -> bool:
+        """`migrate` has ended, by return or by exception. Asked after every completion, so it had better be quick."""
 
     def advance(self, limit: int) -> bool:
         """Run program code until it is quiet, at most `limit` rounds of its scheduler. False where it is still busy."""
@@ -80,20 +81,29 @@ class Session(Protocol):
 class Program(Protocol):
     """A suspect that can be started."""
 
-    name: str
-    """What the person called it: "migration.js:migrateDataToVectorDB"."""
+    @property
+    def name(self) -> str:
+        """What the person called it: "migration.js:migrateDataToVectorDB"."""
 
-    driver: str
-    """"asyncio", "threads" or "javascript"."""
+    @property
+    def driver(self) -> str:
+        """ "asyncio", "threads" or "javascript"."""
 
-    files: tuple[str, ...]
-    """The person's own files; source lines are looked for there. Empty: everything outside the standard library."""
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The person's own files."""
 
-    fine: bool
-    """Whether two completions may land in one round of the scheduler (the second granularity)."""
+    @property
+    def fine(self) -> bool:
+        """Whether two completions may land in one round of the scheduler (the second granularity)."""
 
-    tracked: bool
-    """Whether the driver can report shared objects and causality, which DPOR needs."""
+    @property
+    def tracked(self) -> bool:
+        """Whether the driver reports shared objects and causality, which DPOR needs (`start_tracked`)."""
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """What makes two events depend on each other for DPOR, in words for the certificate; empty without DPOR."""
 
     def start(self, world: World, records: Sequence[Record]) -> Session:
         """Begin `migrate(records, embed, store)`; it runs in `advance`."""

@@ -16,9 +16,9 @@ import contextlib
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,27 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.world import DELETE, EMBED, EXECUTOR, FETCH, TIMER, UPSERT, Op, StoredRow, World
+from vecforensics.race.world import (
+    DELETE,
+    DIMENSION,
+    EMBED,
+    EXECUTOR,
+    FETCH,
+    TIMER,
+    UPSERT,
+    Op,
+    StoredRow,
+    World,
+)
 from vecforensics.records import Record
 
-__all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram", "ControlledLoop"]
+__all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram", "ControlledLoop", "stable_asyncio"]
 
-_current_task = asyncio.current_task
+# asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
+_current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+_Future = asyncio.Future
+_FLOAT32 = np.dtype(np.float32)
+_SHAPE = (DIMENSION,)
 
 
 class Handle(list[Any]):
@@ -43,6 +58,53 @@ class Handle(list[Any]):
 
     def cancelled(self) -> bool:
         return self[0] is None
+
+
+class ControlledTask(asyncio.Task[Any]):
+    """asyncio's own task with its creation path, and with a hash that does not depend on where it lies in memory, so that a loop
+    over a set of tasks goes the same way in every run of a schedule."""
+
+    __slots__ = ("info", "number")
+
+    def __init__(
+        self, coro: Any, loop: ControlledLoop, number: int, info: TaskInfo, name: str, context: Context | None
+    ) -> None:
+        self.number, self.info = number, info
+        super().__init__(coro, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class ControlledFuture(asyncio.Future[Any]):
+    """A future that the program holds itself, with such a hash too."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, loop: ControlledLoop) -> None:
+        loop.futures = self.number = loop.futures + 1
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+def _stable_set(items: Iterable[Any] = ()) -> Any:
+    """Stands in for `set` inside asyncio.tasks: `as_completed` starts coroutines in the order of a set of them, which is the
+    order of their addresses. Here it is the order in which they were given."""
+    found = list(items)
+    return dict.fromkeys(found) if any(asyncio.iscoroutine(item) for item in found) else set(found)
+
+
+@contextlib.contextmanager
+def stable_asyncio() -> Iterator[None]:
+    """asyncio without the one order of its own that depends on addresses, for the time of an exploration."""
+    namespace = vars(asyncio.tasks)
+    namespace["set"] = _stable_set
+    try:
+        yield
+    finally:
+        namespace.pop("set", None)
 
 
 class TimerHandle:
@@ -73,11 +135,11 @@ class ControlledLoop(asyncio.AbstractEventLoop):
         self.ready: deque[Handle] = deque()
         self.root = TaskInfo(None, 0)
         self.outside = TaskInfo(None, 0, "callback")
-        self.tasks: dict[asyncio.Task[Any], TaskInfo] = {}
+        self.tasks: list[ControlledTask] = []
+        self.futures = 0
         self.stray: list[tuple[str, BaseException | None]] = []
         self.generators: list[Any] = []
         self.closed = False
-        self.task_factory: Any = None
         self.handler: Any = None
 
     # --- callbacks -------------------------------------------------------------------------------------------------
@@ -108,51 +170,47 @@ class ControlledLoop(asyncio.AbstractEventLoop):
     # --- tasks and futures -----------------------------------------------------------------------------------------
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
-
-    def new_future(self) -> asyncio.Future[Any]:
-        """The future of an operation."""
-        return asyncio.Future(loop=self)
+        return ControlledFuture(self)
 
     def create_task(  # type: ignore[override]
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        tasks = self.tasks
-        if self.task_factory is not None:
-            task: asyncio.Task[Any] = self.task_factory(self, coro)
-            if task in tasks:
-                return task
-        else:
-            # The factory's name for a nameless task; like asyncio's own it tells tasks apart and nothing else.
-            task = self.new_task(coro, name or f"Task-{len(tasks) + 1}", context)
         parent = _current_task(self)
-        tasks[task] = info = (tasks[parent] if parent is not None else self.outside).child(name or "")
+        info = (parent.info if parent is not None else self.outside).child(name or "")
+        return self.new_task(coro, info, name, context)
+
+    def new_task(
+        self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
+    ) -> ControlledTask:
+        number = len(self.tasks) + 1
+        # The name of a nameless task tells tasks apart and nothing else, like asyncio's own.
+        task = ControlledTask(coro, self, number, info, name or f"Task-{number}", context)
+        self.tasks.append(task)
         if self.world.log is not None:
             info.source = place_of_caller()
             self.world.note("task-start", None, name or "", info, info.source)
             task.add_done_callback(self.note_end)
         return task
 
-    def new_task(self, coro: Any, name: str, context: Context | None) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
-
-    def note_end(self, task: asyncio.Task[Any]) -> None:
+    def note_end(self, task: Any) -> None:
         # Asking for the exception through the C attribute keeps it "never retrieved" for the check of lost errors.
         error = getattr(task, "_exception", None)
         if error is not None:
-            self.world.note("error", None, repr(error), self.tasks[task], last_place(error))
-        self.world.note("task-end", None, "cancelled" if task.cancelled() else "", self.tasks[task])
+            self.world.note("error", None, repr(error), task.info, last_place(error))
+        self.world.note("task-end", None, "cancelled" if task.cancelled() else "", task.info)
 
     def info(self) -> TaskInfo:
         task = _current_task(self)
-        return self.outside if task is None else self.tasks[task]
+        return self.outside if task is None else task.info  # type: ignore[no-any-return]
 
     # --- time and threads ------------------------------------------------------------------------------------------
 
     def time(self) -> float:
         return self.world.now
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
         world = self.world
         delay = max(0.0, when - world.now)
         op = Op(TIMER, f"{delay:g}", self.info(), None)
@@ -169,12 +227,14 @@ class ControlledLoop(asyncio.AbstractEventLoop):
         world.begin_timer(op, max(when, world.now))
         return handle
 
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
         return self.call_at(self.world.now + delay, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """The call happens in one piece when the strategy completes it; its threads are not real ones."""
-        future = self.new_future()
+        future = ControlledFuture(self)
         name = getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", "call")
         if args and name == "run" and hasattr(args[0], "__name__"):
             name = args[0].__name__  # asyncio.to_thread passes context.run and the function
@@ -202,10 +262,7 @@ class ControlledLoop(asyncio.AbstractEventLoop):
         self.closed = True
 
     def get_task_factory(self) -> Any:
-        return self.task_factory
-
-    def set_task_factory(self, factory: Any) -> None:
-        self.task_factory = factory
+        return None
 
     def get_exception_handler(self) -> Any:
         return self.handler
@@ -249,7 +306,7 @@ def _refusing(name: str) -> Callable[..., NoReturn]:
             f"loop.{name}() leaves the program for the operating system, which the race laboratory cannot control",
             hint="Hand the outside world to migrate through `embed` and `store`",
         )
-        self.world.refused = self.world.refused or error
+        self.world.refuse(error)
         raise error
 
     return refuse
@@ -271,19 +328,21 @@ class AsyncStore:
         self._loop, self._world = loop, loop.world
 
     async def upsert(self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        world = self._world
-        payload = world.serialise(vector)
-        op = self._op(UPSERT, id, payload, dict(metadata) if metadata is not None else None)
+        if type(vector) is np.ndarray and vector.dtype == _FLOAT32:
+            payload = (vector.tobytes(), vector.shape == _SHAPE)
+        else:
+            payload = World.serialise(vector)
+        op = self._op(UPSERT, id, payload, None if metadata is None else dict(metadata))
         try:
             await op.future
         except asyncio.CancelledError:
-            world.cancel(op)
+            self._world.cancel(op)
             raise
 
     async def fetch(self, id: str) -> StoredRow | None:
         op = self._op(FETCH, id)
         try:
-            return cast("StoredRow | None", await op.future)
+            return await op.future
         except asyncio.CancelledError:
             self._world.cancel(op)
             raise
@@ -296,31 +355,32 @@ class AsyncStore:
             self._world.cancel(op)
             raise
 
-    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
-        loop, world = self._loop, self._world
-        task = _current_task(loop)
-        info = loop.tasks[task] if task is not None else loop.outside
-        if type(key) is not str:
-            key = str(key)
-        op = Op(kind, key, info, loop.new_future(), payload, metadata)
-        if world.log is not None:
-            op.source = place_of_caller() or info.source
-            world.begin(op)
-        else:
-            world.begun += 1
-            world.pending.append(op)
-        return op
-
     async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
-        if isinstance(record, str):
+        if type(record) is str:
             op = self._op(EMBED, record, (record, 0))
         else:
             op = self._op(EMBED, record.id, (record.text, record.version))
         try:
-            return cast("npt.NDArray[np.float32]", await op.future)
+            return await op.future
         except asyncio.CancelledError:
             self._world.cancel(op)
             raise
+
+    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
+        loop = self._loop
+        task = _current_task(loop)
+        info = task.info if task is not None else loop.outside
+        if type(key) is not str:
+            key = str(key)
+        op = Op(kind, key, info, _Future(loop=loop), payload, metadata)
+        world = self._world
+        if world.log is None:
+            world.begun += 1
+            world.pending.append(op)
+        else:
+            op.source = place_of_caller() or info.source
+            world.begin(op)
+        return op
 
 
 class AsyncSession:
@@ -329,11 +389,8 @@ class AsyncSession:
     def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
         self.loop, self.main = loop, main
         self.advance = loop.advance
+        self.done = main.done
         self.unhandled: BaseException | None = None
-
-    @property
-    def returned(self) -> bool:
-        return self.main.done()
 
     @property
     def error(self) -> BaseException | None:
@@ -346,18 +403,20 @@ class AsyncSession:
     def left_behind(self) -> list[TaskInfo]:
         main = self.main
         return [
-            info for task, info in self.loop.tasks.items() if task is not main and not task.done() and not task.cancelling()
+            task.info
+            for task in self.loop.tasks
+            if task is not main and not task.done() and not task.cancelling()
         ]
 
     def stuck(self) -> list[TaskInfo]:
-        return [info for task, info in self.loop.tasks.items() if not task.done()]
+        return [task.info for task in self.loop.tasks if not task.done()]
 
     def lost_errors(self) -> list[LostError]:
         lost = []
-        for task, info in self.loop.tasks.items():
+        for task in self.loop.tasks:
             if task is not self.main and task._log_traceback:  # type: ignore[attr-defined]
                 error = task._exception  # type: ignore[attr-defined]
-                lost.append(LostError(info.path, _short(error), last_place(error)))
+                lost.append(LostError(task.info.path, _short(error), last_place(error)))
         for message, stray in self.loop.stray:
             text = _short(stray) if stray is not None else message
             lost.append(LostError("callback", text, last_place(stray) if stray is not None else None))
@@ -377,7 +436,10 @@ class AsyncSession:
                 # A coroutine that answers GeneratorExit with another await or an error is closed enough.
                 with contextlib.suppress(BaseException):
                     coroutine.close()  # type: ignore[union-attr]
+        # Tasks refer to the loop and the loop to them: cut, so that a schedule is freed at once and not by the collector.
+        loop.tasks.clear()
         loop.ready.clear()
+        loop.generators.clear()
         events._set_running_loop(None)
         sys.set_asyncgen_hooks(None, None)
 
@@ -392,8 +454,16 @@ class AsyncioProgram:
     driver: Final = "asyncio"
     fine: Final = True
     tracked: Final = True
+    conflicts: Final = (
+        "same id in the store, at least one write",
+        "same lock, semaphore, event, condition or queue",
+        "same shared object, variable or attribute of the program, at least one write",
+        "what a time-out or a cancellation takes back",
+    )
 
-    def __init__(self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()
+    ) -> None:
         self.migrate, self.name, self.files = migrate, name, files
 
     def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
@@ -409,8 +479,5 @@ class AsyncioProgram:
                 f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
                 hint="Write it as async def migrate(records, embed, store)",
             )
-        loop.tasks[main := loop.new_task(awaitable, "Task-1", None)] = loop.root
-        if loop.world.log is not None:
-            loop.world.note("task-start", None, "", loop.root)
-            main.add_done_callback(loop.note_end)
+        main = loop.new_task(awaitable, loop.root, None, None)
         return AsyncSession(loop, main)

@@ -29,7 +29,7 @@ def is_own_code(file: str) -> bool:
     if answer is None:
         folder = str(Path(file).parent)
         engine = folder == _HERE or folder == f"{_HERE}/strategies"
-        library = file.startswith(_STDLIB) or file.startswith(_LIBRARIES)
+        library = file.startswith((*_STDLIB, *_LIBRARIES))
         answer = _known[file] = not (engine or library or file.startswith("<frozen"))
     return answer
 

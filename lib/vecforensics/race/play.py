@@ -16,6 +16,7 @@ from typing import Protocol
 
 from vecforensics.race.check import damage, judge, right
 from vecforensics.race.driver import Program, Session
+from vecforensics.race.guard import controlled
 from vecforensics.race.model import Damage, Moment, Outcome
 from vecforensics.race.world import TIMER, Ground, Op, World
 
@@ -81,13 +82,14 @@ def play(
     The session is closed when this returns. Raises SuspectError where the program asked for what cannot be controlled.
     """
     world = World(ground, plan=plan, detail=detail, sink=sink)
-    session = start(world) if start is not None else program.start(world, ground.records)
-    run = Run(world, session)
-    try:
-        _drive(run, chooser, fine)
-    finally:
-        session.close()
-        ground.restore()
+    with controlled(world.refuse, world.sleep):
+        session = start(world) if start is not None else program.start(world, ground.records)
+        run = Run(world, session)
+        try:
+            _drive(run, chooser, fine)
+        finally:
+            session.close()
+            ground.restore()
     if world.refused is not None:
         raise world.refused
     return run
@@ -97,18 +99,19 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     world, session = run.world, run.session
     pending, timers = world.pending, world.timers
     choose = chooser.choose
-    advance, complete = session.advance, world.complete
+    advance, done, complete = session.advance, session.done, world.complete
     choices, schedule = run.choices, run.schedule
     limit = CHOICES_BASE + CHOICES_PER_RECORD * len(world.ground.records)
     rounds = 1 if fine else ROUNDS
     returned = False
     at_return: list[Damage] = []
     left: tuple[str, ...] = ()
-    idle, begun = 0, 0
+    idle, begun, verified = 0, 0, -1
     quiet = advance(rounds)
     while True:
-        if not returned and session.returned:
+        if not returned and done():
             returned = True
+            verified = len(schedule)
             if not right(world):
                 at_return = damage(world, Moment.RETURN)
             if world.log is not None:
@@ -167,9 +170,9 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     if world.log is not None:
         world.note("quiescent")
     ended = quiet and not pending and not timers
-    finished = session.returned or session.unhandled is not None
+    finished = session.done() or session.unhandled is not None
     clean = finished and not (at_return or left or world.premature or session.error or session.unhandled)
-    if clean and right(world) and not session.lost_errors():
+    if clean and (verified == len(schedule) or right(world)) and not session.lost_errors():
         run.outcome = _GOOD
     else:
         run.outcome = judge(world, session, at_return, left, deadlock=not finished, ended=ended)

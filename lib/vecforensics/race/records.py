@@ -79,21 +79,23 @@ def generate_records(count: int, seed: int = 0, versions: bool = False) -> tuple
         for k in range(1, children + 1):
             if len(records) == count:
                 break
-            post_id = f"p-{user_id}-{k}"
-            records.append(
-                Record(
-                    id=post_id,
-                    text=f"{rng.choice(_TOPICS)}, post {k} of {user_id}",
-                    metadata={
-                        "likes": rng.randint(0, 900),
-                        "pinned": rng.random() < 0.2,
-                        "score": rng.randint(0, 99) / 10,
-                    },
-                    depends_on=(user_id,),
-                    version=rng.choice((1, 1, 1, 1, 2)),
-                    collection="posts",
-                )
+            post = Record(
+                id=f"p-{user_id}-{k}",
+                text=f"{rng.choice(_TOPICS)}, post {k} of {user_id}",
+                metadata={
+                    "likes": rng.randint(0, 900),
+                    "pinned": rng.random() < 0.2,
+                    "score": rng.randint(0, 99) / 10,
+                },
+                depends_on=(user_id,),
+                version=rng.choice((1, 1, 1, 1, 2)),
+                collection="posts",
             )
+            if versions and (number + k) % 4 == 2 and len(records) + 1 < count:
+                draft = {"likes": 0, "pinned": False, "score": 0.0}
+                records.append(replace(post, text=f"draft of {post.text}", metadata=draft))
+                post = replace(post, version=post.version + 1)
+            records.append(post)
     return tuple(records)
 
 

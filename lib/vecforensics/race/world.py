@@ -94,7 +94,8 @@ class Op:
     """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback."""
 
     __slots__ = (
-        "cause", "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task", "when",
+        "cause", "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task",
+        "when",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +106,9 @@ class Op:
         task.operations = self.index = task.operations + 1
         self.seq = 0
         self.source: Any = None
+
+    when: float
+    read: Op | None
 
     @property
     def id(self) -> str:
@@ -117,7 +121,9 @@ class Op:
 
 def _vector(text: str) -> npt.NDArray[np.float32]:
     """A unit vector that only this text has; from 16 bytes of BLAKE2b, so that the same text gives the same bits anywhere."""
-    raw = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=2 * DIMENSION).digest(), dtype="<u2").astype(np.float64)
+    raw = np.frombuffer(
+        hashlib.blake2b(text.encode(), digest_size=2 * DIMENSION).digest(), dtype="<u2"
+    ).astype(np.float64)
     centred = raw - 32767.5
     return (centred / np.linalg.norm(centred)).astype(np.float32)
 
@@ -139,7 +145,8 @@ class Ground:
         for record in self.records:
             self.embedding(record.text, record.id, record.version)
         self.expected = {
-            key: self.embedding(record.text, key, record.version).tobytes() for key, record in self.current.items()
+            key: self.embedding(record.text, key, record.version).tobytes()
+            for key, record in self.current.items()
         }
         self.parents = {
             key: tuple(parent for parent in record.depends_on if parent in self.current)
@@ -230,13 +237,19 @@ class World:
         if self.log is not None:
             self.note("cancel", op)
 
+    def refuse(self, error: SuspectError) -> None:
+        """Remember the first call that was stopped at the border, in case the program swallows the error."""
+        self.refused = self.refused or error
+
+    def sleep(self, seconds: float) -> None:
+        """A blocking sleep: nothing else happens meanwhile, but the clock moves; not past the next timer."""
+        limit = self.timers[0].when if self.timers else float("inf")
+        self.now = max(self.now, min(self.now + seconds, limit))
+
     @staticmethod
     def serialise(vector: Any) -> tuple[bytes, bool]:
         """What a client sends: float32 bytes, and whether they are one row of the right length."""
-        if type(vector) is np.ndarray and vector.dtype == np.float32:
-            array = vector
-        else:
-            array = np.asarray(vector, dtype=np.float32)
+        array = np.asarray(vector, dtype=np.float32)
         return array.tobytes(), array.shape == (DIMENSION,)
 
     # --- completing ------------------------------------------------------------------------------------------------
@@ -253,14 +266,18 @@ class World:
         if kind == EMBED:
             payload = op.payload
             vector = self.ground.vectors.get(payload[0])
-            result = (self.ground.embedding(payload[0], op.key, payload[1]) if vector is None else vector).copy()
+            result = (
+                self.ground.embedding(payload[0], op.key, payload[1]) if vector is None else vector
+            ).copy()
         elif kind == UPSERT:
             self.apply(op)
         elif kind == FETCH:
             slot = self.data.get(op.key) if op.key not in self.visible else self.visible[op.key]
             op.read = slot[3] if slot is not None else None
             if slot is not None:
-                result = StoredRow(op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {}))
+                result = StoredRow(
+                    op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {})
+                )
         elif kind == DELETE:
             self.apply(op)
         elif kind == EXECUTOR:
@@ -268,7 +285,7 @@ class World:
                 self.note("complete", op)
             try:
                 result = op.payload()
-            except BaseException as error:  # noqa: BLE001  (it belongs to the program, which gets it)
+            except BaseException as error:
                 if not future.done():
                     future.set_exception(error)
                 return
@@ -332,7 +349,11 @@ class World:
         elif fault in ("error", "429"):
             if op.kind >= EXECUTOR:
                 return False
-            error = StoreUnavailable("503 service unavailable") if fault == "error" else RateLimited("429 too many requests")
+            error = (
+                StoreUnavailable("503 service unavailable")
+                if fault == "error"
+                else RateLimited("429 too many requests")
+            )
         else:
             return False
         self.injected.append(error)
@@ -349,6 +370,22 @@ class World:
 
     # --- the log of a detailed run ---------------------------------------------------------------------------------
 
-    def note(self, kind: str, op: Op | None = None, text: str = "", task: TaskInfo | None = None, source: Any = None) -> None:
+    def note(
+        self,
+        kind: str,
+        op: Op | None = None,
+        text: str = "",
+        task: TaskInfo | None = None,
+        source: Any = None,
+    ) -> None:
         assert self.log is not None
-        self.log.append((self.now, kind, op, task if task is not None else op.task if op is not None else None, text, source))
+        self.log.append(
+            (
+                self.now,
+                kind,
+                op,
+                task if task is not None else op.task if op is not None else None,
+                text,
+                source,
+            )
+        )

@@ -31,7 +31,9 @@ class Lab:
     def play(
         self, chooser: Chooser, *, detail: bool = False, start: Callable[[World], Session] | None = None
     ) -> Run:
-        return play(self.program, self.ground, chooser, plan=self.plan, fine=self.fine, detail=detail, start=start)
+        return play(
+            self.program, self.ground, chooser, plan=self.plan, fine=self.fine, detail=detail, start=start
+        )
 
     def with_records(self, records: Sequence[Record]) -> Lab:
         return replace(self, ground=Ground(records))

@@ -1,0 +1,431 @@
+"""The question put to a suspect: is there an order of events in which it loses, mixes up or forgets something?
+
+Strategies take turns within one budget of schedules: first in, first out; a taste of DPOR, which often proves or finds within a
+handful; one operation withheld at a time; DPOR to its end if it has one; PCT; random. Then the second granularity, in which two
+completions may land in one round of the event loop. Faults, where they are switched on, are a further layer: each plan injects
+them into chosen operations and is explored like a program of its own.
+
+The first schedule that fails is shrunk and told (`witness`); some more are played after it, so that the answer names every kind
+of damage that occurs and not just the first. Nothing here reads a clock: the same question has the same answer.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from vecforensics.errors import SuspectError
+from vecforensics.race.driver import Program
+from vecforensics.race.exchange import ReplayString, digest_of_records, parse_replay
+from vecforensics.race.loop import stable_asyncio
+from vecforensics.race.model import Certificate, Exploration, Pass, Verdict
+from vecforensics.race.play import Run
+from vecforensics.race.records import generate_records
+from vecforensics.race.strategies.dpor import Dpor
+from vecforensics.race.strategies.fifo import Fifo
+from vecforensics.race.strategies.lab import Lab, Strategy
+from vecforensics.race.strategies.pct import Pct, pct_bound
+from vecforensics.race.strategies.replay import Replay
+from vecforensics.race.strategies.uniform import Uniform
+from vecforensics.race.strategies.withhold import Withhold
+from vecforensics.race.suspect import load_suspect
+from vecforensics.race.witness import Found, tell
+from vecforensics.race.world import FAULTS, Ground
+from vecforensics.records import Record
+
+__all__ = ["DEFAULT_RECORDS", "DEFAULT_SCHEDULES", "STRATEGIES", "explore"]
+
+DEFAULT_RECORDS: Final = 12
+DEFAULT_SCHEDULES: Final = 2_000
+STRATEGIES: Final = ("fifo", "withhold", "dpor", "pct", "random")
+
+_TASTE = 16
+_SURVEY = 200
+
+_NOT_SEEN = (
+    "work that the operating system does for the program: sockets, files, processes",
+    "records beyond the number explored",
+)
+
+
+def explore(
+    suspect: str | Callable[..., Any] | Program,
+    *,
+    records: int | Sequence[Record] = DEFAULT_RECORDS,
+    schedules: int = DEFAULT_SCHEDULES,
+    seed: int = 0,
+    strategy: str | None = None,
+    faults: Sequence[str] = (),
+    fault_budget: int = 1,
+    prove: bool = False,
+    prefer: Sequence[str] = (),
+    versions: bool = False,
+    survey: int = _SURVEY,
+    replay: str | None = None,
+    folder: Path | None = None,
+) -> Exploration:
+    """Explore `suspect`, a reference such as "migration.py:migrate" or a function, on generated or given records.
+
+    `schedules`: budget. `strategy`: one of `STRATEGIES` alone. `faults`: families of `world.FAULTS`, at most `fault_budget` at
+    once. `prove`: the whole budget goes to DPOR, nothing to sampling. `prefer`: kinds of damage that the witness should show.
+    `versions`: generated records hold earlier versions too. `survey`: schedules played after the first failure to see which kinds
+    occur. `replay`: play this one schedule. `folder`: where relative references start.
+
+    Raises SuspectError for a suspect that cannot be loaded or controlled. Works inside a running event loop: everything happens
+    in a thread of its own.
+    """
+    if replay is not None:
+        said = parse_replay(replay)
+        question = _replayed(suspect, said, records, folder)
+    else:
+        question = _Question(
+            _program(suspect, folder),
+            tuple(generate_records(records, seed, versions) if isinstance(records, int) else records),
+            _origin(records, versions),
+            seed,
+            schedules=_checked_budget(schedules),
+            strategy=_checked(strategy, STRATEGIES, "strategy"),
+            faults=tuple(_checked(fault, tuple(FAULTS), "fault") or "" for fault in faults),
+            fault_budget=fault_budget,
+            prove=prove,
+            prefer=tuple(prefer),
+            survey=survey,
+        )
+    return in_own_thread(lambda: _answer(question))
+
+
+def _program(suspect: str | Callable[..., Any] | Program, folder: Path | None) -> Program:
+    if isinstance(suspect, str) or (callable(suspect) and not hasattr(suspect, "start")):
+        return load_suspect(suspect, folder)
+    return suspect  # type: ignore[return-value]
+
+
+def _origin(records: int | Sequence[Record], versions: bool) -> str:
+    if isinstance(records, int):
+        return f"{records}v" if versions else str(records)
+    return f"g{digest_of_records(records)}"
+
+
+def _checked(name: str | None, known: Sequence[str], what: str) -> str | None:
+    if name is not None and name not in known:
+        raise SuspectError(f"there is no {what} {name!r}", hint=f"Known: {', '.join(known)}")
+    return name
+
+
+def _checked_budget(schedules: int) -> int:
+    if schedules < 1:
+        raise SuspectError(f"--schedules {schedules} explores nothing", hint="Give at least one schedule")
+    return schedules
+
+
+@dataclass(frozen=True)
+class _Question:
+    program: Program
+    records: tuple[Record, ...]
+    origin: str
+    seed: int
+    schedules: int = DEFAULT_SCHEDULES
+    strategy: str | None = None
+    faults: tuple[str, ...] = ()
+    fault_budget: int = 1
+    prove: bool = False
+    prefer: tuple[str, ...] = ()
+    survey: int = _SURVEY
+    replay: ReplayString | None = None
+    keep: tuple[int, ...] | None = None
+
+
+def _replayed(
+    suspect: str | Callable[..., Any] | Program,
+    said: ReplayString,
+    records: int | Sequence[Record],
+    folder: Path | None,
+) -> _Question:
+    generated = said.generated
+    if generated is not None:
+        every: Sequence[Record] = generate_records(generated[0], said.seed, generated[1])
+    elif isinstance(records, int) or f"g{digest_of_records(records)}" != said.origin:
+        raise SuspectError(
+            "this schedule was found on other records than the ones at hand",
+            where=str(said),
+            hint="Replay it with the case that it comes from",
+        )
+    else:
+        every = records
+    if said.keep is not None and any(not 0 <= place < len(every) for place in said.keep):
+        raise SuspectError(
+            "the replay string names records that do not exist", where=str(said), hint="Copy it whole"
+        )
+    used = tuple(every) if said.keep is None else tuple(every[place] for place in said.keep)
+    return _Question(
+        _program(suspect, folder),
+        used,
+        said.origin,
+        said.seed,
+        schedules=1,
+        survey=0,
+        replay=said,
+        keep=said.keep,
+    )
+
+
+# --- the search ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Search:
+    """The state of one exploration: what was spent, what was found."""
+
+    budget: int
+    survey: int
+    prefer: frozenset[str]
+    spent: int = 0
+    first: int | None = None
+    found: Found | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    passes: list[Pass] = field(default_factory=list)
+    choices: int = 0
+    tasks: int = 1
+    cut: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.spent >= self.budget or (
+            self.first is not None and self.spent >= self.first + self.survey
+        )
+
+    def turn(self, strategy: Strategy, lab: Lab, share: int) -> int:
+        """Let `strategy` play up to `share` schedules. How many it played."""
+        begun, failures, note = self.spent, 0, ""
+        end = min(self.budget, self.spent + share)
+        while self.spent < end and not self.over:
+            run = strategy.step(lab)
+            if run is None:
+                break
+            self.spent += 1
+            self.choices = max(self.choices, len(run.choices))
+            self.cut = self.cut or run.cut
+            if self.spent % 64 == 0:
+                gc.collect(1)
+            if run.failing:
+                failures += 1
+                self._fail(run, lab, strategy.name)
+        played = self.spent - begun
+        if strategy.complete:
+            note = "every order that can matter was played"
+        if played or strategy.complete:
+            self._add(
+                Pass(
+                    strategy.name, "fine" if lab.fine else "quiet", played, failures, strategy.complete, note
+                )
+            )
+        return played
+
+    def _add(self, this: Pass) -> None:
+        """Two turns of one strategy are one pass."""
+        for place, other in enumerate(self.passes):
+            if (other.strategy, other.granularity) == (this.strategy, this.granularity):
+                self.passes[place] = Pass(
+                    this.strategy,
+                    this.granularity,
+                    other.schedules + this.schedules,
+                    other.failures + this.failures,
+                    this.exhaustive,
+                    this.note,
+                )
+                return
+        self.passes.append(this)
+
+    def _fail(self, run: Run, lab: Lab, strategy: str) -> None:
+        kinds = run.outcome.kinds
+        self.failures.update(kinds)
+        if self.first is None:
+            self.first = self.spent
+        score = len(self.prefer & set(kinds))
+        if self.found is None or score > self.found.score:
+            self.found = Found(lab, tuple(run.choices), kinds, strategy, self.spent, score, len(run.choices))
+
+
+def _answer(question: _Question) -> Exploration:
+    search = _Search(question.schedules, question.survey, frozenset(question.prefer))
+    ground = Ground(question.records)
+    lab = Lab(question.program, ground)
+    exhaustive = False
+    if question.replay is not None:
+        said = question.replay
+        replay = Replay(said.choices)
+        search.turn(replay, Lab(question.program, ground, said.plan, said.granularity == "fine"), 1)
+        if replay.diverged:
+            raise SuspectError(
+                "the suspect no longer offers the choices of this schedule",
+                where=str(said),
+                hint="It has been changed",
+            )
+    elif question.strategy is not None:
+        exhaustive = _alone(question, search, lab)
+    else:
+        exhaustive = _in_turns(question, search, lab)
+    witness = None
+    if search.found is not None:
+        witness = tell(
+            search.found, question.program, question.records, question.origin, question.seed, question.prefer
+        )
+    verdict = Verdict.FAILING if witness is not None else Verdict.PROVED if exhaustive else Verdict.SAMPLED
+    sampled = [item for item in search.passes if item.strategy == "pct"]
+    return Exploration(
+        suspect=question.program.name,
+        verdict=verdict,
+        witness=witness,
+        certificate=Certificate(
+            records=len(question.records),
+            schedules=search.spent,
+            seed=question.seed,
+            driver=question.program.driver,
+            passes=tuple(search.passes),
+            conflicts=question.program.conflicts,
+            faults=question.faults,
+            exhaustive=exhaustive,
+            choices=search.choices,
+            pct_bound={depth: pct_bound(depth, search.tasks, search.choices) for depth in (1, 2, 3)}
+            if sampled
+            else {},
+            not_seen=_NOT_SEEN,
+        ),
+        schedules_to_first_failure=search.first,
+        failures=dict(sorted(search.failures.items())),
+        leaks=witness.leaks if witness is not None else (),
+    )
+
+
+def _alone(question: _Question, search: _Search, lab: Lab) -> bool:
+    exhaustive = True
+    for planned in _plans(question, lab, search):
+        strategy = _make(question.strategy or "", question.seed)
+        search.turn(strategy, planned, search.budget)
+        exhaustive = exhaustive and strategy.complete
+        if search.over:
+            break
+    return exhaustive and not search.over
+
+
+def _make(name: str, seed: int) -> Strategy:
+    makers: Mapping[str, Callable[[], Strategy]] = {
+        "fifo": Fifo,
+        "withhold": Withhold,
+        "dpor": Dpor,
+        "pct": lambda: Pct(seed),
+        "random": lambda: Uniform(seed),
+    }
+    return makers[name]()
+
+
+def _in_turns(question: _Question, search: _Search, lab: Lab) -> bool:
+    """All strategies within the budget; with faults on, the fault-free program gets half of it and the plans the rest."""
+    shares = search.budget if not question.faults else max(1, search.budget // 2)
+    exhaustive = _one_plan(question, search, lab, shares)
+    if question.faults and not search.over:
+        plans = list(_plans(question, lab, search))[1:]
+        for place, planned in enumerate(plans):
+            share = max(1, (search.budget - search.spent) // (len(plans) - place))
+            exhaustive = _one_plan(question, search, planned, share) and exhaustive
+            if search.over:
+                exhaustive = False
+                break
+    return exhaustive
+
+
+def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> bool:
+    end = search.spent + share
+    seed = question.seed
+
+    def turn(strategy: Strategy, most: int, where: Lab = lab) -> None:
+        search.turn(strategy, where, max(0, min(most, end - search.spent)))
+
+    fifo = Fifo()
+    turn(fifo, 1)
+    if fifo.complete:
+        return True
+    tracked = lab.program.tracked
+    dpor = Dpor()
+    if tracked:
+        turn(dpor, end if question.prove else _TASTE)
+    if not dpor.complete and not question.prove:
+        left = end - search.spent
+        withhold = Withhold(max(64, left // 4))
+        turn(withhold, max(64, left // 4))
+        if tracked:
+            turn(dpor, left * 2 // 5)
+        if not dpor.complete:
+            turn(Pct(seed), left // 6)
+            turn(Uniform(seed), (end - search.spent) * 4 // 5)
+    if lab.program.fine and not question.prove:
+        fine = Lab(lab.program, lab.ground, lab.plan, fine=True)
+        turn(Uniform(seed), 100, fine)
+        turn(Pct(seed), 50, fine)
+    return dpor.complete
+
+
+def _plans(question: _Question, lab: Lab, search: _Search) -> Iterator[Lab]:
+    """The lab without faults, then one for every way to inject at most `fault_budget` of them.
+
+    Operations are those of the first-in-first-out run without faults; what only comes into being after a fault is reached
+    by the plans of a higher budget, drawn from the runs of the lower one.
+    """
+    yield lab
+    if not question.faults:
+        return
+    variants = [variant for family in question.faults for variant in FAULTS[family]]
+    generation: list[Mapping[str, str]] = [{}]
+    for _ in range(question.fault_budget):
+        following: list[Mapping[str, str]] = []
+        for plan in generation:
+            base = Fifo().step(lab.with_plan(plan))
+            assert base is not None
+            for op in base.schedule:
+                for variant in variants:
+                    if op.id not in plan and _applies(variant, op.kind) and (not plan or op.id > max(plan)):
+                        following.append({**plan, op.id: variant})
+        yield from (lab.with_plan(plan) for plan in following)
+        generation = following
+
+
+def _applies(variant: str, kind: int) -> bool:
+    from vecforensics.race.world import DELETE, EXECUTOR, TIMER, UPSERT, VISIBLE
+
+    if variant in ("late", "timeout-committed", "timeout-lost"):
+        return kind in (UPSERT, DELETE)
+    if variant == "collected":
+        return kind not in (TIMER, VISIBLE)
+    return kind not in (EXECUTOR, TIMER, VISIBLE)
+
+
+# --- a thread of its own ---------------------------------------------------------------------------------------------------
+
+
+def in_own_thread(work: Callable[[], Any]) -> Any:
+    """Run `work` in a fresh thread, where no event loop runs, and hand back its result or its exception."""
+    box: list[Any] = []
+
+    def body() -> None:
+        try:
+            # What a schedule leaves unawaited is told in the trace of a detailed run; a warning a schedule would be noise.
+            with warnings.catch_warnings(), stable_asyncio():
+                warnings.filterwarnings("ignore", message=".*was never awaited", category=RuntimeWarning)
+                box.extend((work(), None))
+        except BaseException as error:
+            box.extend((None, error))
+
+    thread = threading.Thread(target=body, name="race-laboratory", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)  # in slices, so that Ctrl-C is heard
+    result, error = box
+    if error is not None:
+        raise error
+    return result
