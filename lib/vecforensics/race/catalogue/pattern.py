@@ -69,9 +69,9 @@ class Thread:
 class Pattern:
     """The facts of one anti-pattern.
 
-    `name` is the module's. `causes` are the kinds and troubles that its schedules produce, in the order of `Outcome.kinds`. `known_from` is where
-    it was met in the wild. `faults` are the switches without which the broken form cannot fail. `versions` asks for
-    records of which some have an earlier version in the list.
+    `name` is the module's. `causes` are the kinds and troubles that its schedules produce, in the order of
+    `Outcome.kinds`. `known_from` is where it was met in the wild. `faults` are the switches without which the broken form
+    cannot fail. `versions` asks for records of which some have an earlier version in the list.
     """
 
     name: str

@@ -1,0 +1,6 @@
+"""JavaScript migrations under the laboratory's scheduler (extra [js])."""
+
+from vecforensics.race.javascript.program import FUNCTION, JavaScriptProgram
+from vecforensics.race.javascript.session import ConsoleLine, JavaScriptError, JavaScriptSession
+
+__all__ = ["FUNCTION", "ConsoleLine", "JavaScriptError", "JavaScriptProgram", "JavaScriptSession"]
