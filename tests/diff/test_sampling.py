@@ -1,0 +1,186 @@
+"""A sample's interval covers the truth as often as it says, whatever the strata; its draw depends on nothing but the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hotspot_rows import rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from vecforensics.diff.hotspots import find_hot_spots
+from vecforensics.diff.hotspots_dimensions import lay_out
+from vecforensics.diff.sampling import (
+    SamplePlan,
+    clopper_pearson,
+    draw_sample,
+    estimate_rate,
+    plan_sample,
+    sample_keys,
+    stratify,
+)
+from vecforensics.errors import InputError
+from vecforensics.findings import Kind
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 1), (0, 300), (1, 300), (7, 50), (299, 300), (300, 300)])
+def test_clopper_pearson_against_scipy(hits: int, trials: int) -> None:
+    for confidence in (0.9, 0.95, 0.999):
+        exact = stats.binomtest(hits, trials).proportion_ci(confidence, "exact")
+        assert clopper_pearson(hits, trials, confidence) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.0005, 0.003, 0.02, 0.11, 0.5, 0.97, 1.0])
+def test_one_stratum_covers_exactly(rate: float) -> None:
+    """Summed over all outcomes, not simulated: 5,000 rows, 200 drawn without replacement."""
+    wrong = round(5000 * rate)
+    plan = plan_sample({"users": 5000}, 200)
+    covered = 0.0
+    for hits in range(201):
+        chance = float(stats.hypergeom(5000, wrong, 200).pmf(hits))
+        if chance > 0:
+            estimate = estimate_rate(plan, {"users": hits})
+            covered += chance * (estimate.low <= wrong / 5000 <= estimate.high)
+    assert covered >= 0.95
+
+
+STRATA = {
+    "equal rates": ({"a": 40_000, "b": 60_000}, {"a": 0.02, "b": 0.02}),
+    "one rotten collection": ({"a": 90_000, "b": 10_000}, {"a": 0.0, "b": 0.6}),
+    "a small hot spot": (
+        {"a": 50_000, "a, in a hot spot": 300, "b": 49_700},
+        {"a": 0.001, "a, in a hot spot": 0.9, "b": 0.01},
+    ),
+    "a tiny stratum read whole": ({"a": 9_000, "t": 20}, {"a": 0.0004, "t": 0.5}),
+    "many unequal": (
+        {f"s{i}": 1000 * (i + 1) for i in range(6)},
+        {f"s{i}": 0.3 / (i + 1) ** 2 for i in range(6)},
+    ),
+    "nothing wrong": ({"a": 5_000, "b": 5_000}, {"a": 0.0, "b": 0.0}),
+    "nearly all wrong": ({"a": 5_000, "b": 5_000}, {"a": 1.0, "b": 0.998}),
+    "rare, in one of two": ({"a": 5_000, "b": 5_000}, {"a": 0.0002, "b": 0.0}),
+}
+
+
+@pytest.mark.parametrize("name", STRATA)
+def test_strata_cover_as_often_as_they_say(name: str) -> None:
+    sizes, rates = STRATA[name]
+    wrong = {stratum: round(size * rates[stratum]) for stratum, size in sizes.items()}
+    truth = sum(wrong.values()) / sum(sizes.values())
+    plan = plan_sample(sizes, 600)
+    rng = np.random.default_rng(42)
+    draws = {
+        one.name: rng.hypergeometric(wrong[one.name], one.size - wrong[one.name], one.drawn, 1500)
+        for one in plan.strata
+    }
+    covered, estimates = 0, []
+    for turn in range(1500):
+        estimate = estimate_rate(plan, {key: int(drawn[turn]) for key, drawn in draws.items()})
+        covered += estimate.low - 1e-12 <= truth <= estimate.high + 1e-12
+        estimates.append(estimate.rate)
+    assert covered >= stats.binom.ppf(0.001, 1500, 0.95)
+    spread = np.std(estimates) / np.sqrt(1500)
+    assert np.mean(estimates) == pytest.approx(truth, abs=max(4 * spread, 1e-12))
+
+
+def test_the_interval_is_not_idle() -> None:
+    """Conservative, but within twice the width that a normal approximation would give."""
+    plan = plan_sample({"a": 500_000, "a, in a hot spot": 500, "b": 499_500}, 2000)
+    estimate = estimate_rate(plan, {"a": 10, "a, in a hot spot": 25, "b": 10})
+    ideal = 2 * 1.96 * np.sqrt(0.0103 * 0.9897 / 1950)
+    assert estimate.high - estimate.low < 2 * ideal
+
+
+@given(st.lists(st.integers(0, 20_000), min_size=1, max_size=8), st.integers(1, 5000), st.integers(0, 200))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_plan_keeps_its_promises(sizes: list[int], requested: int, minimum: int) -> None:
+    named = {f"s{number}": size for number, size in enumerate(sizes)}
+    filled = [size for size in sizes if size]
+    if requested < max(len(filled), 1):
+        with pytest.raises(InputError, match="too small"):
+            plan_sample(named, requested, minimum=minimum)
+        return
+    plan = plan_sample(named, requested, minimum=minimum)
+    assert plan.drawn <= requested
+    assert plan.drawn >= min(sum(filled), requested - len(filled))
+    for one in plan.strata:
+        assert min(one.size, minimum, requested // len(filled)) <= one.drawn <= one.size
+    shared = [one for one in plan.strata if not one.own and one.drawn < one.size]
+    for one in shared:
+        assert all(
+            abs(one.drawn / one.size - two.drawn / two.size) <= 1 / one.size + 1 / two.size for two in shared
+        )
+
+
+def test_all_read_is_no_estimate() -> None:
+    plan = plan_sample({"users": 40, "posts": 10}, 100)
+    estimate = estimate_rate(plan, {"users": 3})
+    assert estimate.low == estimate.high == pytest.approx(0.06)
+    assert estimate.rate == pytest.approx(0.06)
+    assert str(estimate) == "all 50 contents were read: 3 are wrong (6 %)"
+    assert estimate.as_dict()["estimate"] is False
+
+
+def test_the_sentence_says_that_it_is_an_estimate() -> None:
+    text = str(estimate_rate(plan_sample({"users": 1_000_000}, 1000), {"users": 12}))
+    assert text == (
+        "an estimate: 12 of 1,000 sampled contents are wrong, which makes 1.2 % of 1,000,000 "
+        "(between 0.62 % and 2.1 %, confidence 95%)"
+    )
+
+
+def _drawn_ids(ids: list[str], strata: np.ndarray, plan: SamplePlan, seed: int) -> set[str]:
+    return {ids[row] for row in draw_sample(sample_keys(pa.array(ids), seed), strata, plan)}
+
+
+def test_the_draw_does_not_depend_on_the_order_of_the_rows() -> None:
+    ids = [f"user-{number}" for number in range(3000)]
+    strata = np.asarray([number % 3 == 0 for number in range(3000)]).astype(np.int32)
+    plan = plan_sample({"rest": 2000, "hot": 1000}, 300)
+    first = _drawn_ids(ids, strata, plan, 7)
+    turned = np.random.default_rng(0).permutation(3000)
+    assert first == _drawn_ids([ids[row] for row in turned], strata[turned], plan, 7)
+    assert len(first) == plan.drawn
+    assert len(first & _drawn_ids(ids, strata, plan, 8)) < 60
+
+
+def test_draws_of_buckets_merge_into_the_draw_of_the_whole() -> None:
+    ids = [f"user-{number}" for number in range(3000)]
+    strata = (np.arange(3000) % 2).astype(np.int32)
+    keys = sample_keys(pa.array(ids), 1)
+    plan = plan_sample({"a": 1500, "b": 1500}, 200)
+    kept = np.concatenate(
+        [
+            start + draw_sample(keys[start : start + 500], strata[start : start + 500], plan)
+            for start in range(0, 3000, 500)
+        ]
+    )
+    merged = kept[draw_sample(keys[kept], strata[kept], plan)]
+    assert merged.tolist() == draw_sample(keys, strata, plan).tolist()
+
+
+def test_draws_are_even() -> None:
+    """Every tenth of the rows gets its share: chi-square over ten tenths of consecutive ids."""
+    keys = sample_keys(pa.array([str(number) for number in range(50_000)]), 3)
+    drawn = draw_sample(keys, np.zeros(50_000, np.int32), plan_sample({"all": 50_000}, 5000))
+    assert stats.chisquare(np.bincount(drawn // 5000, minlength=10)).pvalue > 0.001
+
+
+def test_hot_spots_are_strata_of_their_own() -> None:
+    hurt = np.arange(400, 500)
+    source = [
+        rows(4000, {Kind.MISSING: hurt}, {"batch": np.arange(4000) // 100}),
+        rows(800, {}, collection="posts"),
+    ]
+    codes, names = stratify(lay_out(source), find_hot_spots(source))
+    assert names == ("users", "users, in a hot spot", "posts")
+    assert np.flatnonzero(codes == 1).tolist() == hurt.tolist()
+    assert np.bincount(codes).tolist() == [3900, 100, 800]
+
+
+def test_a_strangers_collection_name_is_made_harmless() -> None:
+    estimate = estimate_rate(plan_sample({"<b>x\x1b": 500, "y": 500}, 100), {})
+    assert "<b>" not in estimate._repr_html_()
+    assert "\x1b" not in estimate._repr_html_()
