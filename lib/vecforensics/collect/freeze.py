@@ -1,0 +1,301 @@
+"""Freeze both sides: batches in, hash-bucketed Arrow IPC files out, seen whole or not at all.
+
+Everything streams. Batches are gathered until a few tens of megabytes are at hand, hashed, cut into buckets and appended; the
+next ones are decoded meanwhile on a thread of their own, and a third thread runs SHA-256 over what has just been written, while
+it is still in the page cache. All files grow in a hidden folder beside their place; `finish` moves them there and writes the
+index last, so a process killed at any moment leaves nothing that is taken for evidence.
+
+Two source rows with one id are an input error, unless there is a `version`: then the highest one counts and the lower ones go to
+`earlier-NNNN`. That is found out per bucket, from the column of id hashes alone, after the last row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecforensics.collect.bucket_files import BucketFile, FileDigests, ahead, gathered
+from vecforensics.collect.row_hashes import all_ragged, cut, empty_schema, hash_vectors, row_lanes
+from vecforensics.collect.versions import newest_rows
+from vecforensics.errors import EvidenceError
+from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
+from vecforensics.records import PARENT_PREFIX
+from vecforensics.run_folder import write_json
+
+__all__ = ["EvidenceWriter"]
+
+_ROWS_A_BUCKET: Final = 65_536
+_MOST_BUCKETS: Final = 4096
+_PARTIAL: Final = ".partial-"
+
+
+@dataclass
+class _Side:
+    """One side of one collection while it grows."""
+
+    rows: int = 0
+    lanes: list[int] = field(default_factory=lambda: [0, 0])
+
+    def add(self, lanes: npt.NDArray[np.uint64], sign: int = 1) -> None:
+        self.rows += sign * lanes.shape[1]
+        for number in (0, 1):
+            total = int(lanes[number].sum(dtype=np.uint64))
+            self.lanes[number] = (self.lanes[number] + sign * total) % 2**64
+
+    @property
+    def digest(self) -> str:
+        return f"{self.lanes[0]:016x}{self.lanes[1]:016x}"
+
+
+@dataclass
+class _Growing:
+    """A collection while it grows. `buckets` is fixed by the first side that is written, 0 before that."""
+
+    directory: Path
+    buckets: int = 0
+    dimension: int = 0
+    parents: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+    expected: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    sides: dict[str, _Side] = field(default_factory=dict)
+
+
+class EvidenceWriter:
+    """Writes one evidence folder, once. `memory_mb` bounds what is gathered before it is written.
+
+    Use as a context manager: leaving the block without `finish` removes what was written.
+    """
+
+    def __init__(self, folder: str | Path, *, memory_mb: int = 96, buckets: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / INDEX).exists():
+            raise EvidenceError(
+                "evidence has been frozen here already",
+                where=str(self.folder),
+                hint="Begin a new run; evidence is never written twice",
+            )
+        for left in self.folder.glob(_PARTIAL + "*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._place = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
+        self._bytes = memory_mb * 2**20 // 3
+        self._buckets = buckets
+        self._growing: dict[str, _Growing] = {}
+        self._digests = FileDigests()
+        self._attached: dict[str, str] = {}
+
+    def source(
+        self,
+        collection: str,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        metadata: Iterable[str] = (),
+        expected: str | None = None,
+        rows_hint: int | None = None,
+        where: str = "",
+    ) -> int:
+        """Write the records of a collection (source batches of `records.py`; `vector` where it is known); returns their number.
+
+        `metadata`: the fields that the target should carry. `expected`: how the expected vectors came about. `where`: what an
+        error calls the source. Raises SourceError for an id that stands twice without, or with the same, version.
+        """
+        grown = self._collection(collection)
+        grown.metadata, grown.expected = tuple(metadata), expected
+        side = self._write(collection, "source", batches, rows_hint)
+        self._split_versions(grown, where or collection)
+        return side.rows
+
+    def target(
+        self,
+        collection: str,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        rows_hint: int | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Write what the store held (target batches of `records.py`); returns the number of rows. `facts` go into the index."""
+        self._collection(collection).facts.update(facts or {})
+        return self._write(collection, "target", batches, rows_hint).rows
+
+    def attach(self, name: str, data: bytes | Iterable[bytes]) -> None:
+        """Freeze a further file (logs, the suspect code) under a plain `name` beside the index, which holds its SHA-256."""
+        if Path(name).name != name or name == INDEX or name.startswith("."):
+            raise EvidenceError(
+                f"cannot attach a file named {name!r}", where=str(self.folder), hint="Give a plain name"
+            )
+        digest = hashlib.sha256()
+        with (self._place / name).open("wb") as file:
+            for chunk in (data,) if isinstance(data, bytes) else data:
+                file.write(chunk)
+                digest.update(chunk)
+        self._attached[name] = digest.hexdigest()
+
+    def finish(self, **facts: Any) -> Evidence:
+        """Move everything into place, the index last, and open it. `facts` describe the collection as a whole."""
+        collections = {}
+        for name, grown in self._growing.items():
+            for side in ("source", "target"):
+                if side not in grown.sides:
+                    raise EvidenceError(f"the {side} of {name!r} was never written", where=str(self.folder))
+            grown.sides.setdefault("earlier", _Side())
+            collections[name] = FrozenCollection(
+                name=name,
+                directory=directory_name(name),
+                dimension=grown.dimension,
+                buckets=grown.buckets,
+                rows={side: one.rows for side, one in grown.sides.items()},
+                parents=grown.parents,
+                metadata=grown.metadata,
+                expected=grown.expected,
+                digests={side: one.digest for side, one in grown.sides.items()},
+                facts=grown.facts,
+            ).as_dict()
+        files = {str(path.relative_to(self._place)): digest for path, digest in self._digests.close().items()}
+        for entry in sorted(self._place.iterdir()):
+            final = self.folder / entry.name
+            if final.is_dir():
+                shutil.rmtree(final)
+            os.replace(entry, final)
+        self._place.rmdir()
+        write_json(
+            self.folder / INDEX,
+            {
+                "format": FORMAT,
+                "collections": collections,
+                "files": {**files, **self._attached},
+                "facts": json.loads(json.dumps(facts)),
+            },
+        )
+        return Evidence.open(self.folder)
+
+    def abandon(self) -> None:
+        """Remove everything that was written so far."""
+        self._digests.close()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def __enter__(self) -> EvidenceWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._place.exists():
+            self.abandon()
+
+    def _collection(self, name: str) -> _Growing:
+        if name not in self._growing:
+            directory = self._place / directory_name(name)
+            directory.mkdir()
+            self._growing[name] = _Growing(directory)
+        return self._growing[name]
+
+    def _write(
+        self, collection: str, side: str, batches: Iterable[pa.RecordBatch], rows_hint: int | None
+    ) -> _Side:
+        grown = self._collection(collection)
+        if side in grown.sides:
+            raise EvidenceError(f"the {side} of {collection!r} is written already", where=str(self.folder))
+        state = grown.sides[side] = _Side()
+        files: list[BucketFile] = []
+        try:
+            for chunk in gathered(ahead(iter(batches)), self._bytes):
+                if not grown.buckets:
+                    grown.buckets = self._buckets or _bucket_count(
+                        rows_hint, chunk.num_rows, chunk.nbytes < self._bytes
+                    )
+                batch = self._frozen(grown, side, chunk, state.rows)
+                if not files:
+                    files = self._open(grown, side, batch.schema)
+                state.add(row_lanes(batch))
+                for number, part in cut(batch, grown.buckets):
+                    files[number].write(part)
+            if not files:
+                grown.buckets = grown.buckets or 1
+                files = self._open(grown, side, empty_schema(side, grown.dimension))
+        finally:
+            for file in files:
+                file.close()
+        return state
+
+    def _open(self, grown: _Growing, side: str, schema: pa.Schema) -> list[BucketFile]:
+        return [
+            BucketFile(grown.directory / f"{side}-{number:04d}.arrow", schema, self._digests)
+            for number in range(grown.buckets)
+        ]
+
+    def _frozen(self, grown: _Growing, side: str, chunk: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
+        """The batch as it is frozen: its own columns, then position, id_hash and digest."""
+        names = chunk.schema.names
+        if "vector" in names:
+            size = chunk.schema.field("vector").type.list_size
+            if side == "source" or not grown.dimension:
+                grown.dimension = grown.dimension or size
+            if size != grown.dimension:
+                chunk = all_ragged(chunk, grown.dimension)
+        if side == "source":
+            grown.parents = tuple(
+                name.removeprefix(PARENT_PREFIX) for name in names if name.startswith(PARENT_PREFIX)
+            )
+        columns = dict(zip(names, chunk.columns, strict=True))
+        columns["position"] = pa.array(np.arange(first_row, first_row + chunk.num_rows, dtype=np.int64))
+        columns["id_hash"] = pa.array(hash_text(chunk["id"]))
+        columns["digest"] = hash_vectors(columns.get("vector"), chunk.num_rows)
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _split_versions(self, grown: _Growing, where: str) -> None:
+        """Move the lower versions of a record from `source-NNNN` to `earlier-NNNN`; refuse an id that cannot be told apart."""
+        verdicts = newest_rows(
+            [grown.directory / f"source-{number:04d}.arrow" for number in range(grown.buckets)], where
+        )
+        source, earlier = grown.sides["source"], grown.sides.setdefault("earlier", _Side())
+        for number, newest in verdicts:
+            path = grown.directory / f"source-{number:04d}.arrow"
+            fresh = path.with_suffix(".fresh")
+            with pa.memory_map(str(path)) as mapped:
+                reader = pa.ipc.open_file(mapped)
+                kept = BucketFile(fresh, reader.schema, None)
+                lower = BucketFile(
+                    grown.directory / f"earlier-{number:04d}.arrow", reader.schema, self._digests
+                )
+                start = 0
+                for index in range(reader.num_record_batches):
+                    batch = reader.get_batch(index)
+                    mask = newest[start : start + batch.num_rows]
+                    start += batch.num_rows
+                    kept.write(batch.filter(pa.array(mask)))
+                    old = batch.filter(pa.array(~mask))
+                    lower.write(old)
+                    lanes = row_lanes(old)
+                    source.add(lanes, -1)
+                    earlier.add(lanes)
+                kept.close()
+                lower.close()
+            os.replace(fresh, path)
+            self._digests.again(path)
+
+
+def _bucket_count(rows_hint: int | None, rows: int, all_of_them: bool) -> int:
+    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come."""
+    expected = rows if all_of_them else max(rows_hint or 0, rows)
+    if not all_of_them and not rows_hint:
+        return 64
+    buckets = 1
+    while buckets * _ROWS_A_BUCKET < expected and buckets < _MOST_BUCKETS:
+        buckets *= 2
+    return buckets

@@ -1,0 +1,278 @@
+"""The frozen form of both sides: what every stage after collect reads, and what nothing ever changes again.
+
+A collection lies in `evidence/<directory>/` as Arrow IPC files, one set a hash bucket (`xxh3_64(id) mod buckets`): `source-NNNN`
+holds the records, `target-NNNN` what the store held, `earlier-NNNN` the lower versions of records, where there are any. A source
+row and its target row share a bucket, so a bucket is a task of its own. Vectors are fixed-size lists, uncompressed, which a
+reader maps instead of decoding; a target vector of another length stands in `ragged`. Beside the columns of `records.py` a row has:
+
+* `position`: its row number in the source, or in the scan of the target, from 0;
+* `id_hash`: xxh3_64 of the id's UTF-8, by which buckets are cut and joined;
+* `digest`: xxh3_64 of the vector's bytes, null where there is no vector of the right length.
+
+`evidence.json` is written last and names every file with its SHA-256; without it nothing here counts as evidence. Each side also
+has a digest of its *content*, the sum over its rows of a 128-bit hash of everything in the row but its position: bucket count,
+batch sizes and the order of rows do not change it, so two runs over the same data can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import markupsafe
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from vecforensics.errors import EvidenceError, printable
+from vecforensics.records import canonical_json
+
+__all__ = ["FORMAT", "INDEX", "Bucket", "Evidence", "FrozenCollection", "directory_name", "hash_text"]
+
+FORMAT: Final = 1
+INDEX: Final = "evidence.json"
+SIDES: Final = ("source", "target", "earlier")
+
+_PLAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def directory_name(collection: str) -> str:
+    """A folder name for a collection whose name a stranger chose: plain lower-case names as they are, others with a hash."""
+    if _PLAIN_NAME.fullmatch(collection):
+        return collection
+    slug = re.sub(r"[^a-z0-9]+", "-", collection.casefold()).strip("-")[:32] or "collection"
+    return f"{slug}-{xxhash.xxh3_64_hexdigest(collection.encode('utf-8', 'surrogatepass'))}"
+
+
+def hash_text(column: pa.Array) -> npt.NDArray[np.uint64]:
+    """xxh3_64 of each text's UTF-8 bytes, uint64 (n,); 0 for a null."""
+    text = column.cast(pa.large_string()) if not pa.types.is_large_string(column.type) else column
+    offsets = np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1].tolist()
+    data = memoryview(text.buffers()[2] or b"")
+    digest = xxhash.xxh3_64_intdigest
+    hashes = np.fromiter(
+        (digest(data[start:end]) for start, end in itertools.pairwise(offsets)),
+        np.uint64,
+        len(text),
+    )
+    if text.null_count:
+        hashes[text.is_null().to_numpy(zero_copy_only=False)] = 0
+    return hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One hash bucket of a collection: memory-mapped tables. `earlier` is empty where no record has earlier versions."""
+
+    source: pa.Table
+    target: pa.Table
+    earlier: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenCollection:
+    """What the index says of one collection.
+
+    `dimension`: length of the expected vectors, or without them the usual length in the target. `rows` by side. `expected`: how
+    the expected vectors came about (`hashing-384`, `column embedding`, …), None where there are none. `metadata`: the source
+    fields that the target should carry. `facts`: what the reader of the store said of itself. `digests` by side.
+    """
+
+    name: str
+    directory: str
+    dimension: int
+    buckets: int
+    rows: Mapping[str, int]
+    parents: tuple[str, ...]
+    metadata: tuple[str, ...]
+    expected: str | None
+    digests: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of the index."""
+        return {
+            "directory": self.directory,
+            "dimension": self.dimension,
+            "buckets": self.buckets,
+            "rows": dict(self.rows),
+            "parents": list(self.parents),
+            "metadata": list(self.metadata),
+            "expected": self.expected,
+            "digests": dict(self.digests),
+            "facts": dict(self.facts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A frozen evidence folder, read-only.
+
+    `files` maps each file (relative to `path`) to its SHA-256; `facts` are the collector's own (when it ran, with what).
+    """
+
+    path: Path
+    collections: Mapping[str, FrozenCollection]
+    files: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Evidence:
+        """Read the index in `path`. Raises EvidenceError where there is none, or one that this version cannot read."""
+        folder = Path(path)
+        file = folder / INDEX
+        try:
+            index = json.loads(file.read_text(encoding="utf-8"))
+            if index["format"] != FORMAT:
+                raise EvidenceError(
+                    f"is evidence of format {index['format']}; this version reads {FORMAT}",
+                    where=str(file),
+                    hint="Collect again with this version",
+                )
+            collections = {name: _collection(name, entry) for name, entry in index["collections"].items()}
+            return cls(folder, collections, dict(index["files"]), dict(index["facts"]))
+        except FileNotFoundError:
+            raise EvidenceError(
+                "no evidence has been frozen here", where=str(folder), hint="Run first: vecforensics collect"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EvidenceError(
+                f"the index is damaged ({type(error).__name__}: {error})",
+                where=str(file),
+                hint="Collect again",
+            ) from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the content of all collections; the same for the same data, whatever the files look like."""
+        content = {
+            name: {
+                key: value
+                for key, value in one.as_dict().items()
+                if key not in {"buckets", "facts", "directory"}
+            }
+            for name, one in self.collections.items()
+        }
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+    def verify(self) -> tuple[str, ...]:
+        """One line for each file that is absent or no longer what was frozen; empty when everything is as it was."""
+        wrong = []
+        for name, recorded in sorted(self.files.items()):
+            try:
+                with (self.path / name).open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                wrong.append(f"{name}: cannot be read ({error.strerror})")
+                continue
+            if found != recorded:
+                wrong.append(f"{name}: SHA-256 {found[:16]}… instead of {recorded[:16]}…")
+        return tuple(wrong)
+
+    def collection(self, name: str) -> FrozenCollection:
+        """One collection's index entry. Raises EvidenceError naming those that there are."""
+        try:
+            return self.collections[name]
+        except KeyError:
+            raise EvidenceError(
+                f"no collection {name!r} was frozen",
+                where=str(self.path),
+                hint="There are: " + ", ".join(sorted(self.collections)),
+            ) from None
+
+    def table(self, name: str, side: str, bucket: int) -> pa.Table:
+        """One side of one bucket, memory-mapped: nothing is copied until it is touched."""
+        one = self.collection(name)
+        relative = f"{one.directory}/{side}-{bucket:04d}.arrow"
+        if side == "earlier" and relative not in self.files:
+            return self.table(name, "source", bucket).slice(0, 0)
+        path = self.path / relative
+        try:
+            with pa.memory_map(str(path)) as mapped:
+                return pa.ipc.open_file(mapped).read_all()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise EvidenceError(
+                f"cannot be read ({printable(error)})", where=str(path), hint="Collect again"
+            ) from None
+
+    def bucket(self, name: str, bucket: int) -> Bucket:
+        """All sides of one bucket."""
+        source, target, earlier = (self.table(name, side, bucket) for side in SIDES)
+        return Bucket(source, target, earlier)
+
+    def iter_source(self, name: str, batch_rows: int = 4096) -> Iterator[pa.RecordBatch]:
+        """The records in the order of the source: the columns of a source batch and `position`; newest versions only.
+
+        The buckets are merged window by window, so memory is bounded by `batch_rows` rows.
+        """
+        one = self.collection(name)
+        tables = [
+            self.table(name, "source", number).drop_columns(["id_hash", "digest"])
+            for number in range(one.buckets)
+        ]
+        positions = [table["position"].to_numpy() for table in tables]
+        last = max((int(column[-1]) for column in positions if len(column)), default=-1)
+        for start in range(0, last + 1, batch_rows):
+            parts = []
+            for table, column in zip(tables, positions, strict=True):
+                low, high = np.searchsorted(column, (start, start + batch_rows))
+                if high > low:
+                    parts.append(table.slice(low, high - low))
+            if not parts:
+                continue
+            window = pa.concat_tables(parts)
+            if len(parts) > 1:
+                window = window.take(pa.array(np.argsort(window["position"].to_numpy(), kind="stable")))
+            yield window.combine_chunks().to_batches()[0]
+
+    def __str__(self) -> str:
+        lines = [f"Evidence in {printable(self.path)}"]
+        lines += [
+            f"  {printable(name)}: {one.rows['source']:,} records, {one.rows['target']:,} vectors of {one.dimension}"
+            + (f", expected by {printable(one.expected)}" if one.expected else ", no expected vectors")
+            for name, one in sorted(self.collections.items())
+        ]
+        return "\n".join([*lines, f"  content digest {self.digest}"])
+
+    def _repr_html_(self) -> str:
+        rows = markupsafe.Markup("").join(
+            markupsafe.Markup(
+                "<tr><td>{}</td><td>{:,}</td><td>{:,}</td><td>{:,}</td><td>{}</td><td>{}</td></tr>"
+            ).format(
+                name,
+                one.rows["source"],
+                one.rows["target"],
+                one.rows.get("earlier", 0),
+                one.dimension,
+                one.expected or "none",
+            )
+            for name, one in sorted(self.collections.items())
+        )
+        titles = ("collection", "records", "vectors", "earlier versions", "dimension", "expected by")
+        head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
+        return f"<table>{head}{rows}</table><p>content digest <code>{self.digest}</code></p>"
+
+
+def _collection(name: str, entry: Mapping[str, Any]) -> FrozenCollection:
+    directory = str(entry["directory"])
+    if directory != directory_name(name):
+        raise ValueError(f"collection {name!r} lies in {directory!r}")
+    return FrozenCollection(
+        name=name,
+        directory=directory,
+        dimension=int(entry["dimension"]),
+        buckets=int(entry["buckets"]),
+        rows={side: int(entry["rows"][side]) for side in SIDES},
+        parents=tuple(entry["parents"]),
+        metadata=tuple(entry["metadata"]),
+        expected=entry["expected"],
+        digests=dict(entry["digests"]),
+        facts=dict(entry["facts"]),
+    )
