@@ -28,6 +28,7 @@ from vecforensics.race.model import Certificate, Exploration, Pass, Verdict
 from vecforensics.race.play import Run
 from vecforensics.race.records import generate_records
 from vecforensics.race.strategies.dpor import Dpor
+from vecforensics.race.strategies.exhaustive import Exhaustive
 from vecforensics.race.strategies.fifo import Fifo
 from vecforensics.race.strategies.lab import Lab, Strategy
 from vecforensics.race.strategies.pct import Pct, pct_bound
@@ -43,7 +44,7 @@ __all__ = ["DEFAULT_RECORDS", "DEFAULT_SCHEDULES", "STRATEGIES", "explore"]
 
 DEFAULT_RECORDS: Final = 12
 DEFAULT_SCHEDULES: Final = 2_000
-STRATEGIES: Final = ("fifo", "withhold", "dpor", "pct", "random")
+STRATEGIES: Final = ("fifo", "withhold", "dpor", "exhaustive", "pct", "random")
 
 _TASTE = 16
 _SURVEY = 200
@@ -319,6 +320,7 @@ def _make(name: str, seed: int) -> Strategy:
         "fifo": Fifo,
         "withhold": Withhold,
         "dpor": Dpor,
+        "exhaustive": Exhaustive,
         "pct": lambda: Pct(seed),
         "random": lambda: Uniform(seed),
     }
@@ -351,24 +353,21 @@ def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> boo
     turn(fifo, 1)
     if fifo.complete:
         return True
-    tracked = lab.program.tracked
-    dpor = Dpor()
-    if tracked:
-        turn(dpor, end if question.prove else _TASTE)
-    if not dpor.complete and not question.prove:
+    # Without a driver that tells what depends on what, every order counts as different from every other.
+    proof: Strategy = Dpor() if lab.program.tracked else Exhaustive()
+    turn(proof, end if question.prove else _TASTE)
+    if not proof.complete and not question.prove:
         left = end - search.spent
-        withhold = Withhold(max(64, left // 4))
-        turn(withhold, max(64, left // 4))
-        if tracked:
-            turn(dpor, left * 2 // 5)
-        if not dpor.complete:
+        turn(Withhold(max(64, left // 4)), max(64, left // 4))
+        turn(proof, left * 2 // 5)
+        if not proof.complete:
             turn(Pct(seed), left // 6)
             turn(Uniform(seed), (end - search.spent) * 4 // 5)
     if lab.program.fine and not question.prove:
         fine = Lab(lab.program, lab.ground, lab.plan, fine=True)
         turn(Uniform(seed), 100, fine)
         turn(Pct(seed), 50, fine)
-    return dpor.complete
+    return proof.complete
 
 
 def _plans(question: _Question, lab: Lab, search: _Search) -> Iterator[Lab]:

@@ -34,8 +34,7 @@ def load_suspect(suspect: str | Callable[..., Any], folder: Path | None = None) 
             raise MissingExtra("js", f"Running {file}")
         from vecforensics.race.javascript import JavaScriptProgram
 
-        program: Program = JavaScriptProgram.load(path, function or "migrateDataToVectorDB")
-        return program
+        return JavaScriptProgram.load(path, function or "migrateDataToVectorDB")
     reference = f"{file}:{function or 'migrate'}"
     return _program(load_function(reference, base, SuspectError), reference)
 
