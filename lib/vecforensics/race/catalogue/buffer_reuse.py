@@ -25,7 +25,7 @@ PATTERN = Pattern(
     title="A buffer reused across an await",
     mechanism="Tasks share one preallocated row; between filling it and sending it a task awaits, and another task "
     "overwrites the row.",
-    causes=(Kind.SWAPPED, Kind.BROADCAST),
+    causes=(Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST),
     known_from=(
         Thread(
             "https://github.com/sgl-project/sglang-jax/issues/1503",

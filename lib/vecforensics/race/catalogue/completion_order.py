@@ -24,7 +24,7 @@ PATTERN = Pattern(
     title="Completion order zipped with input order",
     mechanism="Vectors are collected by as_completed, in the order in which the embedder answered, and zipped with the "
     "records, in the order in which it was asked.",
-    causes=(Kind.SWAPPED,),
+    causes=(Kind.SWAPPED, Kind.SHIFTED),
     known_from=(
         Thread(
             "https://github.com/HKUDS/LightRAG/pull/464",

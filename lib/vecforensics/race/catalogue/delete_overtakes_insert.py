@@ -26,7 +26,7 @@ PATTERN = Pattern(
     title="Delete overtakes insert",
     mechanism="Delete and insert of one id are taken from a queue by different workers, and nothing makes the insert wait "
     "for the delete that came before it.",
-    causes=(Kind.MISSING, Kind.DANGLING),
+    causes=(Kind.MISSING, Kind.DANGLING, Kind.PREMATURE),
     known_from=(
         Thread(
             "https://github.com/qdrant/qdrant/issues/6556",

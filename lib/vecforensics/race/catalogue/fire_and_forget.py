@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from vecforensics.findings import Kind
 from vecforensics.race.catalogue.pattern import Embed, Pattern, Store, Thread
+from vecforensics.race.model import Trouble
 from vecforensics.records import Record
 
 __all__ = ["PATTERN", "broken", "fixed"]
@@ -25,7 +26,7 @@ PATTERN = Pattern(
     title="Fire-and-forget in a loop",
     mechanism="The loop starts a task for each record and nothing waits for the tasks, so the function returns before the "
     "records are written, and they are written in whatever order the operations happen to finish.",
-    causes=(Kind.MISSING, Kind.PREMATURE),
+    causes=(Kind.MISSING, Kind.PREMATURE, Trouble.LEFT_BEHIND),
     known_from=(
         Thread(
             "https://github.com/Chainlit/chainlit/pull/2040",

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from vecforensics.findings import Kind
 from vecforensics.race.catalogue.pattern import Embed, Pattern, Store, Thread, Vector
+from vecforensics.race.model import Trouble
 from vecforensics.records import Record
 
 __all__ = ["PATTERN", "broken", "fixed"]
@@ -24,7 +25,7 @@ PATTERN = Pattern(
     title="One forgotten await",
     mechanism="Each write overlaps with the next record's embedding and is awaited one turn later; the last write has no "
     "next turn, so the function returns while it is still on its way.",
-    causes=(Kind.MISSING,),
+    causes=(Kind.MISSING, Trouble.LEFT_BEHIND),
     known_from=(
         Thread(
             "https://github.com/HKUDS/LightRAG/issues/903",

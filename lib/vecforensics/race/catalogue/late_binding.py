@@ -24,7 +24,7 @@ PATTERN = Pattern(
     title="Late-binding closure",
     mechanism="The task's function refers to the loop variables; when it runs, the loop has gone on, and it writes the "
     "next record's id with this record's vector.",
-    causes=(Kind.MISSING, Kind.SWAPPED, Kind.SHIFTED, Kind.DANGLING, Kind.PREMATURE),
+    causes=(Kind.MISSING, Kind.SWAPPED, Kind.DANGLING, Kind.PREMATURE),
     known_from=(
         Thread(
             "https://github.com/FZJ-INM1-BDA/siibra-python/pull/587",

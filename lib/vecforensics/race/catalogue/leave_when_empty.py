@@ -26,7 +26,7 @@ PATTERN = Pattern(
     title="Workers that leave when the queue looks empty",
     mechanism="A writer stops as soon as it finds the queue empty, although the producer is still embedding; what is put "
     "into the queue after the last writer has left is never written.",
-    causes=(Kind.MISSING, Kind.DANGLING, Kind.PREMATURE),
+    causes=(Kind.MISSING, Kind.PREMATURE),
     known_from=(
         Thread(
             "https://github.com/nolar/kopf/pull/732",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from vecforensics.findings import Kind
 from vecforensics.race.catalogue.pattern import BlockingStore, Pattern, Thread, Vector
+from vecforensics.race.model import Trouble
 from vecforensics.records import Record
 
 __all__ = ["PATTERN", "broken", "fixed"]
@@ -23,7 +24,7 @@ PATTERN = Pattern(
     title="Results of async_req never read",
     mechanism="Every upsert is sent with async_req=True and its handle is dropped, so nothing waits for the requests and "
     "nobody hears of one that failed.",
-    causes=(Kind.MISSING, Kind.PREMATURE),
+    causes=(Kind.MISSING, Kind.PREMATURE, Trouble.LEFT_BEHIND),
     known_from=(
         Thread(
             "https://github.com/langchain-ai/langchain/issues/8635",

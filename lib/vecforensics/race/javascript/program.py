@@ -64,6 +64,7 @@ class JavaScriptProgram:
     driver: Final = "javascript"
     fine: Final = False
     tracked: Final = False
+    conflicts: Final[tuple[str, ...]] = ()
 
     def __init__(self, script: Script) -> None:
         self.script = script

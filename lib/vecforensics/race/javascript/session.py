@@ -41,7 +41,7 @@ _scan: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class JavaScriptError(Exception):
-    """An exception of the program. `stack` is written as V8 writes it: "Name: message", then "    at function (file:line:column)".
+    """An exception of the program. `stack` is written as V8 does: "Name: message", then "    at function (file:line:column)".
 
     Raised under a class that is called as the JavaScript error is, so that its text reads the same on both sides.
     """
