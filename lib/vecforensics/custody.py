@@ -43,6 +43,8 @@ _FORMAT: Final = 1
 _CHUNK: Final = 1 << 20
 _NOTES: Final = "notes.md"
 _JOURNAL: Final = "run.json"
+# SQLite's shared memory comes and goes with every reader and holds nothing of its own.
+_PASSING: Final = ("-shm",)
 _TOOLS: Final = (
     "vecforensics", "numpy", "pandas", "pyarrow", "lancedb", "pinecone", "papermill", "jupyterlab", "matplotlib",
     "scipy", "xxhash", "pydantic", "PyYAML", "Jinja2", "quickjs-ng", "distributed",
@@ -100,7 +102,9 @@ def _input(case: Case, role: str, name: str) -> InputDigest:
     except CaseError as error:
         return InputDigest(role, name, None, 0, error.what)
     if path is None:
-        return InputDigest(role, name, None, 0, "not a local file: its content is in the frozen evidence only")
+        return InputDigest(
+            role, name, None, 0, "not a local file: its content is in the frozen evidence only"
+        )
     try:
         digest, size = digest_of(path)
     except OSError as error:
@@ -163,9 +167,7 @@ def write_manifest(case: Case, run: RunFolder) -> str:
             "case": case.case,
             "run": run.path.name,
             "inputs": inputs,
-            "outputs": {
-                name: {"sha256": digest, "bytes": size} for name, digest, size in _outputs(run.path)
-            },
+            "outputs": {name: {"sha256": digest, "bytes": size} for name, digest, size in _outputs(run.path)},
             "tools": tool_versions(),
             "git": git_revision(case.folder),
         },
@@ -200,7 +202,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _outputs(folder: Path) -> Iterator[tuple[str, str, int]]:
     """Name, digest, size of what the manifest covers: every file except itself, the lock and files still being written."""
     for name, path in _files(folder):
-        if name == "manifest.json" or path.name.startswith("."):
+        if name == "manifest.json" or path.name.startswith(".") or name.endswith(_PASSING):
             continue
         if name == _JOURNAL:
             yield name, _journal_digest(path), path.stat().st_size

@@ -1,0 +1,107 @@
+"""The first sentence: how much is corrupt, where, why, and whether it was repaired. Facts only, each from a file of the run."""
+
+from __future__ import annotations
+
+import re
+
+from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
+from vecforensics.report.account import Account, StageState
+from vecforensics.report.blocks import visible
+from vecforensics.report.wording import count, listing, plural, share
+
+__all__ = ["cause_phrase", "headline", "repair_phrase", "spelled"]
+
+
+def headline(account: Account) -> str:
+    """One sentence for a board and an engineer alike."""
+    found = _found(account)
+    if account.verdict is not Verdict.CORRUPT:
+        return found
+    return "; ".join((found, cause_phrase(account), repair_phrase(account))) + "."
+
+
+def _found(account: Account) -> str:
+    if not account.findings:
+        state = account.stage_state("diff")
+        how = (
+            "failed"
+            if state is StageState.FAILED
+            else "did not finish"
+            if state is StageState.RUNNING
+            else "has not been run"
+        )
+        return f"Nothing is known about the target yet: the comparison of vectors {how}."
+    rows, checked = account.source_rows, account.findings.facts.count("rows_checked")
+    if account.verdict is Verdict.CLEAN:
+        return f"No corruption: all {plural(rows, 'record')} in the target were checked and are right."
+    if account.verdict is Verdict.UNKNOWN:
+        left = max(rows - checked, 0)
+        return (
+            f"Nothing corrupt was found, but {count(left)} of {plural(rows, 'record')} could not be checked: "
+            "the target is not known to be clean."
+            if left
+            else f"Nothing corrupt was found among {plural(rows, 'record')}, but not everything could be checked: "
+            "the target is not known to be clean."
+        )
+    verb = "were" if account.applied and account.repaired is Verdict.CLEAN else "are"
+    where = listing([visible(name, 40) for name, facts in account.collections if facts.count("rows_corrupt")])
+    bad = account.rows_corrupt
+    if not bad:
+        kinds = [f"{count(account.count(kind))} {spelled(kind)}" for kind in account.corrupt_kinds]
+        return f"No source record is damaged, but the target holds what it should not: {listing(kinds)}"
+    subject = f"{count(bad)} of {plural(rows, 'record')} ({share(bad, rows)})"
+    if account.estimate:
+        subject = f"Estimated from a sample: at least {subject}"
+    return f"{subject} in the target {verb} corrupt" + (f", in {where}" if where else "")
+
+
+def cause_phrase(account: Account) -> str:
+    """The cause in a clause, or that it is not known."""
+    if not account.exploration:
+        return "cause not examined"
+    suspect = account.exploration.facts.text("suspect") or account.case.suspect or "the migration"
+    suspect = visible(_file_name(suspect), 60)
+    match account.race_verdict:
+        case "failing":
+            return f"cause: {_first_sentence(account) or f'a race in {suspect}, reproduced'}"
+        case "proved":
+            return f"cause not found: {suspect} has no failing order of events at the size examined"
+        case "sampled":
+            return f"cause not found: no failing order of events among those tried in {suspect}"
+    return "cause not established"
+
+
+def _file_name(suspect: str) -> str:
+    return suspect.rsplit("/", 1)[-1]
+
+
+def _first_sentence(account: Account) -> str:
+    """The story's first sentence where it is short enough to be quoted, without its Markdown."""
+    body = [line for line in account.story.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    text = re.sub(r"[`*_]{1,2}", "", body[0]).strip() if body else ""
+    sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0].rstrip(".")
+    return visible(sentence[:1].lower() + sentence[1:]) if 0 < len(sentence) <= 180 else ""
+
+
+def repair_phrase(account: Account) -> str:
+    """What was done about it, as far as it was proved."""
+    if not account.applied:
+        return "a repair is planned and not applied" if account.plan else "not repaired"
+    match account.repaired:
+        case Verdict.CLEAN:
+            return "repaired and verified clean"
+        case Verdict.CORRUPT:
+            return "repaired, but the verification still finds corruption"
+        case Verdict.UNKNOWN:
+            return "repaired, but not everything could be verified"
+    return "repaired, not verified"
+
+
+def spelled(kind: Kind) -> str:
+    """A kind as words: "mangled id"."""
+    return kind.value.replace("_", " ").replace("non finite", "non-finite")
+
+
+def corrupt_findings(account: Account) -> int:
+    """Findings of all corrupt kinds; a record may have several."""
+    return sum(account.count(kind) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)

@@ -1,0 +1,98 @@
+"""Action items, each because of something that was found; nothing for what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vecforensics.findings import Verdict
+from vecforensics.report.account import Account
+from vecforensics.report.blocks import (
+    Align,
+    Block,
+    Bullets,
+    Code,
+    Column,
+    Inline,
+    Paragraph,
+    Section,
+    Subheading,
+    Table,
+)
+from vecforensics.report.remedies import REMEDIES, TROUBLE_REMEDIES
+from vecforensics.report.sections.cause import unexplained
+from vecforensics.report.wording import count, listing, plural
+
+__all__ = ["actions", "next_steps"]
+
+
+def actions(account: Account) -> Section:
+    """What to do now, and what to change so that it does not come back."""
+    return Section("actions", "Action items", tuple(_blocks(account)))
+
+
+def _blocks(account: Account) -> Iterator[Block]:
+    steps = tuple(next_steps(account))
+    if steps:
+        yield Subheading("Now")
+        yield Bullets(steps, ordered=True)
+    kinds = account.corrupt_kinds
+    if kinds:
+        yield Subheading("For each kind that was found")
+        yield Table(
+            "Remedies by kind",
+            (
+                Column("Kind"),
+                Column("Found", Align.RIGHT),
+                Column("Repair of the data"),
+                Column("Change in the code"),
+            ),
+            tuple(
+                (
+                    (Code(kind.value),),
+                    count(account.count(kind)),
+                    REMEDIES[kind].repair,
+                    REMEDIES[kind].prevent,
+                )
+                for kind in kinds
+            ),
+        )
+    troubles = [name for name in TROUBLE_REMEDIES if account.exploration.facts.counts("failures").get(name)]
+    if troubles:
+        yield Subheading("For what the race laboratory saw besides damage")
+        yield Bullets(tuple((Code(name), ": ", TROUBLE_REMEDIES[name]) for name in troubles))
+    if not steps and not kinds and not troubles:
+        yield Paragraph.of("None: nothing was found that asks for an action.")
+
+
+def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
+    """The steps that follow from the state of this run, the most urgent first."""
+    corrupt = account.verdict is Verdict.CORRUPT
+
+    def command(stage: str, *options: str) -> Code:
+        return Code(account.command(stage, *options), 400)
+
+    if not account.findings:
+        yield ("Compare the vectors: ", command("diff"))
+    if corrupt and account.race_verdict == "failing":
+        where = account.case.suspect or account.exploration.facts.text("suspect")
+        yield ("Stop every run of ", Code(where), " until its order of operations is fixed.")
+    if corrupt and not account.applied:
+        yield ("Repair what the diff proved bad: ", command("migrate", "--repair"))
+    if account.applied and account.repaired is not Verdict.CLEAN:
+        yield ("Find out why the target is not verified clean: ", command("migrate", "--plan"))
+    if account.ledger is not None and account.ledger.quarantined:
+        yield (
+            f"Decide on {plural(account.ledger.quarantined, 'quarantined operation')}; each has its reason in the ledger.",
+        )
+    if corrupt and not account.exploration:
+        yield ("Look for the cause: ", command("reproduce"))
+    if unexplained(account) and account.exploration:
+        names = listing([kind.value for kind in unexplained(account)])
+        yield (f"Look for a second cause: the race examined does not produce {names}.",)
+    if account.corrected.facts.text("verdict") in ("proved", "sampled") and account.race_verdict == "failing":
+        yield ("Replace the code by the corrected form above, and keep its exploration as a test in CI.",)
+    unchecked = account.source_rows - account.findings.facts.count("rows_checked")
+    if account.findings and unchecked > 0:
+        yield (
+            f"Check the {plural(unchecked, 'record')} that could not be checked; until then the verdict cannot be clean.",
+        )

@@ -1,0 +1,147 @@
+"""Damage per kind, zeros shown; where it clusters; examples that can be looked up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from vecforensics.findings import MEANING, SEVERITY, Kind, Severity
+from vecforensics.report.account import Account
+from vecforensics.report.blocks import (
+    Align,
+    Bar,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Column,
+    Paragraph,
+    Section,
+    Signal,
+    State,
+    Subheading,
+    Table,
+)  # fmt: skip
+from vecforensics.report.facts import Facts
+from vecforensics.report.sections.absence import absence
+from vecforensics.report.sections.pictures import pictures
+from vecforensics.report.wording import count, figure, plural
+
+__all__ = ["damage"]
+
+_MOST_EXAMPLES = 40
+_STATE = {Severity.CORRUPT: State.BAD, Severity.BENIGN: State.GOOD, Severity.UNKNOWN: State.UNKNOWN}
+
+
+def damage(account: Account) -> Section:
+    """Everything the diff found, and what it looked for and did not find."""
+    return Section("damage", "Damage by kind", tuple(_blocks(account)))
+
+
+def _blocks(account: Account) -> Iterator[Block]:
+    if not account.findings:
+        yield absence(account, account.findings)
+        return
+    yield _kinds(account)
+    yield from pictures(account, "damage")
+    yield Subheading("Where it clusters")
+    spots = [spot for spot in account.findings.facts.each("hot_spots") if spot.text("sentence")]
+    if spots:
+        yield Bullets(tuple(_spot(spot) for spot in spots), ordered=True)
+    else:
+        yield Paragraph.of("Nowhere more than chance would put there, or there was nothing to cluster.")
+    for name, facts in account.collections:
+        for note in facts.texts("notes"):
+            yield Paragraph.of(Code(name, 40), ": ", note)
+    examples = account.findings.facts.each("examples")
+    if examples:
+        yield Subheading("Examples")
+        yield _examples(examples)
+        yield Paragraph.of("All findings: ", Code("findings.parquet"), " in the run folder, one row each.")
+
+
+def _spot(spot: Facts) -> str:
+    p = spot.number("p_value")
+    return spot.text("sentence") + (
+        f"; p {'< 1e-12' if p < 1e-12 else '= ' + figure(p)}" if p is not None else ""
+    )
+
+
+def _kinds(account: Account) -> Table:
+    names = [name for name, _ in account.collections]
+    rows: list[tuple[Cell, ...]] = []
+    faint = set()
+    most = max((account.count(kind) for kind in Kind), default=0)
+    for number, kind in enumerate(Kind):
+        total = account.count(kind)
+        state = _STATE[SEVERITY[kind]]
+        if not total:
+            faint.add(number)
+        each = [count(account.count(kind, name)) for name in names] if len(names) > 1 else []
+        rows.append(
+            (
+                (Code(kind.value),),
+                (Signal(SEVERITY[kind].value, state if total else State.PLAIN),),
+                *each,
+                count(total),
+                Bar(total / most if most else 0.0, state),
+                MEANING[kind],
+            )
+        )
+    return Table(
+        "Findings by kind; a record may have several",
+        (
+            Column("Kind"),
+            Column("Severity"),
+            *(Column(name, Align.RIGHT) for name in (names if len(names) > 1 else [])),
+            Column("Total", Align.RIGHT),
+            Column(""),
+            Column("Meaning"),
+        ),
+        tuple(rows),
+        faint=frozenset(faint),
+    )
+
+
+def _examples(examples: tuple[Facts, ...]) -> Table:
+    rows = []
+    for item in examples[:_MOST_EXAMPLES]:
+        distance = item.number("distance")
+        rows.append(
+            (
+                (Code(item.text("kind")),),
+                (Code(item.text("collection"), 30),),
+                (Code(item.text("source_id"), 48),) if item.text("source_id") else "–",
+                (Code(item.text("target_id"), 48),) if item.text("target_id") else "–",
+                (Code(item.text("partner_id"), 48),) if item.text("partner_id") else "–",
+                figure(distance) if distance is not None else "–",
+                (Code(_detail(item), 120),) if _detail(item) else "–",
+            )
+        )
+    shown = f"{plural(len(rows), 'example')}" + (
+        f" of {count(len(examples))} listed" if len(examples) > len(rows) else ""
+    )
+    return Table(
+        f"{shown}",
+        (
+            Column("Kind"), Column("Collection"), Column("Source id"), Column("Target id"), Column("Partner"),
+            Column("Distance", Align.RIGHT), Column("Detail"),
+        ),
+        tuple(rows),
+    )  # fmt: skip
+
+
+def _detail(item: Facts) -> str:
+    """`detail` as "key: value, …": an object, or the JSON text of one."""
+    value = item.values.get("detail")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if not isinstance(value, dict):
+        return "" if value is None else str(value)
+    return ", ".join(
+        f"{key}: {inner if isinstance(inner, str | int | float) else json.dumps(inner, ensure_ascii=False)}"
+        for key, inner in sorted(value.items())
+    )

@@ -1,0 +1,112 @@
+"""Limits and alternative explanations: what was not looked at, what would look the same, and what the cause does not explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vecforensics.findings import Verdict
+from vecforensics.report.account import Account
+from vecforensics.report.blocks import Block, Bullets, Code, Inline, Section, Subheading
+from vecforensics.report.sections.cause import unexplained
+from vecforensics.report.wording import count, figure, listing, plural, share
+
+__all__ = ["limits"]
+
+
+def limits(account: Account) -> Section:
+    """The honest part."""
+    return Section("limits", "Limits and alternative explanations", tuple(_blocks(account)))
+
+
+def _blocks(account: Account) -> Iterator[Block]:
+    yield Subheading("What was not seen")
+    unseen = tuple(_unseen(account))
+    yield Bullets(unseen)
+    others = tuple(_alternatives(account))
+    if others:
+        yield Subheading("What else it could be")
+        yield Bullets(others)
+
+
+def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
+    findings = account.findings.facts
+    if not findings:
+        yield ("The target: its vectors were not compared.",)
+    for name, facts in account.collections:
+        of, checked = facts.count("of") or facts.count("source_rows"), facts.count("checked")
+        if checked < of:
+            yield (
+                Code(name, 40),
+                f": {count(of - checked)} of {plural(of, 'record')} were not checked ({share(of - checked, of)}).",
+            )
+    if account.estimate:
+        yield ("Contents were sampled, so the number of corrupt records is an estimate.",)
+    for text in findings.texts("limits"):
+        yield (text,)
+    certificate = account.exploration.facts.facts("certificate")
+    if not account.exploration:
+        yield ("The migration code: no order of events was tried.",)
+    else:
+        how = "all orders at this size" if certificate.flag("exhaustive") else "a part of the possible orders"
+        yield (
+            f"The race laboratory tried {plural(certificate.count('schedules'), 'schedule')} with "
+            f"{plural(certificate.count('records'), 'record')}: {how}. "
+            "It shows what the code can do, not what it did on that day.",
+        )
+    for text in dict.fromkeys((*certificate.texts("not_seen"), *account.exploration.facts.texts("leaks"))):
+        yield (text,)
+    corrected = account.corrected.facts
+    if corrected.text("verdict") == "sampled":
+        yield ("The corrected form is not proved: no failing order was found among those tried.",)
+    for d, bound in corrected.facts("certificate").facts("pct_bound").values.items():
+        if isinstance(bound, int | float):
+            yield (
+                f"A fault of the corrected form that needs {d} ordering steps is hit by one random-priority schedule "
+                f"with a probability of at least {figure(float(bound))}.",
+            )
+    for text in account.verification.facts.texts("not_seen"):
+        yield ("Verification: ", text)
+    if account.logs.lines_left_out:
+        yield (
+            f"{plural(account.logs.lines_left_out, 'log event')} of rare shapes were counted and not looked at.",
+        )
+    if account.rehearsal:
+        yield ("The before/after figures come from rehearsals in virtual time, not from production.",)
+
+
+def _alternatives(account: Account) -> Iterator[tuple[Inline, ...]]:
+    if account.verdict is not Verdict.CORRUPT:
+        return
+    rest = unexplained(account)
+    if account.exploration and rest:
+        names = listing([f"{kind.value} ({count(account.count(kind))})" for kind in rest])
+        yield (
+            f"The race examined does not produce {names}: another fault, a later edit or another writer may have.",
+        )
+    if account.exploration and account.race_verdict == "failing" and not rest:
+        yield (
+            "Every corrupt kind found is one that this race produces: consistent with it, "
+            "and no proof that nothing else took part.",
+        )
+    if account.exploration and account.race_verdict != "failing":
+        yield (
+            "The code examined may not be the code that ran, or the fault lies outside it: "
+            "in the embedder, the store, or a later writer.",
+        )
+    for name, facts in account.collections:
+        counts = facts.facts("counts")
+        if counts.count("missing"):
+            yield (
+                Code(name, 40),
+                ": records deleted from the target on purpose after the migration would be counted as missing, too.",
+            )
+        if counts.count("orphan"):
+            yield (
+                Code(name, 40),
+                ": records deleted from the source since the migration would leave orphans, too.",
+            )
+        if counts.count("drifted") or counts.count("stale"):
+            yield (
+                Code(name, 40),
+                ": a source text edited after the migration looks like a stale or drifted vector.",
+            )

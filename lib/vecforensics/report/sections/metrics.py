@@ -1,0 +1,118 @@
+"""Before and after: what the rehearsals measured, how, how often and how surely, beside what the incident claims of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vecforensics.report.account import Account
+from vecforensics.report.blocks import (
+    Align,
+    Block,
+    Cell,
+    Column,
+    Interval,
+    Measure,
+    Measures,
+    Note,
+    Paragraph,
+    Section,
+    State,
+    Table,
+)  # fmt: skip
+from vecforensics.report.facts import Facts
+from vecforensics.report.sections.absence import absence
+from vecforensics.report.sections.pictures import pictures
+from vecforensics.report.wording import count, figure, metric_label, metric_text
+
+__all__ = ["metrics"]
+
+
+def metrics(account: Account) -> Section:
+    """Measured and claimed, never mixed."""
+    return Section("metrics", "Before and after", tuple(_blocks(account)))
+
+
+def _blocks(account: Account) -> Iterator[Block]:
+    measured = [
+        (item.text("name"), item) for item in account.rehearsal.facts.each("metrics") if item.text("name")
+    ]
+    if not account.rehearsal:
+        yield absence(account, account.rehearsal, "Nothing was measured.")
+    elif account.rehearsal.facts.flag("simulated") is not False:
+        yield Note(
+            (
+                "Simulated: both migrations were rehearsed in virtual time against a model of the embedder and the store. "
+                "The figures compare the two programs under the same conditions; they are no measurement of a production system.",
+            ),
+            State.PLAIN,
+        )
+    drawn = [measure for name, item in measured if (measure := _measure(name, item)) is not None]
+    if drawn:
+        yield Measures("As measured in the rehearsals; each scale begins at nought", tuple(drawn))
+    if measured or account.case.claims:
+        yield _table(account, measured)
+    yield from pictures(account, "metrics")
+    yield from _conditions(account.rehearsal.facts)
+
+
+def _interval(name: str, facts: Facts) -> Interval | None:
+    value, low, high = facts.number("value"), facts.number("low"), facts.number("high")
+    return None if value is None else Interval(value, low, high, metric_text(name, value))
+
+
+def _measure(name: str, item: Facts) -> Measure | None:
+    before, after = _interval(name, item.facts("before")), _interval(name, item.facts("after"))
+    return None if before is None or after is None else Measure(metric_label(name), before, after)
+
+
+def _range(name: str, facts: Facts) -> str:
+    low, high = facts.number("low"), facts.number("high")
+    return "–" if low is None or high is None else f"{metric_text(name, low)} to {metric_text(name, high)}"
+
+
+def _table(account: Account, measured: list[tuple[str, Facts]]) -> Table:
+    known = dict(measured)
+    claims = account.case.claims
+    names = list(dict.fromkeys([*known, *claims]))
+    rows: list[tuple[Cell, ...]] = []
+    for name in names:
+        item = known.get(name, Facts())
+        claim = (
+            f"{metric_text(name, claims[name][0])} → {metric_text(name, claims[name][1])}"
+            if name in claims
+            else "–"
+        )
+        cells: list[Cell] = [metric_label(name)]
+        for side in ("before", "after"):
+            facts = item.facts(side)
+            value = facts.number("value")
+            cells += [
+                metric_text(name, value) if value is not None else "not measured",
+                _range(name, facts),
+                count(facts.count("n")) if facts.count("n") else "–",
+            ]
+        rows.append((*cells, item.text("method", "–"), *((claim,) if claims else ())))
+    right = Align.RIGHT
+    return Table(
+        "Before and after, with 95 % intervals" + ("; the last column is the incident's own claim" if claims else ""),
+        (
+            Column("Metric"),
+            Column("Before", right), Column("Interval", right), Column("n", right),
+            Column("After", right), Column("Interval", right), Column("n", right),
+            Column("Method"),
+            *((Column("Claimed by the incident", right),) if claims else ()),
+        ),
+        tuple(rows),
+    )  # fmt: skip
+
+
+def _conditions(facts: Facts) -> Iterator[Paragraph]:
+    physics = facts.facts("physics")
+    settings = [
+        f"{name.replace('_', ' ')} {figure(value) if (value := physics.number(name)) is not None else physics.values[name]}"
+        for name in sorted(physics.values)
+        if isinstance(physics.values[name], str | int | float)
+    ]
+    named = [f"{key} {count(facts.count(key))}" for key in ("records", "seed") if key in facts]
+    if settings or named:
+        yield Paragraph.of("Conditions of the rehearsals: ", "; ".join([*named, *settings]), ".")

@@ -1,0 +1,202 @@
+"""What was repaired, or what would be: the frozen plan, the ledger's account, and the independent verification."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
+from vecforensics.report.account import Account
+from vecforensics.report.blocks import (
+    Align,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Column,
+    Listing,
+    Note,
+    Paragraph,
+    Section,
+    Signal,
+    State,
+    Subheading,
+    Table,
+    joined,
+)  # fmt: skip
+from vecforensics.report.facts import Facts
+from vecforensics.report.ledger import LedgerDigest
+from vecforensics.report.sections.absence import absence
+from vecforensics.report.sections.pictures import pictures
+from vecforensics.report.wording import count, plural, utc
+
+__all__ = ["repair"]
+
+_FAR = {
+    "PLANNED": "planned, nothing sent",
+    "INTENT": "about to be sent; what stood there is saved",
+    "SENT": "sent, outcome not yet read back",
+    "APPLIED": "acknowledged by the store",
+    "VERIFIED": "read back and equal",
+    "DONE": "done",
+    "QUARANTINED": "given up, with a reason",
+    "ROLLED_BACK": "taken back to what stood there before",
+}
+
+
+def repair(account: Account) -> Section:
+    """Done and proved, or planned, or not yet thought of."""
+    title = "What was repaired" if account.applied else "Repair plan"
+    return Section("repair", title, tuple(_blocks(account)))
+
+
+def _blocks(account: Account) -> Iterator[Block]:
+    if not account.plan and account.ledger is None:
+        yield absence(account, account.plan)
+        return
+    if not account.applied:
+        yield Paragraph.of(
+            "Nothing has been written to the target. This is what would be done, and the command that does it:"
+        )
+        yield Listing(account.command("migrate", "--repair"), language="sh")
+    if account.plan:
+        yield from _plan(account.plan.facts)
+    if account.ledger is not None:
+        yield from _ledger(account.ledger)
+    yield from _verification(account)
+    yield from pictures(account, "repair")
+
+
+def _plan(plan: Facts) -> Iterator[Block]:
+    yield Subheading("The plan, frozen before the first write")
+    rows: list[tuple[Cell, ...]] = [
+        ((Code(name, 40),), *(count(facts.count(kind)) for kind in ("upsert", "delete", "quarantine")))
+        for name, facts in plan.items("counts")
+    ]
+    if rows:
+        yield Table(
+            "What the plan does to each collection",
+            (
+                Column("Collection"),
+                *(Column(title, Align.RIGHT) for title in ("Upserts", "Deletes", "Quarantined")),
+            ),
+            tuple(rows),
+        )
+    left = {kind: number for kind, number in plan.counts("left_as_it_is").items() if number}
+    if left:
+        named = [Code(f"{kind} {count(number)}") for kind, number in sorted(left.items())]
+        yield Paragraph.of("Left as it is, since no writing mends it: ", *joined(named), ".")
+    settings = [
+        (key, str(value))
+        for source in (plan, plan.facts("settings"))
+        for key, value in sorted(source.values.items())
+        if isinstance(value, str | int | float) and key not in ("format", "case", "run")
+    ]
+    if settings:
+        yield Table(
+            "Settings of the plan; resuming is refused where they changed",
+            (Column("Setting"), Column("Value")),
+            tuple((key.replace("_", " "), (Code(value, 80),)) for key, value in settings),
+        )
+
+
+def _ledger(ledger: LedgerDigest) -> Iterator[Block]:
+    yield Subheading("What the ledger says")
+    if ledger.problem:
+        yield Note((f"The ledger {ledger.problem}.",), State.BAD)
+        return
+    between = (
+        f", from {utc(ledger.first_write)} to {utc(ledger.last_write)} UTC" if ledger.first_write else ""
+    )
+    yield Table(
+        f"{plural(ledger.operations, 'operation')} by how far they came{between}",
+        (Column("State"), Column("Meaning"), Column("Operations", Align.RIGHT)),
+        tuple(
+            ((Code(state),), meaning, count(ledger.states.get(state, 0))) for state, meaning in _FAR.items()
+        ),
+        faint=frozenset(n for n, state in enumerate(_FAR) if not ledger.states.get(state)),
+    )
+    if ledger.in_doubt:
+        yield Note(
+            (
+                f"{plural(ledger.in_doubt, 'operation')} with unknown outcome: a resumed run reads them back first.",
+            ),
+            State.UNKNOWN,
+        )
+    if ledger.quarantine:
+        yield Table(
+            f"In quarantine: {count(ledger.quarantined)}"
+            + (f" (first {len(ledger.quarantine)})" if ledger.quarantined > len(ledger.quarantine) else ""),
+            (Column("Collection"), Column("Id"), Column("Reason")),
+            tuple(
+                ((Code(item.collection, 40),), (Code(item.id, 48),), (Code(_reason(item.reason), 160),))
+                for item in ledger.quarantine
+            ),
+        )
+
+
+def _reason(detail: str) -> str:
+    """The reason in an entry's detail, which may be JSON."""
+    try:
+        value = json.loads(detail)
+    except (ValueError, RecursionError):
+        return detail
+    return Facts.of(value).text("reason") or detail
+
+
+def _verification(account: Account) -> Iterator[Block]:
+    yield Subheading("Independent verification")
+    facts = account.verification.facts
+    if not account.verification:
+        if account.applied:
+            yield Note(
+                ("The repair was not verified: what the target holds now is not known.",), State.UNKNOWN
+            )
+        else:
+            yield Paragraph.of("There is nothing to verify before a repair is applied.")
+        return
+    verdict = account.repaired
+    signal = {
+        Verdict.CLEAN: Signal("clean", State.GOOD),
+        Verdict.CORRUPT: Signal("corrupt", State.BAD),
+    }.get(verdict or Verdict.UNKNOWN, Signal("unknown", State.UNKNOWN))
+    method = facts.text("method")
+    yield Paragraph.of("Verdict on the target as it is now: ", signal, f". {method}" if method else ".")
+    rows: list[tuple[Cell, ...]] = []
+    for name, found in facts.items("collections"):
+        counts = found.facts("counts")
+        bad = sum(counts.count(kind) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
+        of = found.count("of") or found.count("source_rows")
+        rows.append(
+            (
+                (Code(name, 40),),
+                f"{count(found.count('checked'))} of {count(of)}",
+                count(bad),
+                count(found.count("target_rows")),
+            )
+        )
+    if rows:
+        yield Table(
+            "Checked by enumeration of the target, not through the writer",
+            (
+                Column("Collection"),
+                Column("Checked", Align.RIGHT),
+                Column("Corrupt findings", Align.RIGHT),
+                Column("Target vectors", Align.RIGHT),
+            ),
+            tuple(rows),
+        )  # fmt: skip
+    counts = facts.facts("counts")
+    left = [
+        (kind, counts.count(kind))
+        for kind in Kind
+        if SEVERITY[kind] is not Severity.BENIGN and counts.count(kind)
+    ]
+    if left:
+        yield Paragraph.of(
+            "Still found: ", ", ".join(f"{kind.value} {count(number)}" for kind, number in left), "."
+        )
+    unseen = facts.texts("not_seen") or facts.texts("limits")
+    if unseen:
+        yield Paragraph.of("What this verification cannot see:")
+        yield Bullets(unseen)
