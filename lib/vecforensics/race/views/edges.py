@@ -1,0 +1,77 @@
+"""The order that was missing: edges that a correct program would have, and that this run shows to be absent.
+
+Two sources. The damage itself names the plainest ones: a child that was written before its parent wants "write of the parent
+before write of the child", a record that was missing at the return and written later wants "write before return". Where the
+damage names none (a shared buffer, a counter), the constraints of the schedule are turned round: if the failure needs A before
+B, what is missing is B before A. Either way no analysis of the code is needed: the run at hand is the proof that nothing in the
+program enforces the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from vecforensics.findings import Kind
+from vecforensics.race.model import EventKind, Moment, Operation, OperationKind, Witness
+
+__all__ = ["RETURN", "MissingEdge", "missing_edges"]
+
+RETURN: Final = "return"
+_MOST: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MissingEdge:
+    """`before` should complete before `after` does; `after` may be "return". `letter` is its mark in picture and text."""
+
+    letter: str
+    before: str
+    after: str
+
+
+def missing_edges(witness: Witness) -> tuple[MissingEdge, ...]:
+    """At most three, the plainest first. Empty where no order would have helped (a fault, a program that is always wrong)."""
+    trace = witness.trace
+    pairs = dict.fromkeys(_from_damage(witness))
+    if not pairs:
+        known = {item.id for item in trace.operations}
+        pairs = dict.fromkeys(
+            (item.then, item.first)
+            for item in witness.constraints
+            if not item.fault and item.then in known and (item.first in known or item.first == RETURN)
+        )
+    return tuple(
+        MissingEdge(chr(ord("A") + n), before, after) for n, (before, after) in enumerate(list(pairs)[:_MOST])
+    )
+
+
+def _from_damage(witness: Witness) -> Iterator[tuple[str, str]]:
+    trace = witness.trace
+    done = {
+        event.operation: event.seq
+        for event in trace.events
+        if event.kind in (EventKind.COMPLETE, EventKind.FAULT)
+    }
+    returned = next((event.seq for event in trace.events if event.kind is EventKind.RETURN), None)
+
+    def writes(key: str | None) -> list[Operation]:
+        found = [item for item in trace.operations if item.kind is OperationKind.UPSERT and item.key == key]
+        return sorted(found, key=lambda item: done.get(item.id, len(trace.events)))
+
+    for item in trace.outcome.damage:
+        if item.kind is Kind.PREMATURE:
+            child, parent = writes(item.target_id), writes(item.partner_id)
+            if child and parent and done.get(child[0].id, -1) < done.get(parent[0].id, len(trace.events)):
+                yield parent[0].id, child[0].id
+    for item in trace.outcome.damage:
+        if item.kind is Kind.STALE:
+            *_, before, last = [None, None, *writes(item.target_id)]
+            if before is not None and last is not None:
+                yield last.id, before.id
+    for item in trace.outcome.damage:
+        if item.kind is Kind.MISSING and item.moment is Moment.RETURN and returned is not None:
+            for write in writes(item.record_id)[:1]:
+                if done.get(write.id, len(trace.events)) > returned:
+                    yield write.id, RETURN
