@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from vecforensics.race.views.svg import Sheet
 
@@ -83,8 +83,41 @@ class Curve:
         return f"M{self.x1:.1f},{self.y1:.1f} Q{cx:.1f},{cy:.1f} {self.x2:.1f},{self.y2:.1f}"
 
 
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """An arrow that was drawn. `name`: an operation, or "from>to" of two; `meaning`: write, read, read-from or missing."""
+
+    name: str
+    meaning: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
 class Brush(Sheet):
-    """A sheet that knows the marks."""
+    """A sheet that knows the marks, remembers its arrows, and keeps texts back until `render`, so that no line crosses them."""
+
+    def __init__(self, width: float) -> None:
+        super().__init__(width)
+        self.arrows: list[Arrow] = []
+        self._late: list[tuple[float, float, str, dict[str, Any]]] = []
+
+    def say(self, x: float, y: float, text: str, **how: Any) -> None:
+        """`Sheet.text`, but on top of everything."""
+        self._late.append((x, y, text, how))
+
+    def render(self, height: float, title: str, description: str) -> str:
+        for x, y, text, how in self._late:
+            self.text(x, y, text, **how)
+        self._late.clear()
+        return super().render(height, title, description)
+
+    def arrow_of(
+        self, name: str, meaning: str, x1: float, y1: float, x2: float, y2: float, colour: str
+    ) -> None:
+        self.arrow(x1, y1, x2, y2, colour)
+        self.arrows.append(Arrow(name, meaning, x1, y1, x2, y2))
 
     def path(self, d: str, stroke: str, width: float, dash: str = "") -> None:
         self.element(
@@ -99,7 +132,7 @@ class Brush(Sheet):
         )
 
     def shape(
-        self, x: float, y: float, corners: tuple[tuple[float, float], ...], fill: str, **how: object
+        self, x: float, y: float, corners: tuple[tuple[float, float], ...], fill: str, **how: Any
     ) -> None:
         points = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in corners)
         self.element("polygon", points=points, fill=fill, **how)
@@ -114,8 +147,15 @@ class Brush(Sheet):
 
     def tick(self, x: float, y: float, colour: str) -> None:
         d = f"M{x - 4.5:.1f},{y + 0.5:.1f} L{x - 1.2:.1f},{y + 4:.1f} L{x + 4.8:.1f},{y - 4:.1f}"
-        how = {"stroke_linecap": "round", "stroke_linejoin": "round", "fill": "none"}
-        self.element("path", d=d, stroke=colour, stroke_width=2.2, **how)
+        self.element(
+            "path",
+            d=d,
+            stroke=colour,
+            stroke_width=2.2,
+            stroke_linecap="round",
+            stroke_linejoin="round",
+            fill="none",
+        )
 
     def bolt(self, x: float, y: float) -> None:
         corners = ((1, -9), (-5, 2), (-0.5, 2), (-2, 9), (5, -2.5), (0.5, -2.5))

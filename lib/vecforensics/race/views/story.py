@@ -76,7 +76,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An operation from the row below which it begins to the row in which it ends (None: never). `slot`: side by side in a lane."""
+    """An operation, from the row below which it begins to the row in which it ends (None: never).
+
+    `slot`: its place beside others of the same task that are under way at the same time."""
 
     operation: Operation
     begin: int
@@ -328,10 +330,7 @@ def _run(
             rows.append(Row(RowKind.RETURN, event))
     rows.append(Row(RowKind.END))
     spans = _slots(
-        [
-            Span(by_id[name], begin, *(ends[name] if name in ends else (None, None)))
-            for name, begin in begins.items()
-        ],
+        [Span(by_id[name], begin, *ends.get(name, (None, None))) for name, begin in begins.items()],
         len(rows),
     )
     return Run(title, trace.outcome.failing, trace, lanes, tuple(rows), spans, _ends(trace, lanes))
