@@ -39,4 +39,6 @@ class Store(Protocol):
 class Strategy(Protocol):
     """A migration. `width`: at most this many records are under way at once; serial takes none."""
 
-    def __call__(self, records: Sequence[Record], embed: Embed, store: Store, /) -> Coroutine[Any, Any, None]: ...
+    def __call__(
+        self, records: Sequence[Record], embed: Embed, store: Store, /
+    ) -> Coroutine[Any, Any, None]: ...

@@ -1,0 +1,153 @@
+"""One collection of the target, held for writing: what stands there, and how it is made to stand there.
+
+Only `Effects` uses it, and only after the ledger knows. Everything here can be done twice without harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.case import Target
+from vecforensics.migrate.strategies import Vector
+from vecforensics.records import canonical_json
+from vecforensics.stores import VectorWriter
+
+__all__ = ["Place", "Standing", "Write", "pack", "spot", "unpack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What is meant to stand under `id` once operation `op` is done."""
+
+    op: int
+    id: str
+    vector: Vector
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands under one id: how many rows, the first of them, and a digest over all of them.
+
+    `vector` is None where the row has none, or one of another length.
+    """
+
+    rows: int
+    vector: Vector | None
+    metadata: str | None
+    digest: str
+
+
+class Place:
+    """`collection` of one store. `dimension`: the length of the vectors to be written. `tolerance`: cosine distance."""
+
+    def __init__(
+        self,
+        writer: VectorWriter,
+        target: Target,
+        dimension: int,
+        tolerance: float,
+        lock: threading.RLock,
+    ) -> None:
+        """`lock`: one for all places of a store, held during a call: a store of one file is rewritten whole."""
+        self.writer, self.collection, self.dimension, self.lock = writer, target.collection, dimension, lock
+        self._id_column = target.id
+        self._tolerance = tolerance
+        self.crowded: set[str] = set()
+        """Ids under which more than one row stands: an upsert would leave several, so these are removed first."""
+
+    def preimage(self, ids: Sequence[str]) -> bytes:
+        """The rows under `ids` in the store's own columns, as Arrow IPC."""
+        return pack(self.writer.preimage(self.collection, ids))
+
+    def ids_of(self, rows: pa.Table) -> pa.ChunkedArray:
+        """The ids of a pre-image, which has the store's own columns, or ours where the store has none."""
+        return rows.column(self._id_column if self._id_column in rows.column_names else "id")
+
+    def put(self, writes: Sequence[Write]) -> None:
+        """Upsert all of them in one call. The ids are distinct."""
+        crowded = [write.id for write in writes if write.id in self.crowded]
+        if crowded:
+            self.writer.delete(self.collection, crowded)
+        batch = pa.table(
+            {
+                "id": pa.array([write.id for write in writes], pa.string()),
+                "vector": fixed_vectors(np.stack([write.vector for write in writes])),
+                "metadata": pa.array([canonical_json(write.metadata) for write in writes], pa.string()),
+            }
+        )
+        self.writer.upsert(self.collection, batch)
+        self.crowded.difference_update(crowded)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Delete every row under `ids`."""
+        self.writer.delete(self.collection, ids)
+
+    def standing(self, ids: Sequence[str]) -> dict[str, Standing]:
+        """What stands under each of `ids`; an id with nothing is left out. Notes the crowded ones."""
+        rows = self.writer.fetch(self.collection, ids).combine_chunks()
+        vectors = rows.column("vector").combine_chunks()
+        found: dict[str, Standing] = {}
+        metadata = rows.column("metadata").to_pylist()
+        ragged = rows.column("ragged")
+        valid = vectors.is_valid().to_numpy(zero_copy_only=False)
+        size = vectors.type.list_size
+        flat = vectors.values.slice(vectors.offset * size, len(vectors) * size)
+        matrix = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(vectors), size)
+        for at, record_id in enumerate(rows.column("id").to_pylist()):
+            vector = matrix[at] if valid[at] else None
+            other = b"" if vector is not None else repr(ragged[at].as_py()).encode()
+            digest = hashlib.sha256(b"" if vector is None else vector.tobytes())
+            digest.update(other + b"\0" + (metadata[at] or "\0").encode())
+            digests = [digest.hexdigest()]
+            known = found.get(record_id)
+            if known is not None:
+                self.crowded.add(record_id)
+                digests = sorted([*known.digest.split(), *digests])
+            found[record_id] = Standing(len(digests), vector, metadata[at], " ".join(digests))
+        self.crowded.difference_update(i for i in ids if i not in found or found[i].rows == 1)
+        return found
+
+    def as_meant(self, write: Write, stands: Standing | None) -> bool:
+        """Whether exactly what was meant stands there. The store may have normalised or rounded the vector within tolerance."""
+        if stands is None or stands.rows != 1 or stands.vector is None:
+            return False
+        if stands.vector.tobytes() != write.vector.tobytes():
+            if stands.vector.shape != write.vector.shape or not np.isfinite(stands.vector).all():
+                return False
+            meant, there = write.vector.astype(np.float64), stands.vector.astype(np.float64)
+            norms = np.linalg.norm(meant) * np.linalg.norm(there)
+            if norms == 0 or 1.0 - float(meant @ there) / norms > self._tolerance:
+                return False
+        there_metadata = json.loads(stands.metadata) if stands.metadata is not None else {}
+        if not isinstance(there_metadata, dict):
+            return False
+        meant_metadata = json.loads(canonical_json(write.metadata))
+        return all(there_metadata.get(name) == value for name, value in meant_metadata.items())
+
+
+def spot(target: Target) -> tuple[str, str]:
+    """Where a target lies: two with the same spot are one collection. A single Parquet file is one, whatever it is called."""
+    return target.uri, "" if target.uri.endswith(".parquet") else target.collection
+
+
+def pack(rows: pa.Table) -> bytes:
+    """A table as Arrow IPC."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def unpack(data: bytes) -> pa.Table:
+    """The table that `pack` was given."""
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()

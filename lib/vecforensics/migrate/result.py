@@ -1,0 +1,106 @@
+"""What a migration did, as one object that displays itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup
+
+from vecforensics.errors import printable
+from vecforensics.findings import Verdict
+from vecforensics.migrate.verification import Verification
+
+__all__ = ["MigrationRun"]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRun:
+    """A plan, or what became of one.
+
+    `planned`: collection → upsert, delete, quarantine. `examples`: collection → operation → first ids. `states`: operations in
+    each state of the ledger. `written`, `deleted`, `restored`: operations that ended so. `quarantined`: (collection, id, reason),
+    the first thousand. `conflicts`: keys that a rollback left alone. `duration_s`: of this call. `resumed`: it went on with an
+    earlier one.
+    """
+
+    mode: str
+    strategy: str
+    run: Path
+    planned: Mapping[str, Mapping[str, int]]
+    examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
+    written: int = 0
+    deleted: int = 0
+    restored: int = 0
+    quarantined: Sequence[tuple[str, str, str]] = ()
+    conflicts: Sequence[tuple[str, str]] = ()
+    duration_s: float = 0.0
+    resumed: bool = False
+    verification: Verification | None = None
+    planned_for: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the target, by the verification; unknown where nothing was verified."""
+        return self.verification.verdict if self.verification is not None else Verdict.UNKNOWN
+
+    def lines(self) -> list[str]:
+        """The result as lines of text."""
+        return self._plan_lines() if self.mode == "plan" else self._outcome_lines()
+
+    def _plan_lines(self) -> list[str]:
+        total = sum(sum(counts.values()) for counts in self.planned.values())
+        lines = [f"plan for {self.planned_for}: {total:,} operations, nothing is written"]
+        for name, counts in self.planned.items():
+            lines.append(
+                f"  {name}: " + ", ".join(f"{operation} {count:,}" for operation, count in counts.items())
+            )
+            for operation, ids in self.examples.get(name, {}).items():
+                more = " …" if counts[operation] > len(ids) else ""
+                lines.append(f"    {operation}: {', '.join(ids)}{more}")
+        lines += [f"  left as it is: {kind} {count:,}" for kind, count in self.left.items() if count]
+        lines += self._quarantine_lines()
+        return lines
+
+    def _outcome_lines(self) -> list[str]:
+        head = f"{self.mode} by {self.strategy}: " if self.mode != "rollback" else "rollback: "
+        if self.mode == "rollback":
+            head += f"{self.restored:,} keys are as they were"
+        else:
+            head += (
+                f"{self.written:,} written, {self.deleted:,} deleted, {len(self.quarantined):,} in quarantine"
+            )
+        lines = [f"{head}; {self.duration_s:.1f} s" + (", resumed" if self.resumed else "")]
+        lines.append(
+            "  ledger: " + (", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations")
+        )
+        lines += self._quarantine_lines()
+        lines += [
+            f"  left alone, changed by somebody else since: {c}/{i}" for c, i in self.conflicts[:_SHOWN]
+        ]
+        if self.verification is not None:
+            lines += self.verification.lines()
+        return lines
+
+    def _quarantine_lines(self) -> list[str]:
+        lines = [f"  quarantine: {c}/{i}: {reason}" for c, i, reason in self.quarantined[:_SHOWN]]
+        more = len(self.quarantined) - _SHOWN
+        return [*lines, *((f"  … and {more:,} more",) if more > 0 else ())]
+
+    def __str__(self) -> str:
+        return "\n".join(printable(line) for line in self.lines())
+
+    def _repr_html_(self) -> str:
+        rows = Markup("").join(
+            Markup("<tr><td>{}</td><td>{:,}</td><td>{:,}</td><td>{:,}</td></tr>").format(
+                name, counts["upsert"], counts["delete"], counts["quarantine"]
+            )
+            for name, counts in self.planned.items()
+        )
+        head = "<tr><th>collection</th><th>upsert</th><th>delete</th><th>quarantine</th></tr>"
+        return f"<table>{head}{rows}</table>" + Markup("<pre>{}</pre>").format(str(self))
