@@ -320,6 +320,7 @@ def verify_run(run: RunFolder, *, check_ledger: Callable[[Path], str] | None = N
             hint=f"Make it again: vecforensics report {run.path}",
         )
     found = {name: digest for name, digest, _ in _outputs(run.path)}
+    frozen = _frozen(run)
     amended = {
         name for name in (_NOTES,) if name in found and _sha256(sealed.get(name)) not in (None, found[name])
     }
@@ -331,7 +332,8 @@ def verify_run(run: RunFolder, *, check_ledger: Callable[[Path], str] | None = N
         changed=tuple(
             name
             for name in sorted(sealed.keys() & found.keys())
-            if _sha256(sealed[name]) != found[name] and name not in amended
+            if name not in amended
+            and (_sha256(sealed[name]) != found[name] or frozen.get(name, found[name]) != found[name])
         ),
         missing=tuple(sorted(sealed.keys() - found.keys())),
         extra=tuple(sorted(found.keys() - sealed.keys() - amended)),
@@ -339,6 +341,15 @@ def verify_run(run: RunFolder, *, check_ledger: Callable[[Path], str] | None = N
         inputs_changed=tuple(_inputs_changed(run, inputs)),
         ledger=check_ledger(run.ledger_sqlite) if check_ledger and run.ledger_sqlite.is_file() else "",
     )
+
+
+def _frozen(run: RunFolder) -> dict[str, str]:
+    """What collect wrote down of its own files when it froze them: a second witness, older than the manifest."""
+    index = run.evidence / "evidence.json"
+    files = run.read_json(index, made_by="collect").get("files") if index.is_file() else None
+    if not isinstance(files, dict):
+        return {}
+    return {f"evidence/{name}": digest for name, digest in files.items() if isinstance(digest, str)}
 
 
 def _sha256(entry: Any) -> str | None:

@@ -75,6 +75,7 @@ class Account:
     logs: LogDigest
     ledger: LedgerDigest | None
     inputs: Facts
+    evidence: Facts
     story: str = ""
     notes: str = ""
     swimlanes: bytes = b""
@@ -213,6 +214,7 @@ def read_account(case: Case, run: RunFolder) -> Account:
         logs=read_log_digest(run.evidence / "logs.jsonl"),
         ledger=read_ledger_digest(run.ledger_sqlite),
         inputs=read_facts(run.evidence / "inputs.json")[0],
+        evidence=read_facts(run.evidence / "evidence.json")[0],
         story=_text(run.race / "witness.md"),
         notes=_text(run.notes_md),
         swimlanes=_bytes(run.race / "swimlanes.svg"),

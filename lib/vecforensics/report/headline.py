@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
+from vecforensics.findings import Kind, Verdict
 from vecforensics.report.account import Account, StageState
-from vecforensics.report.blocks import visible
+from vecforensics.report.blocks import Paragraph, visible
+from vecforensics.report.prose import blocks_of_markdown
 from vecforensics.report.wording import count, listing, plural, share
 
 __all__ = ["cause_phrase", "headline", "repair_phrase", "spelled"]
@@ -50,9 +51,17 @@ def _found(account: Account) -> str:
         kinds = [f"{count(account.count(kind))} {spelled(kind)}" for kind in account.corrupt_kinds]
         return f"No source record is damaged, but the target holds what it should not: {listing(kinds)}"
     subject = f"{count(bad)} of {plural(rows, 'record')} ({share(bad, rows)})"
-    if account.estimate:
-        subject = f"Estimated from a sample: at least {subject}"
-    return f"{subject} in the target {verb} corrupt" + (f", in {where}" if where else "")
+    found = f"{subject} in the target {verb} corrupt" + (f", in {where}" if where else "")
+    return f"At least {found}, contents being sampled ({_estimated(account)})" if account.estimate else found
+
+
+def _estimated(account: Account) -> str:
+    """The estimate in a clause."""
+    rate, low, high = (account.estimate.number(key) for key in ("rate", "low", "high"))
+    if rate is None:
+        return "an estimate"
+    between = f", {share(low)} to {share(high)}" if low is not None and high is not None else ""
+    return f"estimated share of wrong contents {share(rate)}{between}"
 
 
 def cause_phrase(account: Account) -> str:
@@ -77,10 +86,16 @@ def _file_name(suspect: str) -> str:
 
 def _first_sentence(account: Account) -> str:
     """The story's first sentence where it is short enough to be quoted, without its Markdown."""
-    body = [line for line in account.story.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    text = re.sub(r"[`*_]{1,2}", "", body[0]).strip() if body else ""
+    first = next((block for block in blocks_of_markdown(account.story) if isinstance(block, Paragraph)), None)
+    if first is None:
+        return ""
+    text = "".join(part if isinstance(part, str) else part.text for part in first.parts).strip()
     sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0].rstrip(".")
-    return visible(sentence[:1].lower() + sentence[1:]) if 0 < len(sentence) <= 180 else ""
+    if not 0 < len(sentence) <= 180:
+        return ""
+    # A name in the code keeps its capital; a word that only begins the sentence loses it.
+    word = re.match(r"[A-Z][a-z]*\b", sentence)
+    return visible(sentence[:1].lower() + sentence[1:] if word else sentence)
 
 
 def repair_phrase(account: Account) -> str:
@@ -100,8 +115,3 @@ def repair_phrase(account: Account) -> str:
 def spelled(kind: Kind) -> str:
     """A kind as words: "mangled id"."""
     return kind.value.replace("_", " ").replace("non finite", "non-finite")
-
-
-def corrupt_findings(account: Account) -> int:
-    """Findings of all corrupt kinds; a record may have several."""
-    return sum(account.count(kind) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ from vecforensics.report.plots import bar_svg, measure_svg
 
 __all__ = ["render_html"]
 
+# The space between a number and its unit: no line may break there.
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|ms|s|min)\b|%)")
 # Shape before colour: what a mark means can be read in black and white.
 _SHAPES: Final = {State.GOOD: "●", State.BAD: "▲", State.UNKNOWN: "◇", State.PLAIN: "·"}
 
@@ -93,7 +96,7 @@ def _inline(part: Inline) -> Markup:
                 state.value, _SHAPES[state], visible(text)
             )
         case _:
-            return escape(visible(part))
+            return escape(_UNIT.sub("\u00a0", visible(part)))
 
 
 def _cell(cell: Cell) -> Markup:

@@ -1,7 +1,4 @@
-"""Numbers and names as a reader wants them: 2,431 · 33.8 % · 120 ms · users and posts.
-
-The space in "33.8 %" is the narrow no-break space, so that a number and its unit stay together.
-"""
+"""Numbers and names as a reader wants them: 2,431 · 33.8 % · 120 ms · users and posts."""
 
 from __future__ import annotations
 
@@ -22,8 +19,6 @@ __all__ = [
     "utc",
 ]
 
-_UNIT: Final = "\u202f"
-
 
 def count(value: float) -> str:
     """A whole number with its thousands marked."""
@@ -43,10 +38,10 @@ def share(part: float, whole: float | None = None) -> str:
         part = part / whole
     percent = part * 100
     if 0 < percent < 0.05:
-        return f"<{_UNIT}0.1{_UNIT}%"
+        return "< 0.1 %"
     if 99.95 <= percent < 100:
-        return f">{_UNIT}99.9{_UNIT}%"
-    return f"{percent:.0f}{_UNIT}%" if percent in (0, 100) else f"{percent:.1f}{_UNIT}%"
+        return "> 99.9 %"
+    return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.1f} %"
 
 
 def figure(value: float) -> str:
@@ -68,6 +63,7 @@ _LABELS: Final = {
     "latency_ms": "Insert latency, mean",
     "mean_latency_ms": "Insert latency, mean",
     "crashes": "Crashed runs",
+    "failed_runs": "Runs with a wrong record",
 }
 
 
@@ -76,13 +72,18 @@ def metric_label(name: str) -> str:
     return _LABELS.get(name) or name.removesuffix("_ms").removesuffix("_s").replace("_", " ").capitalize()
 
 
+def claim_text(name: str, value: float) -> str:
+    """A claimed value, with no more digits than were claimed."""
+    return f"{value * 100:g} %" if name.endswith(("_rate", "_share")) else metric_text(name, value)
+
+
 def metric_text(name: str, value: float) -> str:
     """A metric's value with the unit that stands in its name."""
     if name.endswith(("_rate", "_share")):
         return share(value)
     for suffix in ("ms", "s"):
         if name.endswith(f"_{suffix}"):
-            return f"{figure(value)}{_UNIT}{suffix}"
+            return f"{figure(value)} {suffix}"
     return figure(value)
 
 
@@ -94,9 +95,9 @@ def utc(time: str) -> str:
 def duration(seconds: float) -> str:
     """ "0.4 s", "12 s", "3 min 5 s"."""
     if seconds < 10:
-        return f"{seconds:.1f}{_UNIT}s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}{_UNIT}min {rest}{_UNIT}s" if minutes else f"{rest}{_UNIT}s"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def quoted(*words: str) -> str:

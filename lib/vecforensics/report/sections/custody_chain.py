@@ -43,6 +43,18 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Table(
             "Content digests that the findings rest on", (Column("What"), Column("Digest")), tuple(digests)
         )
+    stores = list(_stores(account))
+    if stores:
+        yield Table(
+            "How the stores were read",
+            (
+                Column("Collection"),
+                Column("Snapshot"),
+                Column("Consistency"),
+                Column("Writing while investigating"),
+            ),
+            tuple(stores),
+        )
     yield Subheading("Tools")
     revision = git_revision(account.case.folder)
     versions = {**tool_versions(), **({"git revision of the case": revision} if revision else {})}
@@ -85,6 +97,19 @@ def _inputs(account: Account) -> Table:
         ),
         tuple(rows),
     )  # fmt: skip
+
+
+def _stores(account: Account) -> Iterator[tuple[Cell, ...]]:
+    for name, collection in account.evidence.items("collections"):
+        facts = collection.facts("facts")
+        if facts:
+            snapshot = facts.values.get("snapshot")
+            yield (
+                (Code(name, 40),),
+                (Code("–" if snapshot is None else str(snapshot), 60),),
+                facts.text("freshness") or "–",
+                facts.text("write_blocked") or "–",
+            )
 
 
 def _evidence(account: Account) -> Iterator[tuple[Cell, ...]]:

@@ -58,12 +58,16 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
     corrected = account.corrected.facts
     if corrected.text("verdict") == "sampled":
         yield ("The corrected form is not proved: no failing order was found among those tried.",)
-    for d, bound in corrected.facts("certificate").facts("pct_bound").values.items():
-        if isinstance(bound, int | float):
-            yield (
-                f"A fault of the corrected form that needs {d} ordering steps is hit by one random-priority schedule "
-                f"with a probability of at least {figure(float(bound))}.",
-            )
+    bounds = corrected.facts("certificate").facts("pct_bound")
+    chances = [
+        (d, bound) for d in sorted(bounds.values) if (bound := bounds.number(d)) is not None and bound < 1
+    ]
+    if chances:
+        yield (
+            "Where only sampled, a fault of the corrected form that needs "
+            f"{listing([d for d, _ in chances])} ordering steps is hit by one random-priority schedule with a probability "
+            f"of at least {listing([figure(bound) for _, bound in chances])}.",
+        )
     for text in account.verification.facts.texts("not_seen"):
         yield ("Verification: ", text)
     if account.logs.lines_left_out:

@@ -22,7 +22,7 @@ from vecforensics.report.blocks import (
 from vecforensics.report.facts import Facts
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.pictures import pictures
-from vecforensics.report.wording import count, figure, metric_label, metric_text
+from vecforensics.report.wording import claim_text, count, figure, metric_label, metric_text
 
 __all__ = ["metrics"]
 
@@ -77,11 +77,7 @@ def _table(account: Account, measured: list[tuple[str, Facts]]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name in names:
         item = known.get(name, Facts())
-        claim = (
-            f"{metric_text(name, claims[name][0])} → {metric_text(name, claims[name][1])}"
-            if name in claims
-            else "–"
-        )
+        claim = " → ".join(claim_text(name, value) for value in claims[name]) if name in claims else "–"
         cells: list[Cell] = [metric_label(name)]
         for side in ("before", "after"):
             facts = item.facts(side)

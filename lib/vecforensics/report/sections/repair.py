@@ -160,43 +160,37 @@ def _verification(account: Account) -> Iterator[Block]:
         Verdict.CLEAN: Signal("clean", State.GOOD),
         Verdict.CORRUPT: Signal("corrupt", State.BAD),
     }.get(verdict or Verdict.UNKNOWN, Signal("unknown", State.UNKNOWN))
-    method = facts.text("method")
-    yield Paragraph.of("Verdict on the target as it is now: ", signal, f". {method}" if method else ".")
+    yield Paragraph.of("Verdict on the target as it is now: ", signal, ".")
+    by_collection = facts.facts("by_collection")
     rows: list[tuple[Cell, ...]] = []
-    for name, found in facts.items("collections"):
-        counts = found.facts("counts")
-        bad = sum(counts.count(kind) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
-        of = found.count("of") or found.count("source_rows")
+    for name, done in facts.items("checked"):
+        found = by_collection.counts(name)
+        bad = sum(found.get(kind.value, 0) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
         rows.append(
-            (
-                (Code(name, 40),),
-                f"{count(found.count('checked'))} of {count(of)}",
-                count(bad),
-                count(found.count("target_rows")),
-            )
+            ((Code(name, 40),), f"{count(done.count('checked'))} of {count(done.count('of'))}", count(bad))
         )
     if rows:
         yield Table(
-            "Checked by enumeration of the target, not through the writer",
-            (
-                Column("Collection"),
-                Column("Checked", Align.RIGHT),
-                Column("Corrupt findings", Align.RIGHT),
-                Column("Target vectors", Align.RIGHT),
-            ),
+            "Vectors compared after the repair, by another path than the writer's",
+            (Column("Collection"), Column("Compared", Align.RIGHT), Column("Corrupt findings", Align.RIGHT)),
             tuple(rows),
-        )  # fmt: skip
-    counts = facts.facts("counts")
-    left = [
-        (kind, counts.count(kind))
-        for kind in Kind
-        if SEVERITY[kind] is not Severity.BENIGN and counts.count(kind)
-    ]
-    if left:
-        yield Paragraph.of(
-            "Still found: ", ", ".join(f"{kind.value} {count(number)}" for kind, number in left), "."
         )
-    unseen = facts.texts("not_seen") or facts.texts("limits")
-    if unseen:
-        yield Paragraph.of("What this verification cannot see:")
-        yield Bullets(unseen)
+    kinds = facts.counts("kinds")
+    left = [Code(f"{kind.value} {count(kinds[kind.value])}") for kind in Kind if kinds.get(kind.value)]
+    if left:
+        yield Paragraph.of("Still found: ", *joined(left), ".")
+    changed = [
+        Code(name) for name, state in sorted(facts.facts("sources").values.items()) if state == "changed"
+    ]
+    if changed:
+        yield Note(("Changed since the evidence was frozen: ", *joined(changed), "."), State.UNKNOWN)
+    damaged = facts.texts("evidence_damaged")
+    if damaged:
+        yield Note(("Evidence damaged: ", *joined([Code(text, 160) for text in damaged]), "."), State.BAD)
+    for title, texts in (
+        ("How it was verified:", facts.texts("method")),
+        ("What it cannot see:", facts.texts("not_seen")),
+    ):
+        if texts:
+            yield Paragraph.of(title)
+            yield Bullets(texts)

@@ -23,8 +23,8 @@ from vecforensics.report.blocks import (
 )  # fmt: skip
 from vecforensics.report.facts import Facts
 from vecforensics.report.sections.absence import absence
-from vecforensics.report.sections.impact import impact
-from vecforensics.report.wording import count, plural, share
+from vecforensics.report.sections.impact import impact, worst_recall
+from vecforensics.report.wording import count, figure, plural, share
 
 __all__ = ["summary"]
 
@@ -61,6 +61,12 @@ def _tiles(account: Account) -> Iterator[Tile]:
         )
     else:
         yield Tile("Corrupt records", "?", "not compared", State.UNKNOWN)
+    worst = worst_recall(account)
+    if worst is not None:
+        k, recall = worst
+        yield Tile(
+            f"Recall@{k}", figure(recall), "of 1 where it is worst", State.BAD if recall < 1 else State.GOOD
+        )
     yield _race_tile(account)
     yield _repair_tile(account)
 
@@ -93,12 +99,12 @@ def _repair_tile(account: Account) -> Tile:
 def _estimate(estimate: Facts) -> tuple[Inline, ...]:
     """The sentence on a sampled diff, with whatever of rate, interval and sample size is given."""
     rate, low, high = (estimate.number(key) for key in ("rate", "low", "high"))
-    sample = estimate.count("sampled") or estimate.count("sample") or estimate.count("n")
+    sample, of = estimate.count("sampled"), estimate.count("rows")
     head = "This is an estimate: ids were all compared, contents only on a sample"
     if sample:
-        head += f" of {plural(sample, 'record')}"
+        head += f" of {count(sample)} of {plural(of, 'record')}"
     if rate is not None:
-        head += f". Estimated share of corrupt records: {share(rate)}"
+        head += f". Estimated share of wrong contents: {share(rate)}"
         if low is not None and high is not None:
             level = estimate.number("confidence") or 0.95
             head += f", {level:.0%} interval {share(low)} to {share(high)}"

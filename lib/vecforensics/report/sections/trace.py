@@ -90,11 +90,16 @@ def _witness(account: Account) -> Iterator[Block]:
     yield Bullets(tuple((Code(item.text("text"), 160),) for item in witness.each("constraints")))
     svg = clean_svg(account.swimlanes) if account.swimlanes else None
     if svg is not None:
+        shown = (
+            "The failing run beside one that does not fail."
+            if witness.facts("passing")
+            else "The failing run; no order of events was found in which these records do not fail."
+        )
         yield Drawing(
             "race/swimlanes.svg",
             svg,
-            "Swim lanes of the failing run beside a run that does not fail; the same events stand in race/witness.json",
-            "The failing run beside one that does not fail. Simulated in virtual time; the order is what matters.",
+            f"Swim lanes. {shown} The same events stand in race/witness.json.",
+            f"{shown} Drawn from a replay in virtual time: the order is what matters.",
         )
     else:
         yield _steps(witness)
