@@ -165,13 +165,13 @@ def _install_with_uv(python: Path, root: Path) -> bool:
     if not got:
         _say("uv cannot be had for this machine; pip does it, which takes minutes")
         return False
-    _say("installing what requirements.lock names, with uv")
-    uv = [str(python), "-m", "uv", "pip", "install", "--no-config", "--python", str(python)]
+    _say("installing what requirements.lock names, with uv (about a minute)")
+    uv = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
     strict = ["--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "-r", "requirements.lock"]
     if _run(python, root, [*uv, *strict]) != 0:
         _say("uv failed; pip tries the same lock")
         return False
-    return _run(python, root, [*uv, "--quiet", "--no-deps", "--no-build-isolation", "-e", "."]) == 0
+    return _run(python, root, [*uv, "--no-deps", "--no-build-isolation", "-e", "."]) == 0
 
 
 def _install_with_pip(python: Path, root: Path) -> None:
