@@ -22,8 +22,9 @@
     return result;
   };
 
-  let queue = bare(), count = 0, nowMs = 0, dead = false, mishaps = 0;
-  const waiting = bound(new Map()), timers = bound(new Map()), rejected = bound(new Map());
+  let queue = bare(), count = 0, nowMs = 0, dead = false, forgiving = false, mishaps = 0;
+  const resolves = bare(), rejects = bare();  // by token
+  const timers = bound(new Map()), rejected = bound(new Map());
   const handedOut = bound(new WeakMap()), injected = bound(new WeakMap());
   const pristine = bare(), listeners = create(null);
 
@@ -102,10 +103,15 @@
 
   // --- operations ---------------------------------------------------------------------------------------------------------
 
+  let lastResolve, lastReject;
+  const executor = function $lab_executor(resolve, reject) { lastResolve = resolve; lastReject = reject; };
   const begin = function $lab_begin(kind, key, first, second) {
     const token = ++count;
     if (!dead) put(kind, token, key, first, second, detail ? place() : null);
-    return new P(function $lab_executor(resolve, reject) { waiting.set(token, { resolve, reject }); });
+    const promise = new P(executor);
+    resolves[token] = lastResolve;
+    rejects[token] = lastReject;
+    return promise;
   };
   const numbers = function $lab_numbers(vector) {
     // A token for a vector that was handed out and is still what it was, else the numbers as text.
@@ -264,6 +270,12 @@
   const leave = { toString() { return "process.exit"; } };
   const crash = function $lab_crash(error, event, promise) {
     if (dead || error === leave) return;
+    if (forgiving && event === "unhandledRejection" && !(listeners[event] && listeners[event].length)) {
+      const told = describe(error);
+      put("log", "warn", `(node:1) UnhandledPromiseRejectionWarning: ${told[1] || told[0]}`);
+      put("lost", told[0], told[1], told[2]);
+      return;
+    }
     const heard = listeners[event];
     if (heard && heard.length) {
       for (const listener of [...heard]) {
@@ -332,10 +344,10 @@
 
   // --- the host's side ------------------------------------------------------------------------------------------------------
 
-  const settle = function $lab_settle(token, method, value) {
-    const promise = waiting.get(token);
-    waiting.delete(token);
-    if (promise !== undefined && !dead) promise[method](value);
+  const settle = function $lab_settle(token, answers, value) {
+    const answer = answers[token];
+    resolves[token] = rejects[token] = undefined;
+    if (answer !== undefined && !dead) answer(value);
   };
   const host = {
     call(now, func, records) {
@@ -356,14 +368,14 @@
       nowMs = now;
       pristine[id] = values.slice();
       handedOut.set(values, id);
-      settle(token, "resolve", values);
+      settle(token, resolves, values);
     },
-    written(now, token, id, vectorId) { nowMs = now; settle(token, "resolve", { id, vectorId }); },
+    written(now, token, id, vectorId) { nowMs = now; settle(token, resolves, { id, vectorId }); },
     row(now, token, id, vectorId, metadata, ...values) {
       nowMs = now;
-      settle(token, "resolve", { id, vectorId, vector: values, values, metadata: metadata === null ? undefined : parse(metadata) });
+      settle(token, resolves, { id, vectorId, vector: values, values, metadata: metadata === null ? undefined : parse(metadata) });
     },
-    absent(now, token) { nowMs = now; settle(token, "resolve", undefined); },
+    absent(now, token) { nowMs = now; settle(token, resolves, undefined); },
     fail(now, token, name, message, status, retryAfter) {
       nowMs = now;
       const error = new NativeError(message);
@@ -373,7 +385,7 @@
       if (retryAfter) error.retryAfter = retryAfter;
       if (name === "TimeoutError") error.code = "ETIMEDOUT";
       injected.set(error, token);
-      settle(token, "reject", error);
+      settle(token, rejects, error);
     },
     fire(now, id) {
       nowMs = now;
@@ -383,6 +395,8 @@
       else timers.delete(id);
       guard(timer.callback, timer.args);
     },
+    // As Node had it before version 15: a rejection that nobody handles is a warning.
+    forgive() { forgiving = true; },
     // Called by the engine itself whenever a promise is rejected with no handler, and when one gets its handler late.
     track(promise, reason, handled) {
       if (handled) rejected.delete(promise);

@@ -107,7 +107,7 @@ class JavaScriptProgram:
             realm.evaluate(script.text)
             function = realm.evaluate(f"typeof {script.function} === 'function' ? {script.function} : null")
         except Exception as error:
-            refusal = self._refusal(realm, error)
+            refusal = realm.refusal(error) or script.refusal(error)
             realm.close()
             raise refusal from None
         if function is None:
@@ -118,8 +118,3 @@ class JavaScriptProgram:
                 hint=f"Name another as {Path(script.file).name}:FUNCTION, or call it {FUNCTION}",
             )
         return realm, host, function
-
-    def _refusal(self, realm: Realm, error: Exception) -> SuspectError:
-        text = str(error)
-        engine = "interrupted" in text or "out of memory" in text or text.strip() == "null"
-        return realm.refusal(error) if engine else self.script.refusal(error)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
@@ -23,16 +23,14 @@ import numpy as np
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.javascript.engine import Realm
 from vecforensics.race.javascript.source import Script
+from vecforensics.race.model import LostError
 from vecforensics.race.world import DELETE, EMBED, FETCH, TIMER, UPSERT, Op, World
-
-if TYPE_CHECKING:
-    from vecforensics.race.model import LostError
 
 __all__ = ["ConsoleLine", "JavaScriptError", "JavaScriptSession", "JavaScriptTimeout", "ProcessExit"]
 
 _CONSOLE_LINES: Final = 200_000
 _CONSOLE_WIDTH: Final = 8_000
-_HOST: Final = ("call", "vector", "written", "row", "absent", "fail", "fire", "take")
+_HOST: Final = ("call", "vector", "written", "row", "absent", "fail", "fire", "take", "forgive")
 _KINDS: Final = {"embed": EMBED, "upsert": UPSERT, "fetch": FETCH, "delete": DELETE}
 _SEEN: Final = 20_000  # texts of metadata that are kept parsed, over all schedules
 _CLASS: Final = re.compile(r"[A-Za-z_$][\w$]{0,63}")
@@ -119,7 +117,9 @@ class JavaScriptSession:
         self.root = TaskInfo(None, 0)
         self.lanes = {key: self.root.child(key) for key in world.ground.current}
         self.abandoned: list[TaskInfo] | None = None
+        self.gone = False
         self._seen = seen
+        self._lost: list[LostError] = []
         self._timers: dict[int, Op] = {}
         self._issued: dict[int, BaseException] = {}
         self._vectors: list[tuple[bytes, bool]] = []
@@ -146,7 +146,12 @@ class JavaScriptSession:
                 self._answer(*answered.popleft())
                 self._settle_down()
         except Exception as error:
-            raise self.realm.refusal(error) from None
+            refusal = self.realm.refusal(error)
+            if refusal is not None:
+                raise refusal from None
+            # The program has broken what it stands on (a setter on Array.prototype, say); Node would have stumbled too.
+            text, _, stack = str(error).strip().partition("\n")
+            self._end(self._exception(text, stack or text, []))
         return True
 
     def _answer(self, subject: _Answer | int, result: Any) -> None:
@@ -208,6 +213,9 @@ class JavaScriptSession:
             self.over, self.error = True, self._exception(first, second, third)
         elif what == "crash":
             self._end(self._exception(first, second, third))
+        elif what == "lost":
+            error = self._exception(first, second, third)
+            self._lost.append(LostError(self._cause.path, first, self.script.innermost(error.stack)))
         elif what == "exit":
             self._end(ProcessExit(f"process.exit({first})") if first else None)
 
@@ -272,6 +280,7 @@ class JavaScriptSession:
 
     def _end(self, error: JavaScriptError | None) -> None:
         """The process is over; what was on its way is lost with it."""
+        self.gone = True
         self.abandoned = self.left_behind()
         self.answered.clear()
         self.world.pending.clear()
@@ -301,8 +310,12 @@ class JavaScriptSession:
         return [] if self.over else [self.root]
 
     def lost_errors(self) -> list[LostError]:
-        """None: in Node an error that reaches nobody ends the process, which `unhandled` tells."""
-        return []
+        """Empty unless rejections are forgiven: in Node an error that reaches nobody ends the process, see `unhandled`."""
+        return self._lost
+
+    def forgive_rejections(self) -> None:
+        """Make an unhandled rejection a warning, as Node had it before version 15. To be called before the run begins."""
+        self._host["forgive"]()
 
     def close(self) -> None:
         self._host.clear()
