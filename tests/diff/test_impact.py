@@ -1,0 +1,304 @@
+"""What damage costs a search, against a search written out by hand, and for each way in which a row can be unable to answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hotspot_rows import rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from vecforensics.diff.impact import compare_neighbours, measure_impact
+from vecforensics.diff.impact_search import Metric
+from vecforensics.diff.rows import ArrayVectors, RowDimensions
+from vecforensics.errors import InputError, MissingExtra
+
+N, D = 600, 16
+
+
+def records(count: int = N) -> RowDimensions:
+    return rows(count, {})
+
+
+def clustered(count: int = N, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((12, D))
+    return (centres[rng.integers(12, size=count)] + 0.5 * rng.standard_normal((count, D))).astype(np.float32)
+
+
+def target(
+    expected: np.ndarray, actual: np.ndarray, gone: Any = (), extra: np.ndarray | None = None
+) -> ArrayVectors:
+    present = np.ones(len(expected), bool)
+    present[list(gone)] = False
+    return ArrayVectors(
+        "users", expected, actual, present, np.empty((0, D), np.float32) if extra is None else extra
+    )
+
+
+def by_hand(vectors: ArrayVectors, metric: Metric, k: int) -> tuple[list[float], list[bool]]:
+    """(recall of each record's search, does its recommendation change) by comparing everything with everything."""
+
+    def scores(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+        one, many = one.astype(np.float64), many.astype(np.float64)
+        if metric == "l2":
+            return -((many - one) ** 2).sum(axis=1)
+        product = (many * one).sum(axis=1)
+        if metric == "dot":
+            return product
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return product / np.linalg.norm(many, axis=1) / np.linalg.norm(one)
+
+    n = vectors.rows
+    corpus = np.concatenate([vectors.actual_vectors, vectors.extra_vectors])
+    stands = np.concatenate([vectors.present, np.ones(len(vectors.extra_vectors), bool)])
+    recalls, changes = [], []
+    for row in range(n):
+        right = scores(vectors.expected_vectors[row], vectors.expected_vectors)
+        right[row] = -np.inf
+        kth = np.sort(right)[-k]
+        limit = kth - 1e-6 * max(1.0, abs(kth))
+
+        def answer(
+            asks: np.ndarray, row: int = row, right: np.ndarray = right, limit: float = limit
+        ) -> float:
+            got = scores(asks, corpus)
+            got[~stands | ~np.isfinite(got)] = -np.inf
+            got[row] = -np.inf
+            best = [one for one in np.argsort(-got, kind="stable")[:k] if got[one] > -np.inf]
+            return sum(1 for one in best if one < n and right[one] >= limit) / k
+
+        own = vectors.actual_vectors[row]
+        silent = (
+            not vectors.present[row] or not np.isfinite(own).all() or (metric == "cosine" and not own.any())
+        )
+        recalls.append(answer(vectors.expected_vectors[row]))
+        changes.append(silent or answer(own) < 1)
+    return recalls, changes
+
+
+def damaged(seed: int) -> ArrayVectors:
+    """A bit of everything: swapped, zero, NaN, missing, strangers, near copies, broadcast."""
+    rng = np.random.default_rng(seed)
+    expected = clustered(seed=seed)
+    actual = expected.copy()
+    order = rng.permutation(N)
+    actual[order[:20]] = actual[order[:20][::-1]]
+    actual[order[20:30]] = 0
+    actual[order[30:40]] = np.nan
+    actual[order[50:70]] = actual[order[50]]
+    actual[order[70:90]] += rng.standard_normal((20, D)).astype(np.float32)
+    return target(expected, actual, order[40:50], expected[order[90:95]] * np.float32(0.99))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_against_a_search_by_hand(metric: Metric, seed: int) -> None:
+    vectors = damaged(seed)
+    impact = measure_impact(vectors, records(), queries=N, metric=metric)
+    recalls, changes = by_hand(vectors, metric, 10)
+    assert impact.recall == pytest.approx(np.mean(recalls))
+    assert impact.changed == sum(changes)
+    assert impact.lost_counts == tuple(
+        np.bincount([round(10 * (1 - one)) for one in recalls], minlength=11).tolist()
+    )
+    assert (impact.recall_low, impact.recall_high) == (impact.recall, impact.recall)
+    assert impact.hurt[0].recall == pytest.approx(min(recalls))
+
+
+def test_blocks_and_query_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = damaged(3)
+    whole = measure_impact(vectors, records(), queries=400, seed=5)
+    monkeypatch.setattr("vecforensics.diff.impact._QUERIES_AT_ONCE", 77)
+    small = measure_impact(vectors, records(), queries=400, seed=5, memory_mb=0)
+    assert small == whole
+
+
+def test_clean_target_costs_nothing() -> None:
+    expected = clustered()
+    impact = measure_impact(target(expected, expected.copy()), records(), queries=N)
+    assert (impact.recall, impact.changed, impact.hurt) == (1.0, 0, ())
+
+
+def test_benign_copies_cost_nothing() -> None:
+    """Normalised, halved to float16 and noise of one unit in the last place: the same neighbours but for ties."""
+    expected = clustered()
+    for actual in (
+        expected / np.linalg.norm(expected, axis=1, keepdims=True),
+        np.nextafter(expected, np.float32(np.inf)),
+    ):
+        impact = measure_impact(target(expected, actual.astype(np.float32)), records(), queries=N)
+        assert impact.recall == 1.0
+
+
+def test_equal_neighbours_may_be_exchanged_freely() -> None:
+    """Forty records with one text: which of them a store returns is its own affair."""
+    expected = clustered()
+    expected[100:140] = expected[100]
+    actual = expected.copy()
+    actual[100:140] += np.random.default_rng(1).normal(0, 1e-7, (40, D)).astype(np.float32)
+    assert measure_impact(target(expected, actual), records(), queries=N).recall == 1.0
+
+
+def test_everything_under_one_vector() -> None:
+    """A broadcast over the whole collection: all similarities are equal, and nothing breaks or takes for ever."""
+    expected = clustered()
+    impact = measure_impact(target(expected, np.repeat(expected[:1], N, axis=0)), records(), queries=N)
+    assert impact.changed_share > 0.9
+    assert impact.recall < 0.1
+
+
+def test_nothing_arrived() -> None:
+    expected = clustered()
+    impact = measure_impact(target(expected, np.zeros_like(expected), range(N)), records(), queries=N)
+    assert (impact.recall, impact.changed, impact.returnable, impact.records) == (0.0, N, 0, N)
+
+
+def test_a_missing_record_is_lost_to_its_neighbours_and_gets_nothing() -> None:
+    expected = clustered()
+    vectors = target(expected, expected.copy(), [42])
+    impact = measure_impact(vectors, records(), queries=N)
+    assert impact.returnable == N - 1
+    assert all(one.lost == ("user-42",) for one in impact.hurt)
+    after = compare_neighbours(vectors, records(), "user-42")
+    assert after.after == ()
+    assert len(after.before) == 10
+
+
+def test_an_orphan_steals_places() -> None:
+    expected = clustered()
+    vectors = target(expected, expected.copy(), extra=np.repeat(expected[7:8], 10, axis=0))
+    worst = measure_impact(vectors, records(), queries=N).hurt[0]
+    assert set(worst.instead) == {"(a vector under no source id)"}
+    assert measure_impact(vectors, records(), queries=N).returnable == N + 10
+
+
+def test_swapped_pair_names_who_comes_instead() -> None:
+    expected = clustered()
+    actual = expected.copy()
+    actual[[3, 500]] = actual[[500, 3]]
+    hurt = measure_impact(target(expected, actual), records(), queries=N).hurt
+    assert len(hurt) == 10
+    assert all({"user-3", "user-500"} & {*query.lost, *query.instead} for query in hurt)
+
+
+def test_records_without_expected_vector_do_not_ask() -> None:
+    expected = clustered()
+    expected[::3] = 0
+    impact = measure_impact(target(expected, expected.copy()), records(), queries=100)
+    assert (impact.population, impact.queries) == (400, 100)
+    assert impact.recall == 1.0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_records_to_have_neighbours(count: int) -> None:
+    expected = clustered(count) if count else np.empty((0, D), np.float32)
+    impact = measure_impact(target(expected, expected), records(count))
+    assert impact.queries == 0
+    assert "unknown" in str(impact)
+
+
+def test_fewer_records_than_places() -> None:
+    expected = clustered(5)
+    impact = measure_impact(target(expected, expected.copy(), [4]), records(5))
+    assert impact.k == 4
+    assert impact.recall == pytest.approx(1 - 4 / 20)
+
+
+def test_huge_numbers_do_not_warn_or_win() -> None:
+    expected = clustered()
+    actual = expected.copy()
+    actual[5] = np.finfo(np.float32).max
+    for metric in ("cosine", "dot", "l2"):
+        assert measure_impact(target(expected, actual), records(), queries=N, metric=metric).recall > 0.85
+
+
+def test_sampled_intervals_cover() -> None:
+    """80 seeded samples of 80 records: the interval misses the truth at most as often as it says."""
+    vectors = damaged(9)
+    source = records()
+    truth = measure_impact(vectors, source, queries=N)
+    missed = {"recall": 0, "changed": 0}
+    for seed in range(80):
+        one = measure_impact(vectors, source, queries=80, seed=seed)
+        assert one.is_sampled
+        missed["recall"] += not one.recall_low <= truth.recall <= one.recall_high
+        missed["changed"] += not one.changed_low <= truth.changed_share <= one.changed_high
+    assert max(missed.values()) <= stats.binom.ppf(0.999, 80, 0.05)
+
+
+def test_same_seed_same_bytes_and_the_display_is_escaped() -> None:
+    vectors = damaged(2)
+    named = rows(N, {}, name=lambda row: f"<b>\x1b{row}")
+    one, two = (measure_impact(vectors, named, queries=100, seed=4) for _ in range(2))
+    assert json.dumps(one.as_dict()) == json.dumps(two.as_dict())
+    assert one.as_dict() != measure_impact(vectors, named, queries=100, seed=5).as_dict()
+    assert "<b>\x1b" not in one._repr_html_()
+    assert "&lt;b&gt;\\x1b" in one._repr_html_()
+    told = compare_neighbours(vectors, named, "<b>\x1b0")
+    assert "\x1b" not in str(told) + told._repr_html_()
+    assert "&lt;b&gt;" in told._repr_html_()
+
+
+def test_neighbours_before_and_after() -> None:
+    expected = clustered()
+    actual = expected.copy()
+    order = np.argsort(-(expected @ expected[0]) / np.linalg.norm(expected, axis=1), kind="stable")
+    nearest = [int(row) for row in order if row][:10]
+    actual[nearest[0]] = -actual[nearest[0]]
+    told = compare_neighbours(target(expected, actual), records(), "user-0")
+    assert [one.id for one in told.before] == [f"user-{row}" for row in nearest]
+    assert [one.id for one in told.after][:9] == [f"user-{row}" for row in nearest[1:]]
+    assert len(told.after) == 10
+
+
+def test_refuses_what_cannot_be_asked() -> None:
+    expected = clustered()
+    expected[1] = 0
+    vectors = target(expected, expected)
+    with pytest.raises(InputError, match="no record 'user-x'"):
+        compare_neighbours(vectors, records(), "user-x")
+    with pytest.raises(InputError, match="no expected vector"):
+        compare_neighbours(vectors, records(), "user-1")
+    with pytest.raises(InputError, match="at least one query"):
+        measure_impact(vectors, records(), queries=0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_any_damage_any_k_against_a_search_by_hand(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    expected = rng.integers(-2, 3, (40, 4)).astype(np.float32)
+    expected[~expected.any(axis=1)] = 1
+    actual = expected.copy()
+    hurt = rng.random(40) < 0.3
+    actual[hurt] = rng.integers(-2, 3, (int(hurt.sum()), 4))
+    empty = np.empty((0, 4), np.float32)
+    vectors = ArrayVectors("users", expected, actual, rng.random(40) < 0.9, empty)
+    impact = measure_impact(vectors, records(40), queries=40, k=k, metric="l2")
+    recalls, _ = by_hand(vectors, "l2", k)
+    assert impact.recall == pytest.approx(np.mean(recalls), abs=0.02 if k < 12 else 0.05)
+
+
+def test_approximate_search_agrees_with_the_exact_one() -> None:
+    pytest.importorskip("usearch")
+    for metric in ("cosine", "l2"):
+        vectors = damaged(1)
+        exact = measure_impact(vectors, records(), queries=N, metric=metric)
+        graph = measure_impact(vectors, records(), queries=N, metric=metric, engine="usearch")
+        assert graph.recall == pytest.approx(exact.recall, abs=0.005)
+        assert abs(graph.changed - exact.changed) <= 6
+        assert (graph.records, graph.returnable) == (exact.records, exact.returnable)
+        assert graph == measure_impact(vectors, records(), queries=N, metric=metric, engine="usearch")
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(MissingExtra, match=r"\[ann\]"):
+        measure_impact(damaged(0), records(), engine="usearch")
