@@ -108,7 +108,7 @@ def _columns(source: Path) -> Mapping[str, Any]:
     if name.endswith(".parquet"):
         from vecforensics.parquet_files import open_parquet
 
-        batch = next(open_parquet(source, (), SourceError, hint="").iter_batches(batch_size=1), None)
+        batch = open_parquet(source, (), SourceError, hint="").first(None, 1)
         return dict(batch.to_pylist()[0]) if batch is not None and batch.num_rows else {}
     if name.endswith((".csv", ".tsv")):
         from vecforensics.sources.csv import CsvSource

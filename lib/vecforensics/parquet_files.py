@@ -1,58 +1,128 @@
-"""Opening a stranger's Parquet file: is it one, does it hold these columns, and does it unfold to something sane?"""
+"""Reading a stranger's Parquet file: is it one, does it hold these columns, and does it unfold to something sane?
+
+A file of 186 KB can unfold to 200 MB and more, and its footer need not say so: a dictionary page holds one long text, and each
+row merely points at it. So text is read *as* a dictionary, its length is summed from the entries, and only then unfolded. What
+the rows of a file come to is counted while they are read; beyond a multiple of the file's size the file is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vecforensics.errors import InputError
 
-__all__ = ["open_parquet"]
+__all__ = ["ParquetRows", "open_parquet"]
 
 # Honest vectors compress by 16 % at most and honest text perhaps twentyfold; beyond this a file is a bomb. The floor spares
 # small files full of equal rows.
 _MAX_UNFOLD = 200
 _UNFOLD_FLOOR_BYTES = 64 << 20
-_SAMPLE_ROWS = 1_024
+_FIRST_ROWS = 16
 
 
-def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *, hint: str) -> pq.ParquetFile:
+@dataclass(frozen=True, slots=True)
+class ParquetRows:
+    """An opened file. `batches` streams its rows; `rows` and `schema` are the footer's."""
+
+    path: Path
+    error: type[InputError]
+    file: pq.ParquetFile
+
+    @property
+    def rows(self) -> int:
+        return int(self.file.metadata.num_rows)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as the file declares them; text may come as a dictionary."""
+        return self.file.schema_arrow
+
+    def first(self, columns: Sequence[str] | None, rows: int = 1_024) -> pa.RecordBatch | None:
+        """The first rows, or None where there are none."""
+        return next(self.batches(columns, rows), None)
+
+    def batches(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows as plain columns. Raises `error` for a damaged file, and for one that unfolds beyond reason."""
+        limit = max(_UNFOLD_FLOOR_BYTES, _MAX_UNFOLD * self.path.stat().st_size)
+        unfolded = done = 0
+        try:
+            for folded in self.file.iter_batches(
+                batch_size=batch_rows, columns=None if columns is None else list(columns)
+            ):
+                unfolded += sum(_unfolded_bytes(column) for column in folded.columns)
+                done += folded.num_rows
+                if unfolded > limit or unfolded / done * self.rows > limit:
+                    raise self._bomb(unfolded / done * self.rows)
+                yield _plain(folded)
+        except (pa.ArrowInvalid, OSError) as broken:
+            raise self.error(
+                f"is damaged after row {done} ({broken})", where=str(self.path), hint="Copy the file again"
+            ) from None
+
+    def table(self) -> pa.Table:
+        """The whole file as plain columns."""
+        plain = pq.read_schema(self.path)
+        if not self.rows:
+            return plain.empty_table()
+        return pa.Table.from_batches(self.batches(None, 65_536))
+
+    def _bomb(self, unfolded: float) -> InputError:
+        size = self.path.stat().st_size
+        return self.error(
+            f"{self.rows:,} rows unfold to some {unfolded / 1e6:,.0f} MB, {unfolded / size:,.0f} times the file",
+            where=str(self.path),
+            hint="Refused as a decompression bomb; if it is honest, write it again without a dictionary",
+        )
+
+
+def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *, hint: str) -> ParquetRows:
     """Open `path` and check that it holds `columns`. Raises `error`; `hint` says what to do about a missing column.
 
     `pre_buffer` is off: it reads a whole row group ahead, 1.8 GB on a million vectors.
     """
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)
+        plain = pq.read_schema(path)
+        text = [
+            field.name
+            for field in plain
+            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
+        file = pq.ParquetFile(path, pre_buffer=False, read_dictionary=text)
     except FileNotFoundError:
         raise error("there is no such file", where=str(path), hint="Check the uri in the case file") from None
     except (pa.ArrowInvalid, OSError) as broken:
         raise error(
             f"is no Parquet file ({broken})", where=str(path), hint="Check the uri in the case file"
         ) from None
-    names = file.schema_arrow.names
     for name in columns:
-        if name not in names:
+        if name not in plain.names:
             raise error(
-                f"has no column {name!r}", where=str(path), hint=f"{hint} to one of: {', '.join(names)}"
+                f"has no column {name!r}", where=str(path), hint=f"{hint} to one of: {', '.join(plain.names)}"
             )
-    _refuse_bomb(file, path, columns, error)
-    return file
+    opened = ParquetRows(path, error, file)
+    declared = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+    if declared > max(_UNFOLD_FLOOR_BYTES, _MAX_UNFOLD * path.stat().st_size):
+        raise opened._bomb(declared)
+    # A few rows first: a thousand of them could be too much already.
+    opened.first(columns or None, _FIRST_ROWS)
+    return opened
 
 
-def _refuse_bomb(file: pq.ParquetFile, path: Path, columns: Sequence[str], error: type[InputError]) -> None:
-    """The footer's byte counts are the writer's word, so the width is measured on the first rows, times the footer's rows."""
-    rows = file.metadata.num_rows
-    first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=list(columns)), None)
-    if first is None or not first.num_rows:
-        return
-    unfolded = rows * first.nbytes / first.num_rows
-    size = path.stat().st_size
-    if unfolded > max(_UNFOLD_FLOOR_BYTES, _MAX_UNFOLD * size):
-        raise error(
-            f"{rows:,} rows would unfold to {unfolded / 1e6:,.0f} MB, {unfolded / size:,.0f} times the file",
-            where=str(path),
-            hint="Refused as a decompression bomb; if it is honest, write it again without a dictionary",
-        )
+def _unfolded_bytes(column: pa.Array) -> int:
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    if not (pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type)):
+        return int(column.dictionary_decode().nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + 4 * len(column)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

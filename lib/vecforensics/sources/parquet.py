@@ -27,16 +27,11 @@ class ParquetSource:
         wanted = wanted_columns(self._source, self._vector)
         file = open_parquet(self.path, wanted, SourceError, hint="Set the columns under source")
         row, dimension = 0, None
-        try:
-            for raw in file.iter_batches(batch_size=batch_rows, columns=wanted):
-                if self._vector is not None and dimension is None:
-                    dimension = self._dimension(raw)
-                yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
-                row += raw.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(
-                f"is damaged after row {row} ({error})", where=str(self.path), hint="Copy the file again"
-            ) from None
+        for raw in file.batches(wanted, batch_rows):
+            if self._vector is not None and dimension is None:
+                dimension = self._dimension(raw)
+            yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
+            row += raw.num_rows
 
     def _dimension(self, raw: pa.RecordBatch) -> int:
         column = raw.column(raw.schema.names.index(str(self._vector)))

@@ -17,14 +17,12 @@ import pyarrow.parquet as pq
 
 from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
 from vecforensics.errors import TargetError
-from vecforensics.parquet_files import open_parquet
+from vecforensics.parquet_files import ParquetRows, open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch
 
 __all__ = ["ParquetReader", "ParquetWriter"]
-
-_SAMPLE_ROWS = 1_024
 
 
 class ParquetReader(VectorReader):
@@ -47,13 +45,13 @@ class ParquetReader(VectorReader):
     def describe(self, collection: str) -> CollectionInfo:
         """Rows and dimension; a list column has the length that most of its first rows have."""
         file = self._open(collection)
-        return CollectionInfo(collection, file.metadata.num_rows, self._dimension(file))
+        return CollectionInfo(collection, file.rows, self._dimension(file))
 
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every row, as target batches."""
         file = self._open(collection)
         dimension = self._dimension(file)
-        for batch in file.iter_batches(batch_size=batch_rows):
+        for batch in file.batches(None, batch_rows):
             yield as_target_batch(batch, self._columns, dimension, where=f"{self.uri} {collection}")
 
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
@@ -84,14 +82,14 @@ class ParquetReader(VectorReader):
             )
         return self._path / f"{collection}.parquet"
 
-    def _open(self, collection: str) -> pq.ParquetFile:
+    def _open(self, collection: str) -> ParquetRows:
         wanted = [self._columns.id, self._columns.vector]
         return open_parquet(
             self._file(collection), wanted, TargetError, hint="Set target.id and target.vector"
         )
 
-    def _dimension(self, file: pq.ParquetFile) -> int:
-        kind = file.schema_arrow.field(self._columns.vector).type
+    def _dimension(self, file: ParquetRows) -> int:
+        kind = file.schema.field(self._columns.vector).type
         if not is_vector_type(kind):
             raise TargetError(
                 f"the column {self._columns.vector!r} holds {kind}, no vectors",
@@ -100,7 +98,7 @@ class ParquetReader(VectorReader):
             )
         if list_dimension(kind):
             return list_dimension(kind)
-        first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=[self._columns.vector]), None)
+        first = file.first([self._columns.vector])
         return 0 if first is None else usual_length(first.column(0))
 
 
@@ -133,14 +131,14 @@ class ParquetWriter(ParquetReader, VectorWriter):
 
     def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids` with every column that the file has."""
-        rows = self._open(collection).read()
+        rows = self._open(collection).table()
         return rows.filter(
             pc.is_in(rows.column(self._columns.id), value_set=pa.array(list(ids), pa.string()))
         )
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
         """One new file without what stood under `ids` and with `rows` at its end."""
-        old = self._open(collection).read()
+        old = self._open(collection).table()
         wanted = pa.array(list(ids), pa.string())
         kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=wanted)))
         self._replace(self._file(collection), pa.concat_tables([kept, rows.cast(old.schema)]))
@@ -148,7 +146,7 @@ class ParquetWriter(ParquetReader, VectorWriter):
 
     def _rewrite(self, collection: str, drop: pa.ChunkedArray | pa.Array, add: pa.Table | None) -> None:
         names = [self._columns.id, self._columns.vector, self._columns.metadata]
-        old = self._open(collection).read()
+        old = self._open(collection).table()
         kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=drop)))
         if add is not None:
             kept = (

@@ -1,0 +1,143 @@
+"""Unusable input on the command line: one line (what, where, what next), exit 2, nothing half-written, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vecforensics.cli import main
+from vecforensics.run_folder import RunFolder
+
+CASE = """\
+case: small
+collections:
+  items:
+    source: {uri: items.jsonl, id: id, text: [body], metadata: [kind]}
+    target: {uri: "parquet:target", collection: items}
+    expected: {embedder: hashing-16}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [{"id": str(n), "body": f"text {n}", "kind": "a"} for n in range(3)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "case.yaml").write_text(CASE)
+    (tmp_path / "target").mkdir()
+    vectors = pa.array([[1.0] * 16] * 3, pa.list_(pa.float32(), 16))
+    pq.write_table(
+        pa.table({"id": ["0", "1", "2"], "vector": vectors}), tmp_path / "target" / "items.parquet"
+    )
+    return tmp_path
+
+
+def case(folder: Path, old: str, new: str) -> None:
+    assert old in CASE
+    (folder / "case.yaml").write_text(CASE.replace(old, new))
+
+
+def bomb(folder: Path) -> None:
+    """A file of some 100 KB whose rows would unfold to 400 MB: one long text, referred to by a dictionary."""
+    rows = 20_000
+    table = pa.table(
+        {
+            "id": [str(n) for n in range(rows)],
+            "body": pa.DictionaryArray.from_arrays([0] * rows, ["x" * 20_000]),
+        }
+    )
+    pq.write_table(table, folder / "items.parquet")
+    case(folder, "items.jsonl, id: id, text: [body], metadata: [kind]", "items.parquet, id: id, text: [body]")
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no case file": (lambda f: (f / "case.yaml").unlink(), "there is no such case file"),
+    "no source file": (lambda f: (f / "items.jsonl").unlink(), "there is no such file"),
+    "no id column": (lambda f: case(f, "id: id,", "id: item_id,"), "no id column 'item_id'"),
+    "an id twice": (lambda f: (f / "items.jsonl").write_text('{"id":1,"body":"x","kind":1}\n' * 2), "'1'"),
+    "a broken line": (
+        lambda f: (f / "items.jsonl").write_text('{"id":1,"body":"x","kind":1}\n{oops\n'),
+        "line 2 is no JSON",
+    ),
+    "a null text": (
+        lambda f: (f / "items.jsonl").write_text('{"id":1,"body":null,"kind":1}\n'),
+        "'body' is null",
+    ),
+    "a Parquet bomb": (bomb, "decompression bomb"),
+    "a case id that climbs": (lambda f: case(f, "case: small", "case: ../../etc"), "case.yaml:1"),
+    "an unknown key": (lambda f: case(f, "expected:", "expectd:"), "unknown key 'collections.items.expectd'"),
+    "an unknown scheme": (lambda f: case(f, "parquet:target", "ftp:target"), "unknown URI scheme 'ftp'"),
+    "an empty source": (lambda f: (f / "items.jsonl").write_text(""), "no records"),
+    "an empty target": (
+        lambda f: pq.write_table(
+            pq.read_table(f / "target" / "items.parquet").slice(0, 0), f / "target" / "items.parquet"
+        ),
+        "is empty",
+    ),
+    "no target": (lambda f: (f / "target" / "items.parquet").unlink(), "there is no 'items'.parquet"),
+    "a parent that is no collection": (
+        lambda f: case(f, "metadata: [kind]", "depends_on: {people: kind}"),
+        "no collection 'people'",
+    ),
+    "two ways to expect": (lambda f: case(f, "hashing-16}", "hashing-16, column: v}"), "exactly one of"),
+    "not YAML": (lambda f: (f / "case.yaml").write_text("case: [\n"), "case.yaml:"),
+    "a key twice": (lambda f: (f / "case.yaml").write_text(CASE + "case: other\n"), "stands twice"),
+}
+
+
+@pytest.mark.parametrize("verb", ["collect", "diff", "investigate"])
+@pytest.mark.parametrize("fault", BROKEN)
+def test_one_line_exit_2_and_nothing_left(
+    folder: Path, fault: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil, message = BROKEN[fault]
+    spoil(folder)
+    assert main([verb, str(folder / "case.yaml"), "--out", str(folder / "reports")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("vecforensics: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list((folder / "reports").glob("*/*")) if (folder / "reports").exists() else True
+
+
+def test_a_good_case_is_collected_and_the_last_line_is_the_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", str(folder / "case.yaml"), "--out", str(folder / "reports")]) == 0
+    run = RunFolder.open(capsys.readouterr().out.splitlines()[-1])
+    assert run.done("collect")
+
+
+def test_an_id_that_paints_the_terminal_is_shown_escaped(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = json.dumps({"id": "\x1b[31mred\u202e", "body": "x", "kind": 1})
+    (folder / "items.jsonl").write_text(f"{row}\n{row}\n")
+    assert main(["collect", str(folder / "case.yaml"), "--out", str(folder / "reports")]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert "\u202e" not in err
+
+
+def test_a_run_folder_that_is_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(folder)]) == 2
+    assert "no run folder" in capsys.readouterr().err
+
+
+def test_a_damaged_journal_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["collect", str(folder / "case.yaml"), "--out", str(folder / "reports")])
+    run = RunFolder.open(capsys.readouterr().out.splitlines()[-1])
+    run.run_json.write_text('{"format": 1, ')
+    assert main(["diff", str(run.path)]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_an_unknown_verb_and_a_missing_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["frobnicate"]) == 2
+    assert main(["collect"]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
