@@ -105,6 +105,8 @@ class Simulation:
         self._count = 0
         self._tokens = float(self.physics.embed_burst)
         self._filled_s = 0.0
+        if not self.physics.crash_on_unhandled_rejection and hasattr(self.session, "forgive_rejections"):
+            self.session.forgive_rejections()
 
     def run(self) -> None:
         """To the last answer, to the crash, or to the return where that ends the process."""
@@ -122,9 +124,11 @@ class Simulation:
                 self.returned_s = world.now
                 if self.exits_at_return or session.error is not None:
                     return
-            if session.unhandled is not None and self.physics.crash_on_unhandled_rejection:
+            if session.unhandled is not None:
                 self.crashed = True
                 return
+            if getattr(session, "gone", False):
+                return  # process.exit: what is on its way is lost
             if heap and (not timers or heap[0][0] <= timers[0].when):
                 when, _, timed, refused = heapq.heappop(heap)
                 world.now = max(world.now, when)
