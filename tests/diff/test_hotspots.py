@@ -137,6 +137,20 @@ def test_one_bad_minute() -> None:
     ]
 
 
+def test_a_run_within_a_batch_is_said_as_that_run() -> None:
+    spots = find_hot_spots([rows(N, {Kind.ZERO: np.arange(11_003, 11_040)}, LINES)])
+    assert [spot.where for spot in spots] == ["rows 11,004–11,040"]
+
+
+def test_batches_that_only_one_worker_had() -> None:
+    """Worker 3 adds nothing to its own batches."""
+    worker = BATCH % 4
+    spots = find_hot_spots(
+        [rows(N, {Kind.ZERO: np.flatnonzero(BATCH == 15)}, {"batch": BATCH, "worker": worker})]
+    )
+    assert [spot.where for spot in spots] == ["batch 15"]
+
+
 def test_two_separate_causes_are_two_sentences() -> None:
     hurt = np.concatenate(
         [np.flatnonzero(BATCH == 4), some(np.flatnonzero((WORKER == 0) & (BATCH > 10)), 0.4)]

@@ -1,0 +1,300 @@
+"""Figures of a diff: what is wrong, where it stands, how far it is from right, and what it costs.
+
+Each function takes plain results and returns a matplotlib Figure that no global state knows of; matplotlib is imported when
+the first one is drawn. The title is the finding. Labels come from strangers: they are made printable, a dollar sign starts no
+formula, and what the font cannot draw is a box.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.impact_results import Impact, Neighbours
+from vecforensics.errors import printable
+from vecforensics.findings import SEVERITY, Kind, Severity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "plot_along_source",
+    "plot_expected_against_actual",
+    "plot_impact",
+    "plot_kinds",
+    "plot_neighbours",
+]
+
+RIGHT: Final = "#0072B2"
+WRONG: Final = "#D55E00"
+QUIET: Final = "#8A8A8A"
+_STYLE: Final = Path(__file__).parent.parent / "vecforensics.mplstyle"
+_COLOURS: Final = {Severity.CORRUPT: WRONG, Severity.BENIGN: RIGHT, Severity.UNKNOWN: QUIET}
+_BINS: Final = 240
+_MOST_POINTS: Final = 20_000
+_MOST_ROWS: Final = 8
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The code points that the font can draw."""
+    from matplotlib import font_manager
+
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def _text(text: object, limit: int = 200) -> str:
+    shown = "".join(char if ord(char) in _drawable() else "▯" for char in printable(text, limit))
+    return shown.replace("$", r"\$")
+
+
+def _title(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(_text(text, 300), width))
+
+
+def _style() -> AbstractContextManager[None]:
+    from matplotlib import style
+
+    context: AbstractContextManager[None] = style.context(str(_STYLE))
+    return context
+
+
+@cache
+def _figure_class() -> Any:
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that a notebook shows without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            out = io.BytesIO()
+            with _style():
+                self.savefig(out, format="png", metadata={"Software": None})
+            return out.getvalue()
+
+    return ShownFigure
+
+
+def _figure(width: float, height: float) -> Any:
+    return _figure_class()(figsize=(width, height), layout="constrained")
+
+
+def _count(number: float, _: object = None) -> str:
+    return f"{number:,.0f}"
+
+
+def plot_kinds(counts: Mapping[str, int], *, title: str = "") -> Figure:
+    """Findings of each kind, zeros shown. `counts`: by kind name; kinds that are not named count as 0."""
+    found = {kind: counts.get(kind.value, 0) for kind in Kind}
+    corrupt = sum(count for kind, count in found.items() if SEVERITY[kind] is Severity.CORRUPT)
+    several = sum(1 for kind, count in found.items() if count and SEVERITY[kind] is Severity.CORRUPT)
+    if not title:
+        title = (
+            f"{corrupt:,} corrupt findings of {several} kind{'s' if several != 1 else ''}"
+            if corrupt
+            else "No corrupt finding"
+        )
+    with _style():
+        figure = _figure(7.2, 5.4)
+        axes = figure.add_subplot()
+        places = np.arange(len(found))
+        axes.barh(
+            places, list(found.values()), height=0.72, color=[_COLOURS[SEVERITY[kind]] for kind in found]
+        )
+        axes.set_xscale("symlog", linthresh=1, linscale=0.3)
+        most = max([*found.values(), 1])
+        axes.set_xlim(0, most * 6)
+        for place, count in zip(places, found.values(), strict=True):
+            axes.annotate(
+                f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center",
+                color="#202020" if count else "#B0B0B0",
+            )  # fmt: skip
+        axes.set_yticks(places, [kind.value.replace("_", " ") for kind in found])
+        axes.set_ylim(len(found) - 0.4, -0.6)
+        axes.xaxis.set_visible(False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title(_title(title, 70))
+        handles = [axes.barh([0], [0], color=colour) for colour in _COLOURS.values()]
+        axes.legend(
+            handles, [str(one.value) for one in _COLOURS], loc="lower right", title="bars on a log scale"
+        )
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_along_source(
+    damaged: Mapping[str, npt.NDArray[Any]],
+    rows: int,
+    spots: Sequence[tuple[str, str, npt.NDArray[np.bool_]]] = (),
+    *,
+    title: str = "",
+) -> Figure:
+    """The share of damaged rows along the source, a line for each kind, hot spots marked beneath.
+
+    `damaged`: row numbers of each kind; `spots`: (kind, sentence, which rows it covers), as from `hotspots.rows_of`. The kinds
+    with the most rows are drawn, at most eight.
+    """
+    shown = sorted((kind for kind in damaged if len(damaged[kind])), key=lambda kind: -len(damaged[kind]))[
+        :_MOST_ROWS
+    ]
+    bins = min(_BINS, max(rows, 1))
+    edges = np.linspace(0, max(rows, 1), bins + 1)
+    held = np.histogram(np.arange(rows), edges)[0] if rows < 1_000_000 else np.diff(np.floor(edges))
+    if not title:
+        title = (
+            spots[0][1] if spots else "The damage lies without a pattern" if shown else "Nothing is damaged"
+        )
+    with _style():
+        figure = _figure(7.2, 1.0 + 1.2 * max(len(shown), 0.3))
+        all_axes = np.atleast_1d(figure.subplots(max(len(shown), 1), 1, sharex=True))
+        for axes, kind in zip(all_axes, shown, strict=False):
+            share = 100 * np.histogram(damaged[kind], edges)[0] / np.maximum(held, 1)
+            top = max(float(share.max()), 1e-9)
+            axes.stairs(share, edges + 1, fill=True, color=QUIET, alpha=0.6)
+            for _, _, mask in (spot for spot in spots if spot[0] == kind):
+                covered = np.histogram(np.flatnonzero(mask), edges)[0] > 0
+                axes.stairs(np.where(covered, share, 0), edges + 1, fill=True, color=WRONG)
+                band = np.where(covered, -0.06 * top, -0.16 * top)
+                axes.stairs(band, edges + 1, baseline=-0.16 * top, fill=True, color=WRONG)
+            axes.set_ylim(-0.18 * top, 1.12 * top)
+            axes.set_yticks([0, top], ["0", f"{top:.3g} %"])
+            axes.set_title(_text(kind.replace("_", " "), 24), fontsize=9, weight="normal", pad=3)
+            axes.margins(x=0)
+        all_axes[-1].set_xlabel("row of the source (height: share of the rows there)")
+        all_axes[-1].xaxis.set_major_formatter(_count)
+        if not shown:
+            all_axes[-1].set_yticks([])
+            all_axes[-1].spines["left"].set_visible(False)
+            all_axes[-1].set_xlim(1, max(rows, 1) + 1)
+        figure.suptitle(_title(title[:1].upper() + title[1:], 66), x=0.01, ha="left", size=11, weight="bold")
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_expected_against_actual(
+    cosine: npt.NDArray[Any],
+    norm_ratio: npt.NDArray[Any],
+    wrong: npt.NDArray[np.bool_],
+    *,
+    tolerance: float = 1e-5,
+    title: str = "",
+) -> Figure:
+    """How far each stored vector is from the expected one: angle against length, one point a record.
+
+    `cosine` between expected and stored, `norm_ratio` stored over expected length, `wrong`: is it corrupt; shapes (n,). Records
+    for which either is not finite (NaN, zero) cannot be placed; the figure says how many.
+    """
+    distance, ratio = 1 - np.asarray(cosine, np.float64), np.asarray(norm_ratio, np.float64)
+    finite = np.isfinite(distance) & np.isfinite(ratio) & (ratio > 0)
+    floor = min(1e-9, tolerance / 100)
+    if not title:
+        title = f"{int(np.count_nonzero(wrong)):,} of {len(wrong):,} stored vectors are not the expected ones"
+    with _style():
+        figure = _figure(7.2, 4.4)
+        axes = figure.add_subplot()
+        for which, colour, label in ((~wrong, RIGHT, "as expected or benign"), (wrong, WRONG, "corrupt")):
+            numbers = np.flatnonzero(which & finite)
+            step = -(-len(numbers) // _MOST_POINTS)
+            kept = numbers[:: max(step, 1)]
+            part = f", every {step}th drawn" if step > 1 else ""
+            label = f"{label} ({np.count_nonzero(which):,}{part})"
+            shown = np.maximum(distance[kept], floor)
+            axes.scatter(shown, ratio[kept], s=12, color=colour, alpha=0.45, lw=0, label=label)
+        axes.axvline(tolerance, color=QUIET, lw=1, ls=(0, (4, 3)))
+        axes.annotate(
+            "tolerance", (tolerance, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
+            va="top", color=QUIET,
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlim(floor / 2, 4)
+        spread = ratio[finite]
+        if len(spread) and spread.max() > 20 * spread.min():
+            axes.set_yscale("log")
+        elif len(spread):
+            margin = max(0.08, 0.1 * float(np.ptp(spread)))
+            axes.set_ylim(float(spread.min()) - margin, float(spread.max()) + margin)
+        axes.set_xlabel("distance from the expected direction (1 − cosine; the left edge is 0)")
+        axes.set_ylabel("length, stored over expected")
+        placeless = int(np.count_nonzero(~finite))
+        if placeless:
+            label = f"not drawn: NaN, infinite or zero ({placeless:,})"
+            axes.scatter([], [], s=12, marker="x", lw=1, color=QUIET, label=label)
+        axes.grid(True)
+        legend = axes.legend(loc="best", markerscale=2)
+        for handle in legend.legend_handles:
+            handle.set_alpha(1)
+        axes.set_title(_title(title, 70))
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_impact(impact: Impact, *, title: str = "") -> Figure:
+    """How many of its right neighbours each query lost."""
+    counts, places = np.asarray(impact.lost_counts), np.arange(len(impact.lost_counts))
+    asked = max(impact.queries, 1)
+    if not title:
+        title = f"Recall@{impact.k} is {impact.recall:.3f}; {100 * impact.changed_share:.1f} % of the recommendations changed"
+        title = title if impact.queries else "No record could ask: the impact is unknown"
+    with _style():
+        figure = _figure(7.2, 3.6)
+        axes = figure.add_subplot()
+        axes.bar(places, 100 * counts / asked, width=0.78, color=[RIGHT, *[WRONG] * (len(counts) - 1)])
+        for place, count in zip(places, counts, strict=True):
+            axes.annotate(
+                f"{count:,}", (place, 100 * count / asked), (0, 3), textcoords="offset points", ha="center",
+                color="#202020" if count else "#B0B0B0",
+            )  # fmt: skip
+        axes.set_xticks(places)
+        axes.set_xlabel(f"right neighbours lost, out of {impact.k}")
+        axes.set_ylabel(f"% of {impact.queries:,} queries")
+        axes.set_ylim(0, 112 * float(counts.max(initial=0)) / asked or 1)
+        axes.set_title(_title(title, 70))
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_neighbours(neighbours: Neighbours, *, title: str = "") -> Figure:
+    """The neighbours of one record, expected on the left, as the target answers on the right; lines join what stayed."""
+    before, after = ([one.id for one in side] for side in (neighbours.before, neighbours.after))
+    kept = set(before) & set(after)
+    if not title:
+        lost = len(before) - len(kept)
+        title = (
+            f"{neighbours.id}: {lost} of {len(before)} neighbours lost"
+            if lost
+            else f"{neighbours.id}: all neighbours kept"
+        )
+    with _style():
+        figure = _figure(7.2, 1.0 + 0.3 * max(len(before), len(after), 1))
+        axes = figure.add_subplot()
+        for at, (side, names) in enumerate(((neighbours.before, before), (neighbours.after, after))):
+            for place, (one, name) in enumerate(zip(side, names, strict=True)):
+                colour = RIGHT if name in kept else WRONG
+                axes.plot([at], [place], "o", ms=5, color=colour)
+                axes.annotate(
+                    f"{_text(name, 28)}  {one.similarity:.3f}" if not at else f"{one.similarity:.3f}  {_text(name, 28)}",
+                    (at, place), (-8 if not at else 8, 0), textcoords="offset points", va="center", color=colour,
+                    ha="right" if not at else "left",
+                )  # fmt: skip
+        for name in sorted(kept):
+            axes.plot([0, 1], [before.index(name), after.index(name)], color=RIGHT, lw=1, alpha=0.6)
+        if not after:
+            axes.annotate("nothing", (1, 0), (8, 0), textcoords="offset points", va="center", color=WRONG)
+        for at, name in enumerate(("expected", "in the target")):
+            axes.annotate(
+                name,
+                (at, -0.9),
+                ha="right" if not at else "left",
+                va="center",
+                color="#404040",
+                weight="bold",
+            )
+        axes.set_xlim(-1.0, 2.0)
+        axes.set_ylim(max(len(before), len(after), 1) - 0.4, -1.4)
+        axes.set_axis_off()
+        axes.set_title(_title(title, 70))
+    return figure  # type: ignore[no-any-return]

@@ -1,0 +1,133 @@
+"""The figures draw what they are given, the same bytes each time, whatever strangers call their records."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hotspot_rows import rows
+
+from vecforensics.diff.hotspots import find_hot_spots, rows_of
+from vecforensics.diff.hotspots_dimensions import lay_out
+from vecforensics.diff.impact_results import HurtQuery, Impact, Neighbour, Neighbours
+from vecforensics.diff.plots import (
+    plot_along_source,
+    plot_expected_against_actual,
+    plot_impact,
+    plot_kinds,
+    plot_neighbours,
+)
+from vecforensics.findings import Kind
+
+HOSTILE = "$\\frac{x}{0$ \x1b[31m 名前 <b> \\$ _^"
+
+
+def texts(figure: object) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))  # type: ignore[attr-defined]
+
+
+def impact(lost: tuple[int, ...]) -> Impact:
+    asked = sum(lost)
+    return Impact(
+        HOSTILE, "cosine", 10, 500, 490, asked, 500, 0.97, 0.95, 0.99, 12, 0.12, 0.1, 0.2, lost,
+        (HurtQuery(HOSTILE, 0.1, (), ()),), 0, 0.95, "by hand",
+    )  # fmt: skip
+
+
+def test_every_kind_stands_in_the_chart_zeros_too() -> None:
+    figure = plot_kinds({"missing": 1200, "normalised": 5})
+    assert all(kind.value.replace("_", " ") in texts(figure) for kind in Kind)
+    assert texts(figure).count("\n0") >= len(Kind) - 3
+    assert "1,200 corrupt findings of 1 kind" in texts(figure)
+    assert "No corrupt finding" in texts(plot_kinds({"noise": 3}))
+
+
+def test_hot_spots_are_marked_and_give_the_title() -> None:
+    hurt = np.arange(1000, 1100)
+    source = rows(4000, {Kind.MISSING: hurt}, {"worker": np.arange(4000) % 3})
+    spots, population = find_hot_spots([source]), lay_out([source])
+    figure = plot_along_source(
+        {"missing": hurt}, 4000, [(spot.kind, spot.sentence, rows_of(spot, population)) for spot in spots]
+    )
+    assert "Rows 1,001–1,100 hold all 100 missing rows" in texts(figure)
+    from matplotlib.colors import to_hex
+    from matplotlib.patches import StepPatch
+
+    colours = [to_hex(patch.get_facecolor()) for patch in figure.findobj(StepPatch)]
+    assert colours.count("#d55e00") == 2
+
+
+def test_damage_without_a_pattern_says_so() -> None:
+    assert "without a pattern" in texts(plot_along_source({"zero": np.asarray([5, 900])}, 1000))
+    assert "Nothing is damaged" in texts(plot_along_source({}, 0))
+
+
+def test_what_cannot_be_placed_is_counted() -> None:
+    cosine = np.asarray([1.0, 0.2, np.nan, 1.0])
+    figure = plot_expected_against_actual(
+        cosine, np.asarray([1.0, 1.0, 1.0, 0.0]), np.asarray([False, True, True, True])
+    )
+    assert "zero (2)" in texts(figure)
+    assert "3 of 4 stored vectors" in texts(figure)
+
+
+def test_many_points_are_thinned_and_the_legend_says_so() -> None:
+    figure = plot_expected_against_actual(np.full(90_001, 1.0), np.ones(90_001), np.zeros(90_001, bool))
+    assert "every 5th drawn" in texts(figure)
+
+
+def test_impact_without_any_query_is_unknown() -> None:
+    assert "unknown" in texts(plot_impact(impact(())))
+    assert "Recall@10 is 0.970" in texts(plot_impact(impact((80, 15, 5))))
+
+
+def test_neighbours_kept_and_lost() -> None:
+    before = tuple(Neighbour(f"u{n}", 1 - n / 10) for n in range(3))
+    assert "u9: 1 of 3 neighbours lost" in texts(
+        plot_neighbours(Neighbours("u9", before, (*before[1:], Neighbour("x", 0.1))))
+    )
+    assert "all neighbours kept" in texts(plot_neighbours(Neighbours("u9", before, before)))
+    assert "nothing" in texts(plot_neighbours(Neighbours("u9", before, ())))
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_hostile_labels_are_drawn_as_text_and_the_bytes_repeat(form: str) -> None:
+    import io
+
+    def drawn() -> list[bytes]:
+        figures = (
+            plot_kinds({"missing": 3}, title=HOSTILE),
+            plot_along_source({HOSTILE: np.arange(10)}, 100, [(HOSTILE, HOSTILE, np.arange(100) < 10)]),
+            plot_expected_against_actual(np.ones(5), np.ones(5), np.zeros(5, bool), title=HOSTILE),
+            plot_impact(impact((90, 10)), title=HOSTILE),
+            plot_neighbours(Neighbours(HOSTILE, (Neighbour(HOSTILE, 0.5),), (Neighbour("$", 0.5),))),
+        )
+        out = []
+        for figure in figures:
+            buffer = io.BytesIO()
+            figure.savefig(
+                buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None}
+            )
+            out.append(buffer.getvalue())
+            assert "\x1b" not in texts(figure)
+        return out
+
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "test"}):
+        assert drawn() == drawn()
+
+
+def test_a_notebook_shows_a_figure_without_pyplot() -> None:
+    assert plot_kinds({})._repr_png_()[:4] == b"\x89PNG"  # type: ignore[attr-defined]
+
+
+def test_matplotlib_is_imported_only_to_draw() -> None:
+    code = (
+        "import sys, vecforensics.diff.plots; sys.exit('matplotlib' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
