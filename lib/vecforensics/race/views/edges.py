@@ -1,10 +1,11 @@
 """The order that was missing: edges that a correct program would have, and that this run shows to be absent.
 
-Two sources. The damage itself names the plainest ones: a child that was written before its parent wants "write of the parent
-before write of the child", a record that was missing at the return and written later wants "write before return". Where the
-damage names none (a shared buffer, a counter), the constraints of the schedule are turned round: if the failure needs A before
-B, what is missing is B before A. Either way no analysis of the code is needed: the run at hand is the proof that nothing in the
-program enforces the edge.
+Two sources. The damage itself names the plainest ones: a record that went out under a broken id while its parent was not yet
+written wants "write of the parent before the record is ready"; a child that was written before its parent wants "write of the
+parent before write of the child"; a stale vector, that the older write comes first; a record that was missing at the return and
+written later wants "write before return". Where the damage names none (a shared buffer, a counter), the constraints of the
+schedule are turned round: if the failure needs A before B, what is missing is B before A. Either way no analysis of the code is
+needed: the run at hand is the proof that nothing in the program enforces the edge.
 """
 
 from __future__ import annotations
@@ -54,12 +55,27 @@ def _from_damage(witness: Witness) -> Iterator[tuple[str, str]]:
         for event in trace.events
         if event.kind in (EventKind.COMPLETE, EventKind.FAULT)
     }
+    begun = {event.operation: event.seq for event in trace.events if event.kind is EventKind.BEGIN}
     returned = next((event.seq for event in trace.events if event.kind is EventKind.RETURN), None)
 
     def writes(key: str | None) -> list[Operation]:
         found = [item for item in trace.operations if item.kind is OperationKind.UPSERT and item.key == key]
         return sorted(found, key=lambda item: done.get(item.id, len(trace.events)))
 
+    parents = {record.id: record.depends_on for record in witness.records}
+    for item in trace.outcome.damage:
+        if item.kind is Kind.MANGLED_ID and item.record_id is not None:
+            for write in writes(item.target_id)[:1]:
+                asked = begun.get(write.id, -1)
+                ready = [
+                    one
+                    for one in trace.operations
+                    if one.task == write.task and done.get(one.id, asked) < asked
+                ]
+                for needed in parents.get(item.record_id, ()):
+                    late = [one for one in writes(needed)[:1] if done.get(one.id, asked) > asked]
+                    if ready and late:
+                        yield late[0].id, max(ready, key=lambda one: done[one.id]).id
     for item in trace.outcome.damage:
         if item.kind is Kind.PREMATURE:
             child, parent = writes(item.target_id), writes(item.partner_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from vecforensics.findings import Kind
-from vecforensics.race.model import Event, EventKind, Operation, OperationKind
+from vecforensics.race.model import Operation, OperationKind
 from vecforensics.race.views.brush import (
     BLUE,
     BLUE_FILL,
@@ -24,10 +24,9 @@ from vecforensics.race.views.brush import (
     Brush,
 )
 from vecforensics.race.views.layout import LINE, Panel, under_verb
-from vecforensics.race.views.story import Row, RowKind, Span, Story
+from vecforensics.race.views.story import Row, RowKind, Span, Story, took_effect
 from vecforensics.race.views.svg import fit, text_width
 from vecforensics.race.views.words import place_text
-from vecforensics.race.world import FAULT_TEXT
 
 __all__ = ["PanelPainter", "badges_fit"]
 
@@ -120,7 +119,7 @@ class PanelPainter:
         for n, row in enumerate(self.run.rows):
             for event in (row.event, *row.hidden):
                 operation = self.run.trace.operation(event.operation) if event is not None else None
-                if event is None or operation is None or operation.key != key or not _took_effect(event):
+                if event is None or operation is None or operation.key != key or not took_effect(event):
                     continue
                 if operation.kind in (OperationKind.UPSERT, OperationKind.DELETE):
                     found.append((self.panel.ys[n], operation.kind is OperationKind.UPSERT))
@@ -199,7 +198,7 @@ class PanelPainter:
             if operation.kind is OperationKind.FETCH and row.kind is RowKind.DONE:
                 self.sheet.arrow_of(operation.id, "read", key_x - 5, y, x + 4.5, y, colour)
                 self.reading(row, operation, key_x, y, hot)
-            elif row.event is not None and _took_effect(row.event):
+            elif row.event is not None and took_effect(row.event):
                 self.sheet.arrow_of(operation.id, "write", x + 4.5, y, key_x - 6, y, colour)
                 self.writing(operation, key_x, y, hot)
             elif row.kind is RowKind.FAULT:
@@ -298,7 +297,7 @@ class PanelPainter:
         y = self.panel.ys[n]
         self.sheet.line(self.panel.left + 6, y, self.panel.right - 6, y, INK, 1.6)
         late = sum(1 for span in self.run.spans if span.begin < n and (span.end is None or span.end > n))
-        said = f"migrate returns, {late} still under way" if late else "migrate returns"
+        said = f"the migration returns, {late} still under way" if late else "the migration returns"
         width = text_width(said, 10) + 14
         self.sheet.element(
             "rect", x=self.panel.right - 6 - width, y=y - 8, width=width, height=16, rx=3, fill=INK
@@ -318,7 +317,7 @@ class PanelPainter:
                 operation is not None
                 and x is not None
                 and operation.kind is OperationKind.UPSERT
-                and _took_effect(event)
+                and took_effect(event)
             ):
                 self.sheet.diamond(x, y, 4, INK)
 
@@ -360,16 +359,6 @@ class PanelPainter:
                     bold=True,
                     fill=fill,
                 )
-
-
-def _took_effect(event: Event) -> bool:
-    """Whether a write reached the store: completed, or acknowledged or committed in spite of its fault."""
-    if event.kind is EventKind.COMPLETE:
-        return True
-    return event.kind is EventKind.FAULT and event.text in (
-        FAULT_TEXT["late"],
-        FAULT_TEXT["timeout-committed"],
-    )
 
 
 def badges_fit(panel: Panel) -> bool:

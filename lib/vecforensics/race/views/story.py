@@ -30,8 +30,9 @@ from vecforensics.race.model import (
 )
 from vecforensics.race.views.edges import MissingEdge, missing_edges
 from vecforensics.race.views.words import Names, task_function
+from vecforensics.race.world import FAULT_TEXT
 
-__all__ = ["Lane", "Row", "RowKind", "Run", "Span", "Story", "named_operations", "tell"]
+__all__ = ["Lane", "Row", "RowKind", "Run", "Span", "Story", "named_operations", "tell", "took_effect"]
 
 
 class RowKind(StrEnum):
@@ -117,6 +118,17 @@ class Story:
     parting: int | None
     missing: tuple[MissingEdge, ...]
     left_out: int
+
+    def edge_text(self, edge: MissingEdge) -> str:
+        """ "4 upsert(user 10001) before 2 upsert(post p-10001-1)"; the numbers are those of the failing run's completions."""
+        said = []
+        for name in (edge.before, edge.after):
+            operation = self.failing.trace.operation(name)
+            rows = (row.number for row in self.failing.rows if row.event and row.event.operation == name)
+            number = next(rows, 0)
+            label = self.names.label(operation) if operation is not None else "the return"
+            said.append(f"{number} {label}" if number else label)
+        return " before ".join(said)
 
 
 _ENDS = {EventKind.COMPLETE: RowKind.DONE, EventKind.FAULT: RowKind.FAULT, EventKind.CANCEL: RowKind.CANCEL}
@@ -224,7 +236,7 @@ def _path_key(task: str) -> tuple[tuple[int, str], ...]:
 
 def _task_heading(trace: Trace, task: str, names: Names) -> tuple[str, str]:
     """The function that runs in the task, and the one record that it works on, else its path."""
-    title = task_function(trace, task) or task
+    title = task_function(trace, task) or "task"
     keys = {
         item.key
         for item in trace.operations
@@ -373,16 +385,25 @@ def _ends(trace: Trace, lanes: Sequence[Lane]) -> tuple[tuple[str, str, bool], .
             late = worst.kind is Kind.MISSING and worst.moment is Moment.RETURN
             found.append((lane.key, "too late" if late else _SAID.get(worst.kind, worst.kind.value), False))
         else:
-            present = any(
-                event.kind in (EventKind.COMPLETE, EventKind.FAULT)
-                and (operation := trace.operation(event.operation)) is not None
-                and operation.kind is OperationKind.UPSERT
-                and operation.key == lane.key
-                for event in trace.events
-            )
+            writes = {
+                item.id
+                for item in trace.operations
+                if item.kind is OperationKind.UPSERT and item.key == lane.key
+            }
+            present = any(event.operation in writes and took_effect(event) for event in trace.events)
             found.append((lane.key, "right" if present else "absent", True))
     return tuple(found)
 
 
 def _stands_at(item: Damage) -> str | None:
     return item.target_id if item.target_id is not None else item.record_id
+
+
+def took_effect(event: Event) -> bool:
+    """Whether a write reached the store: completed, or acknowledged or committed in spite of its fault."""
+    if event.kind is EventKind.COMPLETE:
+        return True
+    return event.kind is EventKind.FAULT and event.text in (
+        FAULT_TEXT["late"],
+        FAULT_TEXT["timeout-committed"],
+    )

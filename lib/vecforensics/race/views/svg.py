@@ -15,7 +15,7 @@ from html import escape
 
 from vecforensics.errors import printable
 
-__all__ = ["MONO", "SANS", "Box", "Sheet", "fit", "text_width"]
+__all__ = ["MONO", "SANS", "Box", "Sheet", "fit", "text_width", "wrap"]
 
 SANS = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 MONO = "'SF Mono', Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
@@ -83,6 +83,19 @@ def fit(text: str, width: float, size: float, *, mono: bool = False, bold: bool 
 def _cut(text: str, keep: int) -> str:
     head = (keep + 1) // 2
     return f"{text[:head]}…{text[len(text) - (keep - head) :] if keep > head else ''}"
+
+
+def wrap(text: str, width: float, size: float, most: int, *, bold: bool = False) -> list[str]:
+    """`text` in at most `most` lines of `width`, cut in the middle where it is longer."""
+    lines = [""]
+    for word in fit(text, width * most * 0.9, size, bold=bold).split(" "):
+        word = fit(word, width, size, bold=bold)
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, size, bold=bold) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _number(value: float) -> str:

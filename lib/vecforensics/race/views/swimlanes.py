@@ -17,7 +17,7 @@ from vecforensics.race.views.layout import Panel, Sizes, place
 from vecforensics.race.views.panel import PanelPainter, badges_fit
 from vecforensics.race.views.prose import explain
 from vecforensics.race.views.story import Story, named_operations, tell
-from vecforensics.race.views.svg import Box, fit, text_width
+from vecforensics.race.views.svg import Box, fit, text_width, wrap
 
 __all__ = ["Drawing", "draw", "swimlanes"]
 
@@ -58,9 +58,14 @@ class _Painter:
         sizes = self.sizes
         prose = explain(self.witness)
         y = 30.0
-        for line in _wrapped(prose.headline, sizes.width - 2 * sizes.margin, 16, 3):
+        for line in wrap(prose.headline, sizes.width - 2 * sizes.margin, 16, 3, bold=True):
             self.sheet.say(sizes.margin, y, line, size=16, bold=True)
             y += 21
+        result = prose.sentences[-1].text
+        for line in wrap(result, sizes.width - 2 * sizes.margin, 12, 2):
+            self.sheet.say(sizes.margin, y - 1, line, size=12, fill=GREY)
+            y += 17
+        y += 2
         panels, parting, foot = place(self.story, y + 82, sizes)
         floor = foot + (18 if all(badges_fit(panel) for panel in panels) else 29)
         painters = [
@@ -134,19 +139,6 @@ class _Painter:
         self.sheet.disc(x, y)
         self.sheet.say(x, y + 3.8, letter, size=10.5, bold=True, fill="#ffffff", anchor="middle")
 
-    def edge_text(self, edge: MissingEdge) -> str:
-        trace, names = self.witness.trace, self.story.names
-        said = []
-        for name in (edge.before, edge.after):
-            operation = trace.operation(name)
-            number = next(
-                (row.number for row in self.story.failing.rows if row.event and row.event.operation == name),
-                0,
-            )
-            label = names.label(operation) if operation is not None else "migrate returns"
-            said.append(f"{number} {label}" if number else label)
-        return " before ".join(said)
-
     # --- below the panels -------------------------------------------------------------------------------------------
 
     def foot(self, y: float) -> float:
@@ -155,7 +147,7 @@ class _Painter:
         for edge in self.story.missing:
             self.sheet.line(left, y, left + 30, y, RED, 2.2, "6 4")
             self.disc(left + 42, y, edge.letter)
-            said = f"Missing: {self.edge_text(edge)}. Nothing in the code makes it so."
+            said = f"Missing: {self.story.edge_text(edge)}. Nothing in the code makes it so."
             self.sheet.say(
                 left + 58, y + 4, fit(said, room, 12, bold=True), size=12, bold=True, fill=RED_TEXT
             )
@@ -191,14 +183,3 @@ class _Painter:
                 sheet.line(x, y - 8, x, y + 8, INK, 2.4)
             case _:
                 self.sheet.say(x + 6, y + 3.5, mark, anchor="end", size=10, fill=GREY)
-
-
-def _wrapped(text: str, width: float, size: float, most: int) -> list[str]:
-    lines = [""]
-    for word in fit(text, width * most * 0.9, size, bold=True).split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, size, bold=True) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines

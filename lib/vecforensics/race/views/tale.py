@@ -76,10 +76,9 @@ class Tale:
     # --- trigger ----------------------------------------------------------------------------------------------------
 
     def trigger(self) -> Sentence:
-        """The constraint that a reader grasps at once: the return, then two operations on one key, then a child and its
-        parent, then any other; a fault where no order is needed."""
+        """The first missing edge, the plainest there is; a fault where no order is needed; else the damage itself."""
         if self.orders:
-            best = min(self.orders, key=self._plainness)
+            best = self.orders[0]
             return Sentence("trigger", self._order(best), self.places(*self.pair(best)))
         if self.faults:
             return self._fault(self.faults[0])
@@ -89,18 +88,6 @@ class Tale:
         if _in_order_of_asking(self.trace):
             return Sentence("trigger", f"When answers come in the order of the questions, {what}.")
         return Sentence("trigger", f"{_capital(what)}.")
-
-    def _plainness(self, item: Constraint) -> int:
-        first, then = self.pair(item)
-        if item.first == RETURN:
-            return 0
-        if first is None or then is None:
-            return 9
-        if first.key == then.key:
-            return 1
-        if then.key in self.names.parents.get(first.key, ()):
-            return 2
-        return 3
 
     def _order(self, item: Constraint) -> str:
         first, then = self.pair(item)
@@ -132,6 +119,9 @@ class Tale:
                     f"{_capital(names.thing(first.key))} was written twice, and the write that should have come first "
                     "came last."
                 )
+        if then.kind is OperationKind.UPSERT and then.key in names.parents.get(first.key, ()):
+            whom = names.thing(then.key)
+            return f"{_capital(names.thing(first.key))} was ready before {whom}, on which it depends, was written."
         if first.kind is OperationKind.UPSERT and then.kind is OperationKind.DELETE and first.key == then.key:
             return f"{_capital(names.thing(first.key))} was deleted after it had been written, not before."
         if first.kind is then.kind is OperationKind.EMBED and first.key != then.key:
@@ -160,7 +150,7 @@ class Tale:
 
     def mechanism(self) -> Sentence:
         if self.orders:
-            best = min(self.orders, key=self._plainness)
+            best = self.orders[0]
             first, then = self.pair(best)
             if best.first == RETURN and then is not None:
                 return self._not_awaited(then)
@@ -186,7 +176,9 @@ class Tale:
     def flow(self) -> tuple[str, tuple[Source, ...]]:
         """What became of the first damaged record on its way through the program, as far as its operations tell."""
         names = self.names
-        for item in self.trace.outcome.damage:
+        damage = self.trace.outcome.damage
+        mangled = [item for item in damage if item.kind is Kind.MANGLED_ID]
+        for item in (*mangled, *damage):
             key = item.record_id or item.target_id or ""
             mine = [one for one in self.trace.operations if one.key == key]
             writes = [one for one in mine if one.kind is OperationKind.UPSERT]
@@ -203,6 +195,12 @@ class Tale:
                     f", while {names.thing(twice[0].key)} was written {_times(len(twice))}" if twice else ""
                 )
                 return said, self.places(*asked[:1], *twice[:1])
+            if item.kind is Kind.MANGLED_ID and item.target_id is not None and item.record_id is not None:
+                under = [one for one in self.trace.operations if one.key == item.target_id]
+                return (
+                    f"the write of {names.thing(key)} went out under {names.thing(item.target_id)}",
+                    self.places(*under[:1]),
+                )
             if item.kind in (Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST) and item.partner_id:
                 wrong = [one for one in writes if one.record_id == item.partner_id]
                 return (

@@ -49,7 +49,7 @@ def task_function(trace: Trace, task: str) -> str:
     for operation in trace.operations:
         if operation.task == task and operation.source is not None:
             name = operation.source.function.rpartition(".")[2]
-            if name and not name.startswith("<"):
+            if name and not name.startswith(("<", "(")):
                 return printable(name)
     return ""
 

@@ -1,0 +1,41 @@
+"""What a certificate says, line by line: what was tried, what that proves, and what it does not see."""
+
+from __future__ import annotations
+
+from vecforensics.race.model import Certificate, Exploration, Pass
+from vecforensics.race.views.words import clip
+
+__all__ = ["certificate_lines", "pass_rows"]
+
+
+def pass_rows(certificate: Certificate) -> list[tuple[str, str, str, str, str]]:
+    """Strategy, granularity, schedules, failures, and whether its space was exhausted, for each pass."""
+    return [
+        (item.strategy, item.granularity, f"{item.schedules:,}", f"{item.failures:,}", _extent(item))
+        for item in certificate.passes
+    ]
+
+
+def _extent(item: Pass) -> str:
+    extent = "exhaustive" if item.exhaustive else "sampled"
+    return f"{extent}; {clip(item.note, 120)}" if item.note else extent
+
+
+def certificate_lines(exploration: Exploration) -> list[str]:
+    """The certificate as plain lines, for terminals and Markdown."""
+    certificate = exploration.certificate
+    lines = [
+        f"certificate: {certificate.records} records, {certificate.schedules:,} schedules, seed {certificate.seed}, "
+        f"driver {certificate.driver}, {'exhaustive' if certificate.exhaustive else 'not exhaustive'}"
+    ]
+    for strategy, granularity, schedules, failures, extent in pass_rows(certificate):
+        lines.append(f"  {strategy} ({granularity}): {schedules} schedules, {failures} failing, {extent}")
+    if certificate.conflicts:
+        lines.append(f"  conflicts considered: {', '.join(certificate.conflicts)}")
+    lines.append(f"  faults considered: {', '.join(certificate.faults) or 'none'}")
+    for depth, bound in sorted(certificate.pct_bound.items()):
+        lines.append(
+            f"  a bug of depth {depth} is hit by one PCT schedule with probability {bound:.2g} or more"
+        )
+    lines += [f"  not seen: {clip(item, 200)}" for item in certificate.not_seen]
+    return lines
