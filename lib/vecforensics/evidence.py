@@ -1,9 +1,10 @@
 """The frozen form of both sides: what every stage after collect reads, and what nothing ever changes again.
 
-A collection lies in `evidence/<directory>/` as Arrow IPC files, one set a hash bucket (`xxh3_64(id) mod buckets`): `source-NNNN`
-holds the records, `target-NNNN` what the store held, `earlier-NNNN` the lower versions of records, where there are any. A source
-row and its target row share a bucket, so a bucket is a task of its own. Vectors are fixed-size lists, uncompressed, which a
-reader maps instead of decoding; a target vector of another length stands in `ragged`. Beside the columns of `records.py` a row has:
+A collection lies in `evidence/<directory>/` as Arrow IPC files, one set a hash bucket (`xxh3_64(id) mod buckets`):
+`source-NNNN` holds the records, `target-NNNN` what the store held, `earlier-NNNN` the lower versions of records, where there
+are any. A source row and its target row share a bucket, so a bucket is a task of its own. Vectors are fixed-size lists,
+uncompressed, which a reader maps instead of decoding; a target vector of another length stands in `ragged`. Beside the columns
+of `records.py` a row has
 
 * `position`: its row number in the source, or in the scan of the target, from 0;
 * `id_hash`: xxh3_64 of the id's UTF-8, by which buckets are cut and joined;

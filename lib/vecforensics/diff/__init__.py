@@ -1,0 +1,8 @@
+"""Diff: which vectors are wrong, how, and where do they cluster?"""
+
+from __future__ import annotations
+
+from vecforensics.diff.diff import diff_vectors
+from vecforensics.diff.result import CollectionSummary, Diff
+
+__all__ = ["CollectionSummary", "Diff", "diff_vectors"]

@@ -1,0 +1,383 @@
+"""One hash bucket, compared on its own: a pure function from two mapped tables to a small result.
+
+1. Join on the id hash; the ids themselves decide, so a collision costs time and never an error.
+2. Compare the vectors of joined rows byte for byte, some hundred at a time, so that both stay in the processor's cache.
+3. Only for rows that differ: numbers. What a row is in itself (NaN, zero, noise, a narrower format, a part) is said here, and
+   whether it is the vector of an earlier version of the same record, since earlier versions share the bucket.
+4. Compare the metadata text; only where it differs, field by field.
+
+What no bucket can know alone (whose vector is this? is the parent there?) is left to the second pass, which gets row numbers and
+not vectors. A result holds one entry a row that differs, about forty bytes each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
+from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.vectors import MappedVectors
+from vecforensics.evidence import Bucket, Evidence, hash_text
+from vecforensics.records import PARENT_PREFIX
+
+__all__ = ["BucketResult", "BucketTask", "State", "compare_bucket", "join_ids"]
+
+# 256 vectors of 384 floats and what they are compared with stay within a megabyte of cache (measured: 128 and 1,024 are slower).
+_CHUNK_BYTES: Final = 256 * 384 * 4
+
+Rows = npt.NDArray[np.int32]
+
+
+class State(IntEnum):
+    """What a bucket knows of a row. The values up to 31 are those of `Relation` for a joined pair."""
+
+    RAGGED = 32
+    STALE = 33
+    NO_EXPECTED = 34
+
+
+@dataclass(frozen=True, slots=True)
+class BucketTask:
+    """Everything a process elsewhere needs: where the evidence lies, which bucket, and the settings.
+
+    `sampled`: only rows whose sample key is at most this are compared by content (None: all rows).
+    """
+
+    evidence: str
+    collection: str
+    bucket: int
+    tolerance: float
+    habits: StoreHabits
+    sample_seed: int = 0
+    sampled: npt.NDArray[np.int32] | None = None
+
+
+@dataclass
+class BucketResult:
+    """What differs in one bucket. Row numbers are those of the bucket's tables.
+
+    Pairs: `source_row`, `target_row`, `state` (a `Relation` or a `State`), `distance`, `right`, `start`, `stop`; `detail` by pair
+    number. `extra_*`: further target rows under an id that has one already. `drift`: JSON text by source row. `parents`: for each
+    parent collection the distinct id hashes that present records name.
+    """
+
+    bucket: int
+    source_rows: int
+    target_rows: int
+    matched: int
+    compared: int
+    unchecked: int
+    missing: Rows
+    orphans: Rows
+    source_row: Rows
+    target_row: Rows
+    state: npt.NDArray[np.uint8]
+    distance: npt.NDArray[np.float32]
+    right: npt.NDArray[np.float32]
+    start: Rows
+    stop: Rows
+    extra_source: Rows
+    extra_target: Rows
+    detail: dict[int, dict[str, Any]] = field(default_factory=dict)
+    drift: dict[int, dict[str, Any]] = field(default_factory=dict)
+    parents: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
+    blank: int = 0
+
+
+def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows]:
+    """Joined pairs (source row, target row), then the further target rows of ids that stand more than once (source row, target
+    row). Among several target rows of one id the one that holds the expected vector is the joined one, else the one with the
+    smallest digest: the order in which a store lists them says nothing.
+    """
+    source_hash, target_hash = source["id_hash"].to_numpy(), target["id_hash"].to_numpy()
+    order = np.argsort(source_hash, kind="stable")
+    ordered = source_hash[order]
+    at = np.minimum(np.searchsorted(ordered, target_hash), max(len(ordered) - 1, 0))
+    hit = ordered[at] == target_hash if len(ordered) else np.zeros(len(target_hash), np.bool_)
+    target_row = np.flatnonzero(hit).astype(np.int32)
+    source_row = order[at[target_row]].astype(np.int32) if len(ordered) else target_row
+    same = pc.equal(
+        source["id"].combine_chunks().take(pa.array(source_row)),
+        target["id"].combine_chunks().take(pa.array(target_row)),
+    )
+    if not pc.all(same).as_py() and len(source_row):
+        source_row, target_row = _join_by_text(source, target)
+    if len(np.unique(source_row)) == len(source_row):
+        by_source = np.argsort(source_row, kind="stable")
+        empty = np.empty(0, np.int32)
+        return source_row[by_source], target_row[by_source], empty, empty
+    wanted = _digests(source)[source_row]
+    held = _digests(target)[target_row]
+    ranking = np.lexsort((target_row, held, held != wanted, source_row))
+    source_row, target_row = source_row[ranking], target_row[ranking]
+    first = np.r_[True, source_row[1:] != source_row[:-1]]
+    return source_row[first], target_row[first], source_row[~first], target_row[~first]
+
+
+def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
+    """The same join where two ids of one bucket share a hash."""
+    rows = {text: row for row, text in enumerate(source["id"].to_pylist())}
+    pairs = [(rows[text], row) for row, text in enumerate(target["id"].to_pylist()) if text in rows]
+    joined = np.array(pairs, np.int32).reshape(-1, 2)
+    return joined[:, 0], joined[:, 1]
+
+
+def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
+    digests: npt.NDArray[np.uint64] = pc.fill_null(table["digest"], 0).to_numpy()
+    return digests
+
+
+def compare_bucket(task: BucketTask) -> BucketResult:
+    """Compare one bucket; reads nothing but the evidence."""
+    evidence = Evidence.open(Path(task.evidence))
+    frozen = evidence.collection(task.collection)
+    bucket = evidence.bucket(task.collection, task.bucket)
+    source_row, target_row, extra_source, extra_target = join_ids(bucket.source, bucket.target)
+    missing = _others(bucket.source.num_rows, source_row)
+    orphans = _others(bucket.target.num_rows, np.r_[target_row, extra_target])
+    expected, actual = MappedVectors(bucket.source), MappedVectors(bucket.target)
+    has_expected = expected.present[source_row] & (_digests(bucket.source)[source_row] != 0)
+    if task.sampled is not None:
+        has_expected &= np.isin(source_row, task.sampled)
+    result = BucketResult(
+        bucket=task.bucket,
+        source_rows=bucket.source.num_rows,
+        target_rows=bucket.target.num_rows,
+        matched=len(source_row),
+        compared=int(has_expected.sum()),
+        unchecked=int((~has_expected).sum()),
+        missing=missing,
+        orphans=orphans,
+        source_row=np.empty(0, np.int32),
+        target_row=np.empty(0, np.int32),
+        state=np.empty(0, np.uint8),
+        distance=np.empty(0, np.float32),
+        right=np.empty(0, np.float32),
+        start=np.empty(0, np.int32),
+        stop=np.empty(0, np.int32),
+        extra_source=extra_source,
+        extra_target=extra_target,
+    )
+    fixed = actual.present[target_row]
+    unequal = _unequal(expected, actual, source_row, target_row, has_expected & fixed)
+    _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task.tolerance)
+    _describe_ragged(
+        result, bucket, expected, source_row[~fixed], target_row[~fixed], has_expected[~fixed], task
+    )
+    _describe_unexpected(result, bucket, actual, source_row, target_row, ~has_expected & fixed)
+    if frozen.metadata:
+        result.drift = drift_of_rows(
+            bucket.source["metadata"],
+            bucket.target["metadata"],
+            source_row,
+            target_row,
+            frozen.metadata,
+            task.habits,
+        )
+    for name in frozen.parents:
+        column = bucket.source[PARENT_PREFIX + name].combine_chunks().take(pa.array(source_row))
+        result.parents[name] = hash_text(column.drop_null().unique())
+    return result
+
+
+def _others(count: int, rows: npt.NDArray[np.integer[Any]]) -> Rows:
+    mask = np.ones(count, np.bool_)
+    mask[rows] = False
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def _unequal(
+    expected: MappedVectors,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    both: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.intp]:
+    """The pairs whose vectors differ in any bit."""
+    if not both.any():
+        return np.empty(0, np.intp)
+    pairs = np.flatnonzero(both)
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), 16)
+    kind = np.uint64 if expected.dimension % 2 == 0 else np.uint32
+    found = []
+    for start in range(0, len(pairs), step):
+        part = pairs[start : start + step]
+        one, other = expected.take(source_row[part]), actual.take(target_row[part])
+        same = (one.view(kind) == other.view(kind)).all(axis=1)
+        if not same.all():
+            found.append(part[~same])
+    return np.concatenate(found) if found else np.empty(0, np.intp)
+
+
+def _relate(
+    result: BucketResult,
+    bucket: Bucket,
+    expected: MappedVectors,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    tolerance: float,
+) -> None:
+    """Say what the differing pairs are."""
+    if not len(source_row):
+        return
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), 16)
+    parts = [
+        compare_pairs(
+            expected.take(source_row[start : start + step]),
+            actual.take(target_row[start : start + step]),
+            tolerance,
+        )
+        for start in range(0, len(source_row), step)
+    ]
+    whole = Comparison(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("relation", "distance", "right", "start", "stop")
+        )
+    )
+    state = whole.relation.copy()
+    if bucket.earlier.num_rows:
+        _mark_stale(result, bucket, actual, source_row, target_row, state, tolerance)
+    differs = state != Relation.EQUAL
+    _append(
+        result,
+        source_row[differs],
+        target_row[differs],
+        state[differs],
+        whole.distance[differs],
+        whole.right[differs],
+        whole.start[differs],
+        whole.stop[differs],
+    )
+
+
+def _mark_stale(
+    result: BucketResult,
+    bucket: Bucket,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    state: npt.NDArray[np.uint8],
+    tolerance: float,
+) -> None:
+    """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
+    earlier = MappedVectors(bucket.earlier)
+    earlier_hash = bucket.earlier["id_hash"].to_numpy()
+    order = np.argsort(earlier_hash, kind="stable")
+    pairs = np.flatnonzero(state >= Relation.PART_ZERO)
+    wanted = bucket.source["id_hash"].to_numpy()[source_row[pairs]]
+    low = np.searchsorted(earlier_hash[order], wanted, "left")
+    high = np.searchsorted(earlier_hash[order], wanted, "right")
+    counts = high - low
+    pair = np.repeat(pairs, counts)
+    inside = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = order[np.repeat(low, counts) + inside]
+    there = earlier.present[rows]
+    pair, rows = pair[there], rows[there]
+    if not len(pair):
+        return
+    relation = compare_pairs(earlier.take(rows), actual.take(target_row[pair]), tolerance).relation
+    matches = relation <= Relation.INT8
+    state[pair[matches]] = State.STALE
+    versions = bucket.earlier["version"].take(pa.array(rows[matches])).to_pylist()
+    first = len(result.source_row) + np.cumsum(state != Relation.EQUAL) - 1
+    for number, version in zip(pair[matches].tolist(), versions, strict=True):
+        known = result.detail.setdefault(int(first[number]), {"version": version})
+        if version is not None and (known["version"] is None or version > known["version"]):
+            known["version"] = version
+
+
+def _describe_ragged(
+    result: BucketResult,
+    bucket: Bucket,
+    expected: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    has_expected: npt.NDArray[np.bool_],
+    task: BucketTask,
+) -> None:
+    """Pairs whose target vector has another length."""
+    if not len(source_row):
+        return
+    ragged = bucket.target["ragged"].combine_chunks().take(pa.array(target_row))
+    lengths = pc.fill_null(pc.list_value_length(ragged), 0).to_pylist()
+    wanted = expected.dimension or int(bucket.target.schema.field("vector").type.list_size)
+    details: list[dict[str, Any]] = [{"length": length, "expected_length": wanted} for length in lengths]
+    known = np.flatnonzero(has_expected)
+    if len(known):
+        values = ragged.flatten().to_numpy()
+        ends = np.cumsum(lengths)
+        rows = [values[ends[number] - lengths[number] : ends[number]] for number in known.tolist()]
+        for number, detail in zip(
+            known.tolist(),
+            compare_ragged(expected.take(source_row[known]), rows, task.tolerance),
+            strict=True,
+        ):
+            details[number] = detail
+    base = len(result.source_row)
+    count = len(source_row)
+    _append(
+        result,
+        source_row,
+        target_row,
+        np.full(count, State.RAGGED, np.uint8),
+        np.full(count, np.nan),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+    )
+    result.detail.update({base + number: detail for number, detail in enumerate(details)})
+
+
+def _describe_unexpected(
+    result: BucketResult,
+    bucket: Bucket,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    rows: npt.NDArray[np.bool_],
+) -> None:
+    """Pairs without an expected vector: what a vector shows by itself, NaN, infinity and nothing but zeros."""
+    pairs = np.flatnonzero(rows)
+    if not len(pairs):
+        return
+    step = max(_CHUNK_BYTES // (4 * actual.dimension), 16)
+    found, states = [], []
+    for start in range(0, len(pairs), step):
+        part = pairs[start : start + step]
+        vectors = actual.take(target_row[part])
+        finite = np.isfinite(vectors).all(axis=1)
+        state = np.where(
+            ~finite, Relation.NON_FINITE, np.where(vectors.any(axis=1), Relation.EQUAL, Relation.ZERO)
+        )
+        shown = state != Relation.EQUAL
+        found.append(part[shown])
+        states.append(state[shown].astype(np.uint8))
+    number, state = np.concatenate(found), np.concatenate(states)
+    count = len(number)
+    _append(
+        result,
+        source_row[number],
+        target_row[number],
+        state,
+        np.full(count, np.nan),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+    )
+
+
+def _append(result: BucketResult, *columns: npt.NDArray[Any]) -> None:
+    names = ("source_row", "target_row", "state", "distance", "right", "start", "stop")
+    for name, column in zip(names, columns, strict=True):
+        held = getattr(result, name)
+        setattr(result, name, np.concatenate([held, column.astype(held.dtype)]))

@@ -1,0 +1,146 @@
+"""What a record depends on: is it there at all, and was it there first?
+
+`dangling`: the record stands in the target and its parent does not. Only the distinct parents that a bucket's records name are
+looked up, in the parent's own bucket, so the check costs eight bytes a parent. `premature`: both are there, but the child was
+written before the parent, by sequence numbers, by times, or by the order of one log; a tie proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecforensics.diff.bucket import BucketResult
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.resolve import Resolved
+from vecforensics.diff.sides import Sides
+from vecforensics.diff.writes import Writes
+from vecforensics.evidence import hash_text
+from vecforensics.findings import Kind
+from vecforensics.records import PARENT_PREFIX
+
+__all__ = ["find_dangling", "find_premature"]
+
+
+def _absent(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Those id hashes that stand under no target row of a collection, sorted."""
+    absent = []
+    number = (hashes % np.uint64(sides.target.buckets)).astype(np.int64)
+    for bucket in range(sides.target.buckets):
+        asked = hashes[number == bucket]
+        if len(asked):
+            held = sides.target.table(bucket)["id_hash"].to_numpy()
+            absent.append(asked[~np.isin(asked, held)])
+    return np.sort(np.concatenate([np.empty(0, np.uint64), *absent]))
+
+
+def find_dangling(
+    name: str,
+    all_sides: Mapping[str, Sides],
+    results: Sequence[BucketResult],
+    resolved: Mapping[str, Resolved],
+    found: FoundRows,
+) -> None:
+    """Add a finding for each present record of collection `name` whose parent stands in no target row under its own id."""
+    sides, here = all_sides[name], resolved[name]
+    gone = np.concatenate([here.missing, np.array(list(here.mangled), np.int64)])
+    for parent in sides.frozen.parents:
+        named = [result.parents[parent] for result in results if len(result.parents.get(parent, ()))]
+        if not named:
+            continue
+        absent = _absent(all_sides[parent], np.unique(np.concatenate(named)))
+        if not len(absent):
+            continue
+        mangled = _ids_of_mangled(all_sides[parent], resolved[parent])
+        for bucket in range(sides.source.buckets):
+            column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
+            hashes = hash_text(column)
+            at = np.minimum(np.searchsorted(absent, hashes), len(absent) - 1)
+            lost = (absent[at] == hashes) & column.is_valid().to_numpy(zero_copy_only=False)
+            rows = sides.source.number(bucket, np.flatnonzero(lost))
+            still_here = ~np.isin(rows, gone) | np.isin(rows, np.array(list(here.mangled), np.int64))
+            texts = column.take(pa.array(np.flatnonzero(lost))).to_pylist()
+            for row, text, kept in zip(rows.tolist(), texts, still_here.tolist(), strict=True):
+                if not kept:
+                    continue
+                detail = {"parent": parent}
+                if text in mangled:
+                    detail["parent_stands_under"] = mangled[text]
+                found.add(Kind.DANGLING, source=row, partner_id=text, detail=detail)
+
+
+def _ids_of_mangled(sides: Sides, resolved: Resolved) -> dict[str, str]:
+    rows = np.array(list(resolved.mangled), np.int64)
+    targets = np.array(list(resolved.mangled.values()), np.int64)
+    return {
+        source: target or ""
+        for source, target in zip(
+            sides.source.text("id", rows), sides.target.text("id", targets), strict=True
+        )
+        if source is not None
+    }
+
+
+def find_premature(
+    name: str,
+    all_sides: Mapping[str, Sides],
+    writes: Mapping[str, Writes],
+    resolved: Mapping[str, Resolved],
+    found: FoundRows,
+) -> None:
+    """Add a finding for each record of `name` that was written before a parent which stands in the target as well."""
+    sides, own = all_sides[name], writes[name]
+    absent = resolved[name].missing
+    for parent in sides.frozen.parents:
+        other = writes[parent]
+        if not own.known or not other.known:
+            continue
+        theirs = all_sides[parent].source
+        hashes = theirs.integers("id_hash")
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        parent_missing = resolved[parent].missing
+        for bucket in range(sides.source.buckets):
+            column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
+            valid = column.is_valid().to_numpy(zero_copy_only=False)
+            asked = hash_text(column)
+            at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))
+            child = np.flatnonzero(valid & (ordered[at] == asked))
+            elder = order[at[child]]
+            row = sides.source.number(bucket, child)
+            early, basis = _before(own, row, other, elder)
+            early &= ~np.isin(row, absent) & ~np.isin(elder, parent_missing)
+            texts = column.take(pa.array(child[early])).to_pylist()
+            for place, text in zip(np.flatnonzero(early).tolist(), texts, strict=True):
+                found.add(
+                    Kind.PREMATURE,
+                    source=int(row[place]),
+                    partner_id=text,
+                    detail={"parent": parent, "by": _BASES[int(basis[place])]},
+                )
+
+
+_BASES = ("sequence number", "time", "order in the log")
+
+
+def _before(
+    own: Writes, row: npt.NDArray[np.int64], other: Writes, elder: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Whether each child's write came first, and by which of `_BASES`: the first that both sides know decides."""
+    never = np.iinfo(np.int64).min
+    by_sequence = np.isfinite(own.sequence[row]) & np.isfinite(other.sequence[elder])
+    by_time = (own.time[row] != never) & (other.time[elder] != never)
+    by_line = (own.line[row] >= 0) & (other.line[elder] >= 0)
+    early = np.select(
+        [by_sequence, by_time & (own.time[row] != other.time[elder]), by_line],
+        [
+            own.sequence[row] < other.sequence[elder],
+            own.time[row] < other.time[elder],
+            own.line[row] < other.line[elder],
+        ],
+        False,
+    )
+    return early.astype(np.bool_), np.where(by_sequence, 0, np.where(by_time, 1, 2))

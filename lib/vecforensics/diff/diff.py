@@ -1,0 +1,276 @@
+"""Diff: which vectors are wrong, how, and where do they cluster?
+
+The buckets are compared each on its own (`bucket.py`), what none of them can say alone is resolved over a whole collection
+(`resolve.py`), what one collection owes another follows (`dependencies.py`), then the hot spots and the cost. Everything is
+read from the frozen evidence; the store is asked again only about rows that may not have been visible yet. The same evidence
+gives the same bytes, whatever the workers, the buckets or the cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vecforensics.case import Case
+from vecforensics.diff.bucket import BucketResult, BucketTask
+from vecforensics.diff.collected import FoundRows, findings_table
+from vecforensics.diff.dependencies import find_dangling, find_premature
+from vecforensics.diff.dimensions import EvidenceVectors, row_dimensions, source_order
+from vecforensics.diff.execute import compare_all
+from vecforensics.diff.metadata import StoreHabits
+from vecforensics.diff.resolve import Resolved, resolve_collection
+from vecforensics.diff.result import CollectionSummary, Diff
+from vecforensics.diff.sides import Sides
+from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.evidence import Evidence
+from vecforensics.findings import SEVERITY, Kind, Severity, Verdict, zero_counts
+from vecforensics.progress import progress
+from vecforensics.run_folder import RunFolder, write_json, write_whole
+
+if TYPE_CHECKING:
+    from vecforensics.stores import VectorReader
+
+__all__ = ["diff_vectors"]
+
+_IMPACT_QUERIES: Final = 500
+
+
+def diff_vectors(
+    case: Case,
+    run: RunFolder,
+    *,
+    sample: int | None = None,
+    workers: int | None = None,
+    memory_mb: int = 256,
+    cluster: str | None = None,
+    seed: int = 0,
+    refetch: Mapping[str, VectorReader] | None = None,
+) -> Diff:
+    """Compare every collection of the run's evidence; writes findings.parquet and findings.json into the run folder.
+
+    `sample`: read the contents of so many records instead of all (ids stay exact). `workers`: threads, by default one a core.
+    `cluster`: address of a dask scheduler that sees the run folder. `refetch`: by collection, a reader that may be asked again
+    for rows younger than `settle_s`. Raises EvidenceError where the evidence is absent or damaged.
+    """
+    settings = {"sample": sample or None, "workers": workers, "cluster": cluster, "seed": seed}
+    with run.stage("diff", settings):
+        evidence = Evidence.open(run.evidence)
+        names = sorted(evidence.collections)
+        results = _compared(case, evidence, names, workers or _cores(), cluster)
+        sides = {
+            name: Sides.of(
+                evidence,
+                name,
+                {
+                    "source": [result.source_rows for result in results[name]],
+                    "target": [result.target_rows for result in results[name]],
+                },
+            )
+            for name in names
+        }
+        resolved = {
+            name: resolve_collection(sides[name], results[name], case.tolerance.cosine) for name in names
+        }
+        writes = place_writes(run.evidence, sides)
+        for name in names:
+            _add_drift(sides[name], results[name], resolved[name].found)
+            find_dangling(name, sides, results[name], resolved, resolved[name].found)
+            find_premature(name, sides, writes, resolved, resolved[name].found)
+        parts = [_Part(name, sides[name], results[name], resolved[name], writes[name]) for name in names]
+        diff = _assembled(case, run, evidence, parts, seed, memory_mb)
+        _write(run, diff)
+        return diff
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _compared(
+    case: Case, evidence: Evidence, names: list[str], workers: int, cluster: str | None
+) -> dict[str, list[BucketResult]]:
+    tasks = [
+        BucketTask(
+            str(evidence.path.resolve()),
+            name,
+            bucket,
+            case.tolerance.cosine,
+            StoreHabits.of(str(evidence.collections[name].facts.get("store", ""))),
+        )
+        for name in names
+        for bucket in range(evidence.collections[name].buckets)
+    ]
+    with progress("comparing", len(tasks)) as advance:
+        results = compare_all(tasks, workers=workers, cluster=cluster, advance=advance)
+    grouped: dict[str, list[BucketResult]] = {name: [] for name in names}
+    for task, result in zip(tasks, results, strict=True):
+        grouped[task.collection].append(result)
+    return grouped
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One collection on its way through the stages."""
+
+    name: str
+    sides: Sides
+    results: list[BucketResult]
+    resolved: Resolved
+    writes: Writes
+
+    @property
+    def found(self) -> FoundRows:
+        return self.resolved.found
+
+
+def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:
+    for result in results:
+        for row, fields in result.drift.items():
+            found.add(
+                Kind.METADATA_DRIFT,
+                source=int(sides.source.offsets[result.bucket]) + row,
+                detail={"fields": fields},
+            )
+
+
+def _assembled(
+    case: Case, run: RunFolder, evidence: Evidence, parts: list[_Part], seed: int, memory_mb: int
+) -> Diff:
+    from vecforensics.diff.hotspots import find_hot_spots
+    from vecforensics.diff.impact import measure_impact
+
+    summaries, tables, rows, impact = {}, [], [], {}
+    for part in parts:
+        _note_unchecked(part)
+        summaries[part.name] = _summary(part)
+        tables.append(findings_table(part.name, part.sides, part.found, _placed(part)))
+        if summaries[part.name].rows_corrupt:
+            order = source_order(part.sides)
+            dimensions = row_dimensions(part.name, part.sides, part.found, part.writes, order)
+            rows.append(dimensions)
+            if part.sides.source.dimension:
+                vectors = EvidenceVectors(part.name, part.sides, order, part.resolved.orphans)
+                impact[part.name] = measure_impact(
+                    vectors, dimensions, queries=_IMPACT_QUERIES, seed=seed, memory_mb=memory_mb // 2
+                ).as_dict()
+    table = pa.concat_tables(tables)
+    return Diff(
+        case=case.case,
+        title=case.title,
+        verdict=_verdict(summaries, table),
+        collections=summaries,
+        table=table,
+        hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows)) if rows else (),
+        impact=impact or None,
+        limits=tuple(_limits(case, parts)),
+        settings={
+            "tolerance": {"cosine": case.tolerance.cosine},
+            "settle_s": case.settle_s,
+            "sample": None,
+            "seed": seed,
+        },
+        evidence_digest=evidence.digest,
+        path=run.path,
+    )
+
+
+def _note_unchecked(part: _Part) -> None:
+    """Contents that nothing could be compared with are one line, not one a record."""
+    resolved = part.resolved
+    plain = resolved.unchecked - resolved.unusable
+    if plain > 0:
+        reason = (
+            "no expected vectors"
+            if part.sides.frozen.expected is None
+            else "no expected vector for these records"
+        )
+        part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": plain, "reason": reason})
+
+
+def _summary(part: _Part) -> CollectionSummary:
+    counts = zero_counts()
+    corrupt_sources, corrupt_targets = set(), set()
+    for found in part.found.rows:
+        counts[found.kind.value] += 1
+        if SEVERITY[found.kind] is Severity.CORRUPT:
+            if found.source >= 0:
+                corrupt_sources.add(found.source)
+            else:
+                corrupt_targets.add(found.target)
+    frozen = part.sides.frozen
+    return CollectionSummary(
+        source_rows=frozen.rows["source"],
+        target_rows=frozen.rows["target"],
+        dimension=frozen.dimension,
+        checked=frozen.rows["source"] - part.resolved.unchecked,
+        unchecked=part.resolved.unchecked,
+        rows_corrupt=len(corrupt_sources) + len(corrupt_targets),
+        counts=counts,
+        digests=dict(frozen.digests),
+        notes=tuple(part.resolved.notes),
+    )
+
+
+def _placed(part: _Part) -> dict[str, list[str | None]]:
+    """Batch, worker and time of writing of each finding's record."""
+    source = np.array([found.source for found in part.found.rows], np.int64)
+    placed = {}
+    for name in ("batch", "worker", "written_at"):
+        given = part.writes.fields.get(name)
+        if given is None:
+            continue
+        codes = np.where(source >= 0, given.codes[source], -1)
+        texts = given.values.to_pylist()
+        placed[name] = [texts[code] if code >= 0 else None for code in codes.tolist()]
+    return placed
+
+
+def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Verdict:
+    severities = set(table["severity"].unique().to_pylist())
+    if Severity.CORRUPT.value in severities:
+        return Verdict.CORRUPT
+    unchecked = any(one.unchecked for one in summaries.values())
+    return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
+
+
+def _limits(case: Case, parts: list[_Part]) -> list[str]:
+    sentences = [
+        f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller change is not "
+        "seen as damage."
+    ]
+    for part in parts:
+        frozen = part.sides.frozen
+        if frozen.expected is None:
+            sentences.append(
+                f"{part.name}: there are no expected vectors; whether a vector belongs to its record was not checked."
+            )
+        elif part.resolved.unchecked:
+            sentences.append(
+                f"{part.name}: {part.resolved.unchecked:,} contents had nothing to be compared with."
+            )
+        if not frozen.metadata:
+            sentences.append(
+                f"{part.name}: the case file names no metadata fields; metadata was not compared."
+            )
+        if frozen.parents and not part.writes.known:
+            sentences.append(
+                f"{part.name}: neither logs nor metadata say when records were written; `premature` was not checked."
+            )
+        if not frozen.parents and len(parts) > 1:
+            sentences.append(f"{part.name}: the case file names no dependencies of it.")
+        if frozen.facts.get("settled") is False:
+            sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
+    return sentences
+
+
+def _write(run: RunFolder, diff: Diff) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(diff.table, sink, compression="zstd", store_schema=False)
+    write_whole(run.findings_parquet, sink.getvalue().to_pybytes())
+    write_json(run.findings_json, diff.as_dict())

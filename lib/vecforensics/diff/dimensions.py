@@ -1,0 +1,117 @@
+"""The rows of a collection in source order, with everything they may cluster by, for the hot spots and the impact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecforensics.diff.bucket import join_ids
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.writes import Writes, metadata_columns
+from vecforensics.records import PARENT_PREFIX
+
+__all__ = ["EvidenceVectors", "row_dimensions", "source_order"]
+
+
+def source_order(sides: Sides) -> Index:
+    """Running source rows in the order of the source, int64 (n,)."""
+    order: Index = np.argsort(sides.source.integers("position"), kind="stable").astype(np.int64)
+    return order
+
+
+def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, order: Index) -> RowDimensions:
+    """Everything known of each record, in source order."""
+    kinds = np.zeros(sides.source.rows, np.uint32)
+    for one in found.rows:
+        if one.source >= 0:
+            kinds[one.source] |= np.uint32(1 << KIND_BIT[one.kind])
+    fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
+    fields.update(_source_fields(sides, order))
+
+    def ids(rows: npt.NDArray[np.int64]) -> pa.Array:
+        return pa.array(sides.source.text("id", order[rows]), pa.string())
+
+    return RowDimensions(
+        name, kinds[order], sides.source.integers("position")[order].astype(np.int64), fields, ids
+    )
+
+
+def _source_fields(sides: Sides, order: Index) -> dict[str, Field]:
+    columns: dict[str, list[pa.Array]] = {}
+    for bucket in range(sides.source.buckets):
+        table = sides.source.table(bucket)
+        known = metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
+        for name in sides.frozen.metadata:
+            empty = pa.nulls(table.num_rows, pa.string())
+            column = known.get(name, empty)
+            columns.setdefault(f"metadata:{name}", []).append(_encoded(column))
+        for parent in sides.frozen.parents:
+            columns.setdefault(f"parent:{parent}", []).append(
+                _encoded(table[PARENT_PREFIX + parent].combine_chunks())
+            )
+    return {name: _field(parts, order) for name, parts in columns.items()}
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def _field(parts: list[pa.DictionaryArray], order: Index) -> Field:
+    """Encodings of buckets as one; the dictionary is sorted, so that the number of buckets leaves no trace."""
+    values = pa.concat_arrays([part.dictionary.cast(pa.string()) for part in parts]).unique().drop_null()
+    values = values.take(pa.compute.sort_indices(values))
+    codes = []
+    for part in parts:
+        lookup = pa.compute.index_in(part.dictionary.cast(pa.string()), values).fill_null(-1).to_numpy()
+        indices = part.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes.append(np.where(indices >= 0, np.append(lookup, -1)[indices], -1).astype(np.int32))
+    return Field(np.concatenate(codes)[order], values)
+
+
+class EvidenceVectors:
+    """`rows.CollectionVectors` over the evidence: vectors by place in source order, read where they are needed."""
+
+    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index) -> None:
+        self.collection = name
+        self.dimension = sides.source.dimension
+        self.rows = sides.source.rows
+        self._sides, self._order, self._orphans = sides, order, found_orphans
+        self._target_of: Index | None = None
+
+    def expected(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        vectors = self._sides.source.take(self._order[rows])
+        return vectors, np.isfinite(vectors).all(axis=1)
+
+    def actual(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        target = self._targets()[self._order[rows]]
+        vectors = np.full((len(rows), self.dimension), np.nan, np.float32)
+        there = np.flatnonzero(target >= 0)
+        held = self._sides.target
+        vectors[there] = held.take(target[there])
+        present = np.zeros(len(rows), np.bool_)
+        for bucket, places, inside in held.split(target[there]):
+            present[there[places]] = held.vectors(bucket).present[inside]
+        return vectors, present
+
+    def extra(self) -> npt.NDArray[np.float32]:
+        vectors = self._sides.target.take(self._orphans)
+        kept: npt.NDArray[Any] = vectors[np.isfinite(vectors).all(axis=1)]
+        return kept
+
+    def _targets(self) -> Index:
+        """The running target row of each running source row, -1 where there is none."""
+        if self._target_of is None:
+            self._target_of = np.full(self.rows, -1, np.int64)
+            for bucket in range(self._sides.source.buckets):
+                source, target, _, _ = join_ids(
+                    self._sides.source.table(bucket), self._sides.target.table(bucket)
+                )
+                self._target_of[self._sides.source.number(bucket, source)] = self._sides.target.number(
+                    bucket, target
+                )
+        return self._target_of

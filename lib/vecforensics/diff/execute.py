@@ -1,0 +1,62 @@
+"""Where the buckets are compared: here, on a few threads, or on a cluster of processes.
+
+The work of a bucket is numpy over mapped files and leaves Python's lock alone, so threads share one process's memory and page
+tables and begin at once; a pool of processes would pay more for its start than a million rows cost. Beyond one machine the same
+function runs as dask.distributed futures over evidence on shared storage: results are small, effects there are none, so a
+worker that dies costs nothing but the time of its buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
+from vecforensics.errors import MissingExtra, ToolFailed
+
+__all__ = ["compare_all"]
+
+
+def compare_all(
+    tasks: Sequence[BucketTask],
+    *,
+    workers: int,
+    cluster: str | None,
+    advance: Callable[[int], None] = lambda _done: None,
+) -> list[BucketResult]:
+    """Every task's result, in the order of the tasks whatever the order in which they end."""
+    results: list[BucketResult] = []
+    for result in _on_cluster(tasks, cluster) if cluster else _here(tasks, workers):
+        results.append(result)
+        advance(1)
+    return results
+
+
+def _here(tasks: Sequence[BucketTask], workers: int) -> Iterator[BucketResult]:
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(compare_bucket, tasks)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="bucket") as pool:
+        yield from pool.map(compare_bucket, tasks)
+
+
+def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketResult]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingExtra("cluster", "comparing on a cluster") from None
+    try:
+        client: Any = Client(address, timeout="20s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ToolFailed(
+            f"the cluster does not answer ({error})",
+            where=address,
+            hint="Start a scheduler there: dask scheduler",
+        ) from None
+    with client:
+        # A bucket has no effect, so running it again after a worker's death is harmless.
+        futures = client.map(compare_bucket, tasks, retries=3, pure=False)
+        for future in futures:
+            yield future.result()
+            future.release()

@@ -1,0 +1,98 @@
+"""Another model's vectors: wrong for each record, consistent among themselves.
+
+A group that another model produced (or the right one with its axes turned) cannot be told from noise row by row. What gives it
+away is the geometry: records that are close in the expected space are close in the actual one too. For each row in question its
+similarities to a set of anchor rows are computed in both spaces and correlated; a row of noise correlates like a coin, a row of
+the group far beyond. Anchors start as a sample of all rows in question and are then only rows of the group (three rounds).
+
+A row that has drifted from its own expected vector is consistent with it as well, but still points at it; a foreign one does not.
+(Comparing similarity structures instead of vectors: Kriegeskorte et al. 2008, representational similarity analysis.)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["foreign_rows"]
+
+_ANCHORS: Final = 384
+_FEWEST: Final = 8
+_SURE: Final = 6.0  # standard errors of a correlation of nothing
+_BLOCK: Final = 4096
+
+
+def foreign_rows(
+    expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Which of the pairs (k, d) belong to a foreign group, and each row's correlation with it. Rows are finite and not zero."""
+    count = len(expected)
+    nobody = np.zeros(count, np.bool_)
+    if count < _FEWEST:
+        return nobody, np.zeros(count)
+    one, other = _unit(expected), _unit(actual)
+    own = np.einsum("ij,ij->i", one, other)
+    anchors = np.unique(np.linspace(0, count - 1, min(count, _ANCHORS)).astype(np.int64))
+    scores = np.zeros(count)
+    members = nobody
+    for _ in range(4):
+        scores = _profile_correlations(one, other, anchors)
+        away = own < _own_limit(one, other, own, anchors)
+        sure = max(_SURE / np.sqrt(len(anchors)), 0.15)
+        members = (scores > min(sure, 0.9)) & away
+        chosen = np.flatnonzero(members)
+        if len(chosen) < _FEWEST:
+            return nobody, scores
+        fresh = chosen[
+            np.unique(np.linspace(0, len(chosen) - 1, min(len(chosen), _ANCHORS)).astype(np.int64))
+        ]
+        if len(fresh) == len(anchors) and (fresh == anchors).all():
+            break
+        anchors = fresh
+    return members, scores
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    unit: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def _own_limit(
+    one: npt.NDArray[np.float32],
+    other: npt.NDArray[np.float32],
+    own: npt.NDArray[np.float32],
+    anchors: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """The similarity to its own expected vector from which a row points at its record: far above its similarity to others'."""
+    limits = np.empty(len(one))
+    for start in range(0, len(one), _BLOCK):
+        others = other[start : start + _BLOCK] @ one[anchors].T
+        limits[start : start + _BLOCK] = np.minimum(others.mean(axis=1) + 4 * others.std(axis=1), 0.95)
+    return limits
+
+
+def _profile_correlations(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], anchors: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """For each row the correlation of its similarities to the anchors in one space with those in the other; itself left out."""
+    scores = np.zeros(len(one))
+    place = np.full(len(one), -1)
+    place[anchors] = np.arange(len(anchors))
+    for start in range(0, len(one), _BLOCK):
+        stop = min(start + _BLOCK, len(one))
+        first = (one[start:stop] @ one[anchors].T).astype(np.float64)
+        second = (other[start:stop] @ other[anchors].T).astype(np.float64)
+        weight = np.ones_like(first)
+        inside = np.flatnonzero(place[start:stop] >= 0)
+        weight[inside, place[start:stop][inside]] = 0
+        total = np.maximum(weight.sum(axis=1), 1)
+        first -= ((first * weight).sum(axis=1) / total)[:, None]
+        second -= ((second * weight).sum(axis=1) / total)[:, None]
+        with np.errstate(all="ignore"):
+            score = (first * second * weight).sum(axis=1) / np.sqrt(
+                (first**2 * weight).sum(axis=1) * (second**2 * weight).sum(axis=1)
+            )
+        scores[start:stop] = np.nan_to_num(score)
+    return scores

@@ -1,0 +1,197 @@
+"""Ids that were mangled on the way: which orphan stands for which missing record?
+
+An id is text, and most of what mangles it is a well-meant conversion: through a number (`1` → `1.0`, `007` → `7`, beyond 2^53 →
+rounded, large → e-notation), through another case, with spaces trimmed, through another Unicode form, a UUID in another
+spelling. Each conversion is a function from text to the texts that it makes; a pair is two unmatched ids of which one is made
+from the other. Either side may be the mangled one: a source that went through a spreadsheet loses its zeros before the
+migration begins.
+
+A pair counts only where it is the only one: an orphan that could stand for two records stands for neither by its id alone. An id
+such as `nan` says nothing; there the content has to speak (`resolve.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+__all__ = ["SAYS_NOTHING", "coercions", "pair_ids"]
+
+# What a lost id looks like, in lower case and without surrounding space.
+SAYS_NOTHING: Final = frozenset(
+    {
+        "",
+        "nan",
+        "none",
+        "null",
+        "undefined",
+        "na",
+        "n/a",
+        "<na>",
+        "nil",
+        "nat",
+        "[object object]",
+        "0",
+        "-1",
+        "true",
+        "false",
+    }
+)
+
+_DECIMAL: Final = re.compile(r"[+-]?\d{1,400}(\.\d*)?([eE][+-]?\d{1,3})?")
+_INTEGER: Final = re.compile(r"[+-]?\d{1,400}")
+_UUID: Final = re.compile(
+    r"(?:urn:uuid:)?[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?",
+    re.IGNORECASE,
+)
+
+
+def _through_integer(text: str) -> Iterable[str]:
+    """Read as a whole number and printed again: leading zeros and a plus sign are lost."""
+    if _INTEGER.fullmatch(text.strip()):
+        yield str(int(text))
+
+
+def _through_double(text: str) -> Iterable[str]:
+    """Read as a double and printed as Python, JavaScript, C or pandas would: `1.0`, e-notation, rounded beyond 2^53."""
+    stripped = text.strip()
+    if not _DECIMAL.fullmatch(stripped):
+        return
+    value = float(stripped)
+    if value != value or value in (float("inf"), float("-inf")):
+        return
+    whole = value == int(value)
+    yield repr(value)
+    yield f"{value:g}"
+    yield f"{value:.6e}"
+    yield f"{value:.15g}"
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    short = repr(float(mantissa))
+    digits = repr(value).partition("e")[0] if "e" in repr(value) else _shortest(value)
+    for part in {short.removesuffix(".0"), short, digits, digits.removesuffix(".0")}:
+        for sign in ("+", "") if not exponent.startswith("-") else ("-",):
+            for power in {exponent[1:], exponent[1:].lstrip("0") or "0"}:
+                yield f"{part}e{sign}{power}"
+                yield f"{part}E{sign}{power}"
+    if whole:
+        yield str(int(value))
+        yield f"{int(value)}.0"
+        yield f"{int(value)}.00"
+
+
+def _shortest(value: float) -> str:
+    """The shortest mantissa that reads back as `value`, as JavaScript prints it in e-notation."""
+    digits = repr(abs(value)).replace(".", "").removesuffix("0") if "e" not in repr(value) else ""
+    digits = (digits or "0").lstrip("0").rstrip("0") or "0"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[0]}.{digits[1:]}" if len(digits) > 1 else f"{sign}{digits[0]}"
+
+
+def _case(text: str) -> Iterable[str]:
+    yield text.lower()
+    yield text.upper()
+    yield text.casefold()
+
+
+def _space(text: str) -> Iterable[str]:
+    yield text.strip()
+    yield re.sub(r"\s+", " ", text.strip())
+    yield re.sub(r"\s+", "", text)
+    yield re.sub(r"\s+", "_", text.strip())
+    yield re.sub(r"\s+", "+", text)
+    yield re.sub(r"\s", "%20", text)
+
+
+def _unicode_form(text: str) -> Iterable[str]:
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        yield unicodedata.normalize(form, text)
+    # Bytes in UTF-8 read as Latin-1 or Windows-1252, and what cannot be written left out or replaced.
+    for codec in ("latin-1", "cp1252"):
+        try:
+            yield text.encode().decode(codec)
+        except UnicodeError:
+            continue
+    ascii_bytes = text.encode("ascii", "replace").decode()
+    yield ascii_bytes
+    yield text.encode("ascii", "ignore").decode()
+
+
+def _uuid(text: str) -> Iterable[str]:
+    found = _UUID.fullmatch(text.strip())
+    if found:
+        plain = "-".join(found.groups()).lower()
+        for spelling in (plain, plain.upper()):
+            bare = spelling.replace("-", "")
+            yield from (spelling, bare, f"{{{spelling}}}", f"urn:uuid:{spelling}")
+
+
+def _quotes(text: str) -> Iterable[str]:
+    yield text.strip("\"'")
+    yield f'"{text}"'
+    yield f"'{text}'"
+    yield f"b'{text}'"
+
+
+_COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
+    "leading zeros lost": _through_integer,
+    "read as a floating-point number": _through_double,
+    "UUID spelling": _uuid,
+    "space": _space,
+    "case": _case,
+    "Unicode form": _unicode_form,
+    "quotes": _quotes,
+}
+
+
+def coercions(text: str) -> dict[str, str]:
+    """The texts that known conversions make of an id, each with the name of the likeliest conversion."""
+    made: dict[str, str] = {}
+    for name, convert in _COERCIONS.items():
+        for result in convert(text):
+            if result != text and result.strip().lower() not in SAYS_NOTHING:
+                made.setdefault(result, name)
+    # Case and space often go together; one more step covers it.
+    folded = text.strip().casefold()
+    if folded != text and folded.lower() not in SAYS_NOTHING:
+        made.setdefault(folded, "case and space")
+    return made
+
+
+def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
+    """Orphans that stand for a missing record by their id: orphan number → (missing number, name of the conversion).
+
+    Only pairs that are the only one for both; the rest is left for the content to decide. Ids on either side are distinct.
+    """
+    by_orphan: dict[int, dict[int, str]] = {}
+    by_missing: dict[int, set[int]] = {}
+
+    def add(orphan: int, record: int, name: str) -> None:
+        by_orphan.setdefault(orphan, {}).setdefault(record, name)
+        by_missing.setdefault(record, set()).add(orphan)
+
+    places = {text: number for number, text in enumerate(orphans)}
+    records = {text: number for number, text in enumerate(missing)}
+    for number, text in enumerate(missing):
+        for made, name in coercions(text).items():
+            if made in places:
+                add(places[made], number, name)
+    for number, text in enumerate(orphans):
+        if text.strip().lower() in SAYS_NOTHING:
+            continue
+        for made, name in coercions(text).items():
+            if made in records:
+                add(number, records[made], _reversed(name))
+    return {
+        orphan: next(iter(found.items()))
+        for orphan, found in sorted(by_orphan.items())
+        if len(found) == 1 and len(by_missing[next(iter(found))]) == 1
+    }
+
+
+def _reversed(name: str) -> str:
+    return {
+        "leading zeros lost": "leading zeros added",
+        "read as a floating-point number": "another spelling of the number",
+    }.get(name, name)

@@ -1,0 +1,169 @@
+"""Metadata: which field changed, disappeared or came back as another type.
+
+Both sides are canonical JSON, so equal text means equal metadata and costs nothing. Where the text differs the fields of the
+case file are compared one by one; what else a target carries (the text itself, a batch number) is its own business. A store
+does some things by nature (Pinecone drops nulls and keeps every number as a double); for that store they are no finding. A NaN
+that came back as nothing is a loss everywhere: `records.canonical_json` writes it as text, so it is not mistaken for a null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.records import canonical_json
+
+__all__ = ["StoreHabits", "drift_of_rows", "field_drift"]
+
+_ABSENT: Final = object()
+_SHOWN: Final = 80  # characters of a value in a finding
+_EXACT_DOUBLE: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHabits:
+    """What a store does to metadata by nature: null values dropped, whole numbers kept as doubles."""
+
+    drops_nulls: bool = False
+    numbers_are_doubles: bool = False
+
+    @classmethod
+    def of(cls, store: str) -> StoreHabits:
+        """The habits of a store by its URI scheme (measured; FACTS of the adapters)."""
+        return cls(
+            drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
+        )
+
+
+def drift_of_rows(
+    source: pa.ChunkedArray,
+    target: pa.ChunkedArray,
+    source_row: npt.NDArray[np.int32],
+    target_row: npt.NDArray[np.int32],
+    fields: Sequence[str],
+    habits: StoreHabits,
+) -> dict[int, dict[str, Any]]:
+    """For each source row whose metadata drifted: what happened to which field."""
+    one = source.combine_chunks().take(pa.array(source_row))
+    other = target.combine_chunks().take(pa.array(target_row))
+    differs = np.flatnonzero(~pc.fill_null(pc.equal(one, other), False).to_numpy(zero_copy_only=False))
+    drift: dict[int, dict[str, Any]] = {}
+    known: dict[tuple[str, str | None], dict[str, Any]] = {}
+    texts = zip(
+        differs.tolist(),
+        one.take(pa.array(differs)).to_pylist(),
+        other.take(pa.array(differs)).to_pylist(),
+        strict=True,
+    )
+    for number, wanted, held in texts:
+        key = (wanted, held)
+        if key not in known:
+            if len(known) >= 4096:
+                known.clear()
+            known[key] = field_drift(_object(wanted), _object(held), fields, habits)
+        if known[key]:
+            drift[int(source_row[number])] = known[key]
+    return drift
+
+
+def _object(text: str | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def field_drift(
+    wanted: Mapping[str, Any], held: Mapping[str, Any], fields: Sequence[str], habits: StoreHabits
+) -> dict[str, Any]:
+    """For each field that drifted `{"change": missing|changed|retyped, "expected": …, "actual": …}`; empty when none did."""
+    drift = {}
+    for name in fields:
+        expected, actual = wanted.get(name), held.get(name, _ABSENT)
+        if actual is _ABSENT and (name not in wanted or (expected is None and habits.drops_nulls)):
+            continue
+        change = _change(expected, actual, habits)
+        if change is None:
+            continue
+        entry: dict[str, Any] = {"change": change, "expected": _shown(expected)}
+        if actual is not _ABSENT:
+            entry["actual"] = _shown(actual)
+        if change == "retyped":
+            entry["types"] = f"{_type_name(expected)}→{_type_name(actual)}"
+        drift[name] = entry
+    return drift
+
+
+def _change(expected: Any, actual: Any, habits: StoreHabits) -> str | None:
+    if actual is _ABSENT:
+        return "missing"
+    if type(expected) is type(actual):
+        return None if canonical_json(expected) == canonical_json(actual) else "changed"
+    if habits.numbers_are_doubles and _as_doubles(expected) == canonical_json(actual):
+        return None
+    if expected is None:
+        return "changed"
+    return "retyped" if _same_content(expected, actual) else "changed"
+
+
+def _as_doubles(value: Any) -> str:
+    """The value as a store that knows only doubles gives it back; numbers that a double cannot hold stay as they are."""
+
+    def doubled(part: Any) -> Any:
+        if isinstance(part, bool) or not isinstance(part, int | list | dict):
+            return part
+        if isinstance(part, int):
+            return float(part) if abs(part) <= _EXACT_DOUBLE else part
+        if isinstance(part, list):
+            return [doubled(item) for item in part]
+        return {key: doubled(item) for key, item in part.items()}
+
+    return canonical_json(doubled(value))
+
+
+def _same_content(expected: Any, actual: Any) -> bool:
+    """Whether two values of different types say the same: 3 and 3.0, "true" and true, ["a"] and "a", "007" and 7, a NaN and null."""
+    if expected == "NaN" and actual is None:
+        return True
+    if isinstance(expected, list) and not isinstance(actual, list):
+        return len(expected) == 1 and (expected[0] == actual or _same_content(expected[0], actual))
+    if isinstance(actual, list):
+        return len(actual) == 1 and (actual[0] == expected or _same_content(expected, actual[0]))
+    if isinstance(expected, dict) or isinstance(actual, dict):
+        text, value = (expected, actual) if isinstance(expected, str) else (actual, expected)
+        return isinstance(text, str) and text == canonical_json(value)
+    if _truth(expected) is not None and _truth(expected) == _truth(actual):
+        return True
+    try:
+        return float(expected) == float(actual)
+    except (TypeError, ValueError, OverflowError):
+        return str(expected) == str(actual)
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return None
+
+
+def _type_name(value: Any) -> str:
+    names = {bool: "bool", int: "int", float: "float", str: "text", list: "list", dict: "object"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _shown(value: Any) -> Any:
+    """A value as a finding shows it: numbers, booleans and null as they are, everything else as short text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else canonical_json(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

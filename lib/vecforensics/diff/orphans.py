@@ -1,0 +1,118 @@
+"""Target rows under ids that no record has: a mangled id, a further copy, or nobody's.
+
+The id speaks first (`ids.py`). Where it says nothing the content does: a vector (and metadata) that exactly one missing record
+should have is that record's, under a lost id; one that a present record should have is a further copy of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
+from vecforensics.diff.owners import Owners
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.evidence import hash_text
+from vecforensics.findings import Kind
+
+__all__ = ["explain_orphans", "pair_by_id"]
+
+
+def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, int], tuple[str, int]]:
+    """(source row, target row) of the pairs that the ids alone settle → (conversion, orphan number)."""
+    if not len(missing) or not len(orphans):
+        return {}
+    texts = [text or "" for text in sides.target.text("id", orphans)]
+    distinct = list(dict.fromkeys(texts))
+    first = {text: number for number, text in reversed(list(enumerate(texts)))}
+    records = [text or "" for text in sides.source.text("id", missing)]
+    pairs = pair_ids(records, distinct)
+    return {
+        (int(missing[record]), int(orphans[first[distinct[orphan]]])): (conversion, first[distinct[orphan]])
+        for orphan, (record, conversion) in pairs.items()
+    }
+
+
+def explain_orphans(
+    sides: Sides, orphans: Index, missing: Index, owners: Owners, found: FoundRows, mangled: dict[int, int]
+) -> tuple[Index, Index]:
+    """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing."""
+    texts = [text or "" for text in sides.target.text("id", orphans)]
+    held_metadata = sides.target.text("metadata", orphans)
+    candidates: dict[int, list[int]] = {}
+    for query, owner in zip(owners.query.tolist(), owners.owner.tolist(), strict=True):
+        candidates.setdefault(query, []).append(owner)
+    everyone = np.unique(owners.owner)
+    wanted_metadata = dict(zip(everyone.tolist(), sides.source.text("metadata", everyone), strict=True))
+    position = dict(zip(everyone.tolist(), sides.source.integers("position", everyone).tolist(), strict=True))
+    open_records = set(missing.tolist())
+    spelt_like = _present_by_id(sides, texts)
+    left: list[int] = []
+    for number, target in enumerate(orphans.tolist()):
+        owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
+        unmatched = [row for row in owned if row in open_records]
+        same_metadata = [row for row in unmatched if wanted_metadata[row] == held_metadata[number]]
+        choice = same_metadata if len(unmatched) > 1 else unmatched
+        if len(choice) == 1:
+            source = choice[0]
+            open_records.discard(source)
+            mangled[source] = target
+            says_nothing = texts[number].strip().lower() in SAYS_NOTHING
+            found.add(
+                Kind.MANGLED_ID,
+                source=source,
+                target=target,
+                detail={"by": "content", "conversion": "id lost" if says_nothing else "another id"},
+            )
+        elif owned and not unmatched:
+            same = [row for row in owned if wanted_metadata[row] == held_metadata[number]] or owned
+            like = [row for row in same if row in spelt_like.get(number, ())] or same
+            detail: dict[str, Any] = {"form": "another id"}
+            if len(same) > 1:
+                detail["candidates"] = len(same)
+            found.add(Kind.DUPLICATE, source=like[0], target=target, detail=detail)
+        elif spelt_like.get(number) and not sides.source.dimension:
+            found.add(
+                Kind.DUPLICATE,
+                source=min(spelt_like[number]),
+                target=target,
+                detail={"form": "another spelling of the id"},
+            )
+        else:
+            detail = {"candidates": len(unmatched)} if unmatched else {}
+            left.append(target)
+            found.add(Kind.ORPHAN, target=target, detail=detail)
+    return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
+
+
+def _present_by_id(sides: Sides, texts: list[str]) -> dict[int, set[int]]:
+    """For each orphan the records whose ids are another spelling of it."""
+    import pyarrow as pa
+
+    made: list[tuple[int, str]] = [
+        (number, result)
+        for number, text in enumerate(texts[:20_000])
+        if text.strip().lower() not in SAYS_NOTHING
+        for result in coercions(text)
+    ]
+    if not made:
+        return {}
+    hashes = hash_text(pa.array([result for _, result in made], pa.string()))
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    like: dict[int, set[int]] = {}
+    for bucket in range(sides.source.buckets):
+        table = sides.source.table(bucket)
+        held = table["id_hash"].to_numpy()
+        at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
+        for row in np.flatnonzero(ordered[at] == held).tolist():
+            text = table["id"][row].as_py()
+            place = int(at[row])
+            while place < len(ordered) and ordered[place] == held[row]:
+                number, result = made[int(order[place])]
+                if result == text:
+                    like.setdefault(number, set()).add(int(sides.source.offsets[bucket]) + row)
+                place += 1
+    return like

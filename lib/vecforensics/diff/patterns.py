@@ -1,0 +1,148 @@
+"""Rows that hold another record's vector, read as a figure: exchanged, shifted, or one vector under many ids.
+
+Every such row points at the record whose vector it holds. In source order, rows that all point the same number of records on
+are a shifted run (one record skipped, and everything after it moved up). Three or more rows under one vector are a broadcast.
+What is left are exchanges: cycles, where each holds the next one's vector, a pair being the shortest; and copies, whose owner
+holds its own vector too. A long random exchange contains short runs by chance; a run counts where most of its exchange moves by
+the same offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.findings import Kind
+
+__all__ = ["Explained", "explain_exchanges"]
+
+_SHORTEST_RUN: Final = 3
+_LONG_RUN: Final = 16
+_GAP: Final = 3
+_SAME_OFFSET: Final = 0.6
+_BROADCAST: Final = 3
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One entry a wrong row: its `kind`, and what a finding says of it."""
+
+    kind: list[Kind]
+    detail: list[dict[str, Any]]
+
+
+def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.bool_]) -> Explained:
+    """`row`, `owner` int64 (k,): records by their number in source order; row i holds the vector of owner i. `owner_is_right`:
+    whether that owner holds its own vector as well. Rows are distinct.
+    """
+    count = len(row)
+    kinds = [Kind.SWAPPED] * count
+    details: list[dict[str, Any]] = [{} for _ in range(count)]
+    holders = _counts(owner) + owner_is_right
+    component = _components(row, owner)
+    offset = owner - row
+    shifted = _runs(row, offset, component, holders < _BROADCAST)
+    for members in shifted:
+        first, last = int(row[members].min()), int(row[members].max())
+        for member in members.tolist():
+            kinds[member] = Kind.SHIFTED
+            details[member] = {
+                "offset": int(offset[members[0]])
+                if member not in _wrapped(members, offset)
+                else int(offset[member]),
+                "run": len(members),
+                "begins_at": first,
+                "ends_at": last,
+            }
+    taken = {member for members in shifted for member in members.tolist()}
+    _, _inverse = np.unique(owner, return_inverse=True)
+    for member in np.flatnonzero(holders >= _BROADCAST).tolist():
+        if member not in taken:
+            kinds[member] = Kind.BROADCAST
+            details[member] = {
+                "group": int(holders[member]),
+                "owner_holds_it_too": bool(owner_is_right[member]),
+            }
+    lengths = _cycle_lengths(row, owner, component)
+    for member in range(count):
+        if kinds[member] is not Kind.SWAPPED:
+            continue
+        if lengths[member] == 2:
+            details[member] = {"form": "pair"}
+        elif lengths[member] > 2:
+            details[member] = {"form": "cycle", "length": int(lengths[member])}
+        else:
+            details[member] = {"form": "copy" if owner_is_right[member] else "chain"}
+    return Explained(kinds, details)
+
+
+def _counts(owner: Index) -> npt.NDArray[np.int64]:
+    _, inverse, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    found: npt.NDArray[np.int64] = counts[inverse]
+    return found
+
+
+def _components(row: Index, owner: Index) -> npt.NDArray[np.int32]:
+    """For each edge row → owner the number of its connected component."""
+    if not len(row):
+        return np.empty(0, np.int32)
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    nodes, position = np.unique(np.r_[row, owner], return_inverse=True)
+    start, end = position[: len(row)], position[len(row) :]
+    graph = coo_matrix((np.ones(len(row), np.int8), (start, end)), shape=(len(nodes), len(nodes)))
+    labels: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1][start]
+    return labels
+
+
+def _runs(
+    row: Index, offset: Index, component: npt.NDArray[np.int32], single: npt.NDArray[np.bool_]
+) -> list[npt.NDArray[np.intp]]:
+    """Members of each shifted run, rows in order."""
+    order = np.argsort(row, kind="stable")
+    order = order[single[order]]
+    if len(order) < _SHORTEST_RUN:
+        return []
+    breaks = (np.diff(offset[order]) != 0) | (np.diff(row[order]) > 1 + _GAP)
+    pieces = np.split(order, np.flatnonzero(breaks) + 1)
+    runs = []
+    for piece in pieces:
+        if len(piece) < _SHORTEST_RUN:
+            continue
+        together = np.flatnonzero(np.isin(component, np.unique(component[piece])))
+        steady = (offset[together] == offset[piece[0]]).mean()
+        if len(piece) >= _LONG_RUN or steady >= _SAME_OFFSET:
+            # A block that was rotated: the last rows of the run point back to its beginning.
+            block = np.r_[piece, together[offset[together] != offset[piece[0]]]]
+            low, high = row[piece].min(), row[piece].max() + abs(int(offset[piece[0]]))
+            inside = (row[block] >= low - abs(int(offset[piece[0]]))) & (row[block] <= high)
+            wraps = np.abs(offset[block]) == len(block) - np.abs(offset[piece[0]])
+            runs.append(block[(offset[block] == offset[piece[0]]) | (inside & wraps)])
+    return runs
+
+
+def _wrapped(members: npt.NDArray[np.intp], offset: Index) -> set[int]:
+    usual = offset[members[0]]
+    return {int(member) for member in members if offset[member] != usual}
+
+
+def _cycle_lengths(row: Index, owner: Index, component: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The length of the cycle that each row lies on, 0 where it lies on none."""
+    if not len(row):
+        return np.empty(0, np.int64)
+    order = np.argsort(row)
+    at = np.minimum(np.searchsorted(row[order], owner), len(row) - 1)
+    following = np.where(row[order][at] == owner, order[at], -1)
+    size = np.bincount(component)
+    # In a component where every row is also an owner, and only once, all edges form one cycle.
+    distinct_owner = _counts(owner) == 1
+    closed = (following >= 0) & distinct_owner
+    all_closed = np.bincount(component, weights=closed) == size
+    lengths: npt.NDArray[np.int64] = np.where(all_closed[component], size[component], 0)
+    return lengths

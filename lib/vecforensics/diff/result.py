@@ -1,0 +1,193 @@
+"""The result of a diff: plain data that shows itself, and the two files that everything after it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from markupsafe import Markup
+
+from vecforensics.errors import printable
+from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
+
+__all__ = ["CollectionSummary", "Diff"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSummary:
+    """One collection in numbers. `checked` of `of` records have a verdict on their content; `counts` holds every kind."""
+
+    source_rows: int
+    target_rows: int
+    dimension: int
+    checked: int
+    unchecked: int
+    rows_corrupt: int
+    counts: Mapping[str, int]
+    digests: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "source_rows": self.source_rows,
+            "target_rows": self.target_rows,
+            "dimension": self.dimension,
+            "checked": self.checked,
+            "of": self.source_rows,
+            "unchecked": self.unchecked,
+            "rows_corrupt": self.rows_corrupt,
+            "counts": dict(self.counts),
+            "digests": dict(self.digests),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What is wrong with a target, and how sure that is.
+
+    `table` holds the findings (`findings.FINDINGS_SCHEMA`); `hot_spots` and `impact` as they stand in findings.json; `limits`
+    are the sentences that say what this run could not see. `estimate` is set where contents were sampled.
+    """
+
+    case: str
+    title: str
+    verdict: Verdict
+    collections: Mapping[str, CollectionSummary]
+    table: pa.Table
+    hot_spots: tuple[Mapping[str, Any], ...] = ()
+    impact: Mapping[str, Any] | None = None
+    estimate: Mapping[str, Any] | None = None
+    limits: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    evidence_digest: str = ""
+    path: Path = Path()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings of every kind over all collections, noughts included."""
+        return {kind.value: sum(one.counts[kind.value] for one in self.collections.values()) for kind in Kind}
+
+    @property
+    def rows_corrupt(self) -> int:
+        return sum(one.rows_corrupt for one in self.collections.values())
+
+    @property
+    def rows_checked(self) -> int:
+        return sum(one.checked for one in self.collections.values())
+
+    @property
+    def findings(self) -> Any:
+        """The findings as a pandas frame."""
+        return self.table.to_pandas()
+
+    def of_kind(self, kind: Kind | str) -> pa.Table:
+        """The findings of one kind."""
+        return self.table.filter(pa.compute.equal(self.table["kind"], Kind(kind).value))
+
+    def as_dict(self, examples: int = 5) -> dict[str, Any]:
+        """The content of findings.json (format 1)."""
+        return {
+            "format": 1,
+            "case": self.case,
+            "title": self.title,
+            "verdict": self.verdict.value,
+            "estimate": dict(self.estimate) if self.estimate is not None else None,
+            "collections": {name: one.as_dict() for name, one in self.collections.items()},
+            "counts": self.counts,
+            "rows_corrupt": self.rows_corrupt,
+            "rows_checked": self.rows_checked,
+            "hot_spots": [dict(spot) for spot in self.hot_spots],
+            "impact": dict(self.impact) if self.impact is not None else None,
+            "examples": [row for kind in Kind for row in self.of_kind(kind).slice(0, examples).to_pylist()],
+            "settings": dict(self.settings),
+            "limits": list(self.limits),
+            "evidence_digest": self.evidence_digest,
+        }
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        total = sum(one.source_rows for one in self.collections.values())
+        checked = f"{self.rows_checked:,} of {total:,} records checked"
+        if self.verdict is Verdict.CORRUPT:
+            return f"CORRUPT: {self.rows_corrupt:,} rows are wrong ({checked})"
+        if self.verdict is Verdict.CLEAN:
+            return f"CLEAN: every record stands in the target as it should ({checked})"
+        return f"UNKNOWN: nothing wrong was found, but not everything could be checked ({checked})"
+
+    def _lines(self) -> list[str]:
+        lines = [f"{printable(spot['sentence'])}" for spot in self.hot_spots]
+        for name, one in (self.impact or {}).items():
+            low, high = one["recall_low"], one["recall_high"]
+            between = f" ({low:.3f} to {high:.3f})" if one["queries"] < one["population"] else ""
+            lines.append(
+                f"{printable(name)}: recall@{one['k']} is {one['recall']:.3f}{between} of 1; the top {one['k']} changed for "
+                f"{one['changed_share']:.1%} of the records"
+            )
+        return lines
+
+    def __str__(self) -> str:
+        width = max(len(kind) for kind in Kind)
+        lines = [f"{printable(self.case)}  {self.headline}"]
+        if self.estimate is not None:
+            lines.append(f"This is an estimate: {printable(self.estimate['sentence'])}")
+        for name, one in self.collections.items():
+            lines.append(
+                f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, {one.checked:,} checked, "
+                f"{one.rows_corrupt:,} rows corrupt"
+            )
+            lines += [f"    {printable(note)}" for note in one.notes]
+        lines.append("")
+        lines += [
+            f"  {kind.value:<{width}}  {self.counts[kind.value]:>9,}  {MEANING[kind]}"
+            + ("" if SEVERITY[kind] is Severity.CORRUPT else f" ({SEVERITY[kind].value})")
+            for kind in Kind
+        ]
+        sentences = self._lines()
+        if sentences:
+            lines += ["", *(f"  • {sentence}" for sentence in sentences)]
+        if self.limits:
+            lines += ["", "Not seen:", *(f"  • {printable(limit)}" for limit in self.limits)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        names = list(self.collections)
+        head = Markup("").join(Markup("<th>{}</th>").format(name) for name in names)
+        rows = Markup("").join(
+            Markup("<tr><td><code>{}</code></td><td>{}</td>{}<td><b>{:,}</b></td><td>{}</td></tr>").format(
+                kind.value,
+                SEVERITY[kind].value,
+                Markup("").join(
+                    Markup("<td>{:,}</td>").format(self.collections[name].counts[kind.value])
+                    for name in names
+                ),
+                self.counts[kind.value],
+                MEANING[kind],
+            )
+            for kind in Kind
+        )
+        notes = [note for one in self.collections.values() for note in one.notes]
+        parts = [
+            Markup("<p><b>{}</b></p>").format(self.headline),
+            Markup("<p>This is an estimate: {}</p>").format(self.estimate["sentence"])
+            if self.estimate
+            else "",
+            Markup(
+                "<table><tr><th>kind</th><th>severity</th>{}<th>all</th><th>meaning</th></tr>{}</table>"
+            ).format(head, rows),
+            _listed("Where and at what cost", self._lines()),
+            _listed("Notes", notes),
+            _listed("Not seen", list(self.limits)),
+        ]
+        return "".join(str(part) for part in parts)
+
+
+def _listed(title: str, sentences: list[str]) -> Markup:
+    if not sentences:
+        return Markup("")
+    items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
+    return Markup("<p>{}</p><ul>{}</ul>").format(title, items)

@@ -1,0 +1,129 @@
+"""A whole collection by one running row number a side, over buckets that stay where they are.
+
+The second pass asks questions that cross buckets. It numbers the rows of a side through, bucket after bucket, and asks for ids,
+digests or vectors of the few rows it needs; each bucket is mapped when it is asked for first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.diff.vectors import MappedVectors
+from vecforensics.evidence import Evidence, FrozenCollection
+
+__all__ = ["Side", "Sides"]
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass
+class Side:
+    """One side of one collection. `offsets` int64 (buckets + 1): the running number of each bucket's first row."""
+
+    evidence: Evidence
+    collection: str
+    name: str
+    offsets: Index
+    _tables: dict[int, pa.Table] = field(default_factory=dict)
+    _vectors: dict[int, MappedVectors] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return int(self.offsets[-1])
+
+    @property
+    def buckets(self) -> int:
+        return len(self.offsets) - 1
+
+    def table(self, bucket: int) -> pa.Table:
+        if bucket not in self._tables:
+            self._tables[bucket] = self.evidence.table(self.collection, self.name, bucket)
+        return self._tables[bucket]
+
+    def vectors(self, bucket: int) -> MappedVectors:
+        if bucket not in self._vectors:
+            self._vectors[bucket] = MappedVectors(self.table(bucket))
+        return self._vectors[bucket]
+
+    def number(self, bucket: int, rows: npt.NDArray[np.integer[Any]]) -> Index:
+        """Running numbers of rows of one bucket."""
+        return rows.astype(np.int64) + self.offsets[bucket]
+
+    def split(self, numbers: Index) -> Iterator[tuple[int, npt.NDArray[np.intp], Index]]:
+        """For each bucket that holds some of `numbers`: the bucket, where in `numbers` they stand, and their rows in it."""
+        owner = np.searchsorted(self.offsets, numbers, "right") - 1
+        order = np.argsort(owner, kind="stable")
+        bounds = np.searchsorted(owner[order], np.arange(self.buckets + 1))
+        for bucket in range(self.buckets):
+            places = order[bounds[bucket] : bounds[bucket + 1]]
+            if len(places):
+                yield bucket, places, numbers[places] - self.offsets[bucket]
+
+    def text(self, column: str, numbers: Index) -> list[str | None]:
+        """A text column of some rows."""
+        found: list[str | None] = [None] * len(numbers)
+        for bucket, places, rows in self.split(numbers):
+            values = self.table(bucket)[column].take(pa.array(rows)).to_pylist()
+            for place, value in zip(places.tolist(), values, strict=True):
+                found[place] = value
+        return found
+
+    def integers(self, column: str, numbers: Index | None = None) -> npt.NDArray[Any]:
+        """An integer column of some rows, or of all; nulls as 0."""
+        if numbers is None:
+            parts = [pc.fill_null(self.table(bucket)[column], 0).to_numpy() for bucket in range(self.buckets)]
+            return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        dtype = self.table(0)[column].type.to_pandas_dtype()
+        found = np.zeros(len(numbers), dtype)
+        for bucket, places, rows in self.split(numbers):
+            found[places] = pc.fill_null(self.table(bucket)[column], 0).to_numpy()[rows]
+        return found
+
+    def take(self, numbers: Index) -> npt.NDArray[np.float32]:
+        """Vectors of some rows, float32 (k, dimension). Rows without a vector of the right length are NaN."""
+        dimension = self.dimension
+        found = np.full((len(numbers), dimension), np.nan, np.float32)
+        for bucket, places, rows in self.split(numbers):
+            vectors = self.vectors(bucket)
+            there = vectors.present[rows]
+            found[places[there]] = vectors.take(rows[there])
+        return found
+
+    @property
+    def dimension(self) -> int:
+        table = self.table(0)
+        return int(table.schema.field("vector").type.list_size) if "vector" in table.schema.names else 0
+
+    def blocks(self, rows: int) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
+        """All rows that have a vector, in blocks of at most `rows`: their running numbers and their vectors."""
+        for bucket in range(self.buckets):
+            vectors = self.vectors(bucket)
+            there = np.flatnonzero(vectors.present)
+            for start in range(0, len(there), rows):
+                part = there[start : start + rows]
+                yield self.number(bucket, part), vectors.take(part)
+
+
+@dataclass
+class Sides:
+    """Source and target of one collection."""
+
+    frozen: FrozenCollection
+    source: Side
+    target: Side
+
+    @classmethod
+    def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]]) -> Sides:
+        """`counts`: rows of each bucket, for `source` and `target`."""
+        sides = {
+            name: Side(evidence, collection, name, np.r_[0, np.cumsum(counts[name])].astype(np.int64))
+            for name in ("source", "target")
+        }
+        return cls(evidence.collection(collection), sides["source"], sides["target"])

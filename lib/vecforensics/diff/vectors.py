@@ -1,0 +1,59 @@
+"""Vectors of a bucket where they lie: rows gathered from the mapped file, and nothing copied that is not asked for.
+
+A bucket's vectors stand in several record batches, each contiguous, at offsets that have nothing in common. All of them lie in
+one mapped file, though, so every row is a window of `dimension` floats into it. A strided view with one window for each float
+lets numpy gather any rows in one call, whatever batch they stand in, at about the speed of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["MappedVectors"]
+
+
+class MappedVectors:
+    """The column `vector` of a table as float32 rows. `present` is bool (n,): which rows have a vector of the right length."""
+
+    def __init__(self, table: pa.Table, column: str = "vector") -> None:
+        self.rows = table.num_rows
+        self.dimension = 0
+        self.present: npt.NDArray[np.bool_] = np.zeros(self.rows, np.bool_)
+        self._starts: npt.NDArray[np.int64] = np.zeros(self.rows, np.int64)
+        if column not in table.schema.names:
+            return
+        self.dimension = int(table.schema.field(column).type.list_size)
+        chunks = [chunk for chunk in table[column].chunks if len(chunk)]
+        if not chunks or not self.dimension:
+            return
+        addresses = [chunk.buffers()[2].address for chunk in chunks]
+        base = min(addresses)
+        end = max(address + chunk.buffers()[2].size for address, chunk in zip(addresses, chunks, strict=True))
+        row = 0
+        for address, chunk in zip(addresses, chunks, strict=True):
+            start = (address - base) // 4 + chunk.values.offset + chunk.offset * self.dimension
+            stop = row + len(chunk)
+            self._starts[row:stop] = start + np.arange(len(chunk), dtype=np.int64) * self.dimension
+            self.present[row:stop] = (
+                True if not chunk.null_count else chunk.is_valid().to_numpy(zero_copy_only=False)
+            )
+            row = stop
+        # One buffer over all batches; `_keep` holds the mapping open for as long as the view lives.
+        whole = pa.foreign_buffer(base, end - base, base=table)
+        flat = np.frombuffer(whole, np.float32, (end - base) // 4)
+        self._keep: Any = whole
+        windows = len(flat) - self.dimension + 1
+        self._windows = np.lib.stride_tricks.as_strided(
+            flat, (windows, self.dimension), (4, 4), writeable=False
+        )
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
+        """Float32 (k, dimension): a copy of these rows; what stands under a row that is not present means nothing."""
+        if not len(rows):
+            return np.empty((0, self.dimension), np.float32)
+        gathered: npt.NDArray[np.float32] = self._windows[self._starts[rows]]
+        return gathered

@@ -1,0 +1,261 @@
+"""When, by whom and in which batch a record was written: from the log's events, or from what the target's metadata say.
+
+A log event that wrote something names a record. Where it names its collection too, that decides; else the record belongs to the
+one collection that knows the id, and an id that two collections know is left alone. In metadata a few field names are taken for
+the writer's own, unless the case file lists them as data of the source. Nothing here is needed for a verdict on contents.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.diff.rows import Field
+from vecforensics.diff.sides import Sides
+from vecforensics.evidence import hash_text
+
+__all__ = ["Writes", "metadata_columns", "place_writes"]
+
+_TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
+_SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
+_PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
+
+
+@dataclass
+class Writes:
+    """Per source row (source order is the running number of `sides.source`): `sequence` float64 and `time` int64 (ns, UTC), NaN and
+    int64's minimum where unknown; `line` int64 (order in the log, -1 unknown); `fields` by name for hot spots."""
+
+    sequence: npt.NDArray[np.float64]
+    time: npt.NDArray[np.int64]
+    line: npt.NDArray[np.int64]
+    fields: dict[str, Field] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        return bool(np.isfinite(self.sequence).any() or (self.time != _NEVER).any() or (self.line >= 0).any())
+
+
+_NEVER: Final = np.iinfo(np.int64).min
+
+
+def _events(path: Path) -> Iterator[Mapping[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            event = json.loads(line)
+            if event.get("action") == "wrote" and event.get("record_ids"):
+                yield event
+
+
+def place_writes(evidence: Path, all_sides: Mapping[str, Sides]) -> dict[str, Writes]:
+    """What is known of each record's first write, by collection."""
+    placed = {name: _empty(sides.source.rows) for name, sides in all_sides.items()}
+    events = list(_events(evidence / "logs.jsonl"))
+    if events:
+        _from_events(events, all_sides, placed)
+    for name, sides in all_sides.items():
+        _from_metadata(sides, placed[name])
+    return placed
+
+
+def _empty(rows: int) -> Writes:
+    return Writes(np.full(rows, np.nan), np.full(rows, _NEVER), np.full(rows, -1, np.int64))
+
+
+def _from_events(
+    events: list[Mapping[str, Any]], all_sides: Mapping[str, Sides], placed: dict[str, Writes]
+) -> None:
+    spoken = [(number, text) for number, event in enumerate(events) for text in event["record_ids"][:4]]
+    hashes = hash_text(pa.array([text for _, text in spoken], pa.string()))
+    rows = {name: _rows_of(sides, hashes) for name, sides in all_sides.items()}
+    claimed: dict[str, dict[int, int]] = {name: {} for name in all_sides}
+    decided: set[int] = set()
+    for place, (number, _) in enumerate(spoken):
+        if number in decided:
+            continue
+        said = events[number].get("fields", {}).get("collection")
+        knowing = [name for name in all_sides if rows[name][place] >= 0 and said in (None, name)]
+        if len(knowing) == 1:
+            decided.add(number)
+            claimed[knowing[0]].setdefault(int(rows[knowing[0]][place]), number)
+    for name, first in claimed.items():
+        if not first:
+            continue
+        writes, at = placed[name], np.array(list(first), np.int64)
+        chosen = [events[number] for number in first.values()]
+        writes.line[at] = np.array(list(first.values()), np.int64)
+        writes.time[at] = _times([event.get("time") for event in chosen])
+        writes.sequence[at] = _numbers([event.get("fields", {}).get("seq") for event in chosen])
+        for key in _PLAIN_FIELDS:
+            values = [event.get("fields", {}).get(key) for event in chosen]
+            if any(value is not None for value in values):
+                writes.fields[key] = _field(at, values, len(writes.line))
+        times = [event.get("time") for event in chosen]
+        if any(times):
+            writes.fields["written_at"] = _field(at, times, len(writes.line))
+
+
+def _rows_of(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The running source row of each id hash, -1 where no record has it."""
+    found = np.full(len(hashes), -1, np.int64)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    for bucket in range(sides.source.buckets):
+        held = sides.source.table(bucket)["id_hash"].to_numpy()
+        low, high = np.searchsorted(ordered, held), np.searchsorted(ordered, held, "right")
+        for row in np.flatnonzero(high > low).tolist():
+            found[order[low[row] : high[row]]] = sides.source.offsets[bucket] + row
+    return found
+
+
+def _times(texts: list[str | None]) -> npt.NDArray[np.int64]:
+    """ISO 8601 as nanoseconds since 1970; what is no time is unknown."""
+    parsed = np.full(len(texts), _NEVER)
+    for number, text in enumerate(texts):
+        if not text:
+            continue
+        try:
+            moment = np.datetime64(str(text).removesuffix("Z").removesuffix("+00:00"), "ns")
+        except ValueError:
+            continue
+        if not np.isnat(moment):
+            parsed[number] = moment.astype(np.int64)
+    return parsed
+
+
+def _numbers(values: list[Any]) -> npt.NDArray[np.float64]:
+    parsed = np.full(len(values), np.nan)
+    for number, value in enumerate(values):
+        try:
+            parsed[number] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return parsed
+
+
+def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
+    encoded = pa.array(
+        [None if value is None else str(value) for value in values], pa.string()
+    ).dictionary_encode()
+    codes = np.full(rows, -1, np.int32)
+    codes[at] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Field(codes, encoded.dictionary)
+
+
+def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
+    """The top-level fields of JSON objects as columns of the same length, values as canonical JSON text; nulls where absent.
+
+    Text, numbers and booleans only. Arrow's own JSON reader does the work where the types of a field agree from row to row.
+    """
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    filled = pc.fill_null(whole, "{}")
+    columns = _columns_by_arrow(filled)
+    return columns if columns is not None else _columns_by_python(filled)
+
+
+def _columns_by_arrow(texts: pa.Array) -> dict[str, pa.Array] | None:
+    import pyarrow.json as pj
+
+    if not len(texts):
+        return {}
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\n")
+    options = pj.ParseOptions(newlines_in_values=False)
+    try:
+        table = pj.read_json(
+            pa.BufferReader(joined.buffers()[2]), pj.ReadOptions(use_threads=False, block_size=2**26), options
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        return None
+    if table.num_rows != len(texts):
+        return None
+    columns = {}
+    for name in table.schema.names:
+        column = table[name].combine_chunks()
+        kind = column.type
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+            columns[name] = pc.cast(column, pa.string())
+        elif pa.types.is_string(kind):
+            encoded = column.dictionary_encode()
+            quoted = [json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()]
+            columns[name] = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(quoted, pa.string()))
+        elif pa.types.is_floating(kind):
+            encoded = column.dictionary_encode()
+            spelt = [json.dumps(value) for value in encoded.dictionary.to_pylist()]
+            columns[name] = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(spelt, pa.string()))
+        elif pa.types.is_timestamp(kind):
+            return None
+    return columns
+
+
+def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
+    values: dict[str, list[str | None]] = {}
+    rows = texts.to_pylist()
+    for number, text in enumerate(rows):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict):
+            continue
+        for key, value in record.items():
+            if isinstance(value, list | dict) or value is None:
+                continue
+            values.setdefault(key, [None] * len(rows))[number] = json.dumps(value, ensure_ascii=False)
+    return {key: pa.array(column, pa.string()) for key, column in values.items()}
+
+
+def _from_metadata(sides: Sides, writes: Writes) -> None:
+    """Fields that the writer left in the target's metadata."""
+    wanted = {*_TIME_FIELDS, *_SEQUENCE_FIELDS, *_PLAIN_FIELDS} - set(sides.frozen.metadata)
+    sample = pa.concat_tables(
+        [
+            sides.target.table(bucket).select(["metadata"]).slice(0, 64)
+            for bucket in range(sides.target.buckets)
+        ]
+    )["metadata"]
+    seen = {name for text in sample.to_pylist() if text for name in wanted if f'"{name}"' in text}
+    if not seen:
+        return
+    gathered: dict[str, list[Any]] = {name: [None] * sides.source.rows for name in seen}
+    for bucket in range(sides.target.buckets):
+        table = sides.target.table(bucket)
+        columns = metadata_columns(table["metadata"])
+        rows = _rows_of_bucket(sides, bucket)
+        for name in seen & set(columns):
+            held = gathered[name]
+            for row, value in zip(rows.tolist(), columns[name].to_pylist(), strict=True):
+                if row >= 0 and value is not None:
+                    held[row] = json.loads(value)
+    everyone = np.arange(sides.source.rows)
+    for name, values in gathered.items():
+        if name in _SEQUENCE_FIELDS:
+            writes.sequence = np.where(np.isnan(writes.sequence), _numbers(values), writes.sequence)
+        elif name in _TIME_FIELDS:
+            texts = [value if isinstance(value, str) else None for value in values]
+            times = _times(texts)
+            writes.time = np.where(writes.time == _NEVER, times, writes.time)
+            if "written_at" not in writes.fields:
+                writes.fields["written_at"] = _field(everyone, texts, sides.source.rows)
+        elif name not in writes.fields:
+            writes.fields[name] = _field(everyone, values, sides.source.rows)
+
+
+def _rows_of_bucket(sides: Sides, bucket: int) -> npt.NDArray[np.int64]:
+    """The running source row of each target row of a bucket, -1 for an orphan."""
+    source = sides.source.table(bucket)["id_hash"].to_numpy()
+    order = np.argsort(source, kind="stable")
+    held = sides.target.table(bucket)["id_hash"].to_numpy()
+    if not len(source):
+        return np.full(len(held), -1, np.int64)
+    at = np.minimum(np.searchsorted(source[order], held), len(source) - 1)
+    return np.where(source[order][at] == held, order[at] + sides.source.offsets[bucket], -1)
