@@ -30,8 +30,8 @@ from vecforensics.records import Record
 __all__ = ["repro_files"]
 
 _FORM: Final[Mapping[str, str]] = {
-    "asyncio": "Runs on asyncio's own event loop. Each operation of the store and the embedder is given a latency, nothing else:\n"
-    "the order in which they are answered is what breaks the code.",
+    "asyncio": "Runs on asyncio's own event loop. Each operation of the store and the embedder is given a latency, nothing\n"
+    "else: the order in which they are answered is what breaks the code.",
     "threads": "Runs on real threads, with real waiting. Each operation of the store and the embedder is given a latency,\n"
     "nothing else. Where a failure turns on who gets a lock first and not on an answer, latencies cannot force it.",
 }
