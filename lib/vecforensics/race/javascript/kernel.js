@@ -4,8 +4,9 @@
 //
 // Every function that can stand on a stack has a name that begins with `$lab`; frames of that name are left out of traces.
 // What the migration can reach it can also replace, so the built-ins that are needed later are taken at the start.
-(function $lab_kernel(file, epochMs, detail) {
+globalThis.$lab_kernel = (function $lab_kernel(file, epochMs, detail) {
   "use strict";
+  delete globalThis.$lab_kernel;
   const global = globalThis, P = Promise, NativeError = Error, NativeDate = Date, apply = Reflect.apply;
   const { stringify, parse } = JSON, { isArray, from: arrayFrom } = Array;
   const { create, setPrototypeOf, defineProperty, getPrototypeOf, keys } = Object;
@@ -420,4 +421,4 @@
   };
   global.$lab_track = host.track;  // until the host has taken it
   return function $lab_host(name) { return host[name]; };
-})
+});

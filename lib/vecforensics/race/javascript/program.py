@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vecforensics.errors import SuspectError
-from vecforensics.race.javascript.engine import Realm, sees_rejections
+from vecforensics.race.javascript.engine import Code, Realm, compile_code, sees_rejections
 from vecforensics.race.javascript.session import JavaScriptSession
 from vecforensics.race.javascript.source import Script, read_script
 from vecforensics.race.world import World
@@ -36,8 +36,8 @@ _EPOCH_MS: Final = 1_767_225_600_000.0  # 2026-01-01T00:00:00Z, when every run b
 
 
 @lru_cache(maxsize=1)
-def _kernel() -> str:
-    return files(__package__).joinpath("kernel.js").read_text(encoding="utf-8")
+def _kernel() -> Code:
+    return compile_code(files(__package__).joinpath("kernel.js").read_text(encoding="utf-8"))
 
 
 def users_json(records: Sequence[Record]) -> str:
@@ -72,9 +72,11 @@ class JavaScriptProgram:
         self.files = (script.file,)
         self._users: tuple[Sequence[Record], str] = ((), "")
         self._seen: dict[tuple[str, str], Any] = {}
+        self._code: Code | None = None
         realm, _host, _function = self._load(detail=False)
         del _host, _function
         realm.close()
+        self._code = compile_code(script.text)
 
     @classmethod
     def load(cls, path: Path, function: str = FUNCTION, shown_as: str | None = None) -> JavaScriptProgram:
@@ -101,11 +103,18 @@ class JavaScriptProgram:
         """A realm in which the file has been evaluated, the kernel's functions, and the migration."""
         script = self.script
         realm = Realm(script.file)
-        host = realm.evaluate(_kernel())(script.shown_as, _EPOCH_MS, detail)
+        realm.run(_kernel())
+        host = realm.context.get("$lab_kernel")(script.shown_as, _EPOCH_MS, detail)
         realm.watch_rejections("$lab_track")
         try:
-            realm.evaluate(script.text)
+            if self._code is None:
+                realm.evaluate(script.text)
+            else:
+                realm.run(self._code)
             function = realm.evaluate(f"typeof {script.function} === 'function' ? {script.function} : null")
+        except SuspectError:
+            realm.close()
+            raise
         except Exception as error:
             refusal = realm.refusal(error) or script.refusal(error)
             realm.close()

@@ -156,6 +156,7 @@ class JavaScriptSession:
 
     def _answer(self, subject: _Answer | int, result: Any) -> None:
         now, host = self.world.now * 1000.0, self._host
+        self.realm.since_s = None
         if isinstance(subject, int):
             self._cause = result
             host["fire"](now, subject)
@@ -182,6 +183,7 @@ class JavaScriptSession:
     def _settle_down(self) -> None:
         run_jobs, take = self.realm.run_jobs, self._host["take"]
         again = True
+        self.realm.since_s = None
         while again:
             again = False
             run_jobs()
