@@ -20,6 +20,7 @@ from vecforensics.records import Record
 
 if TYPE_CHECKING:
     from vecforensics.race.model import LostError
+    from vecforensics.race.tracker import Tracker
     from vecforensics.race.world import World
 
 __all__ = ["Program", "Session", "TaskInfo"]
@@ -107,3 +108,6 @@ class Program(Protocol):
 
     def start(self, world: World, records: Sequence[Record]) -> Session:
         """Begin `migrate(records, embed, store)`; it runs in `advance`."""
+
+    def start_tracked(self, world: World, records: Sequence[Record], tracker: Tracker) -> Session:
+        """The same, reporting to `tracker`; only asked of a program that is `tracked`."""

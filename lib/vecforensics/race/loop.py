@@ -18,7 +18,8 @@ from asyncio import events
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +42,16 @@ from vecforensics.race.world import (
 )
 from vecforensics.records import Record
 
+if TYPE_CHECKING:
+    from vecforensics.race.tracker import Tracker
+
 __all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram", "ControlledLoop", "stable_asyncio"]
 
 # asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
 _current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 _Future = asyncio.Future
+# The engine's own questions; a tracked task takes the program's as touches.
+_done, _cancelled = asyncio.Task.done, asyncio.Task.cancelled
 _FLOAT32 = np.dtype(np.float32)
 _SHAPE = (DIMENSION,)
 
@@ -389,14 +395,14 @@ class AsyncSession:
     def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
         self.loop, self.main = loop, main
         self.advance = loop.advance
-        self.done = main.done
+        self.done: Callable[[], bool] = partial(_done, main)
         self.unhandled: BaseException | None = None
 
     @property
     def error(self) -> BaseException | None:
-        if not self.main.done():
+        if not _done(self.main):
             return None
-        if self.main.cancelled():
+        if _cancelled(self.main):
             return asyncio.CancelledError("migrate was cancelled")
         return self.main.exception()
 
@@ -405,11 +411,11 @@ class AsyncSession:
         return [
             task.info
             for task in self.loop.tasks
-            if task is not main and not task.done() and not task.cancelling()
+            if task is not main and not _done(task) and not task.cancelling()
         ]
 
     def stuck(self) -> list[TaskInfo]:
-        return [task.info for task in self.loop.tasks if not task.done()]
+        return [task.info for task in self.loop.tasks if not _done(task)]
 
     def lost_errors(self) -> list[LostError]:
         lost = []
@@ -426,12 +432,12 @@ class AsyncSession:
         loop = self.loop
         loop.closed = True
         for task in loop.tasks:
-            if task.done():
+            if _done(task):
                 task._log_traceback = False  # type: ignore[attr-defined]
             else:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
         for task in loop.tasks:
-            if not task.done():
+            if not _done(task):
                 coroutine = task.get_coro()
                 # A coroutine that answers GeneratorExit with another await or an error is closed enough.
                 with contextlib.suppress(BaseException):
@@ -467,17 +473,22 @@ class AsyncioProgram:
         self.migrate, self.name, self.files = migrate, name, files
 
     def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
-        return self.start_on(ControlledLoop(world), records)
+        loop = ControlledLoop(world)
+        return self._begin(loop, AsyncStore(loop), records)
 
-    def start_on(self, loop: ControlledLoop, records: Sequence[Record]) -> AsyncSession:
+    def start_tracked(self, world: World, records: Sequence[Record], tracker: Tracker) -> AsyncSession:
+        from vecforensics.race.tracked import TrackedLoop, TrackedStore
+
+        loop = TrackedLoop(world, tracker)
+        return self._begin(loop, TrackedStore(loop), records)
+
+    def _begin(self, loop: ControlledLoop, store: AsyncStore, records: Sequence[Record]) -> AsyncSession:
         events._set_running_loop(loop)
         sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
-        store = AsyncStore(loop)
         awaitable = self.migrate(records, store.embed, store)
         if not asyncio.iscoroutine(awaitable):
             raise SuspectError(
                 f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
                 hint="Write it as async def migrate(records, embed, store)",
             )
-        main = loop.new_task(awaitable, loop.root, None, None)
-        return AsyncSession(loop, main)
+        return AsyncSession(loop, loop.new_task(awaitable, loop.root, None, None))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ import numpy.typing as npt
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
 from vecforensics.records import Record
+
+if TYPE_CHECKING:
+    from vecforensics.race.tracker import Tracker
 
 __all__ = [
     "DELETE",
@@ -94,7 +97,7 @@ class Op:
     """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback."""
 
     __slots__ = (
-        "cause", "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task",
+        "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task",
         "when",
     )  # fmt: skip
 
@@ -205,7 +208,7 @@ class World:
         self.timers_fired = 0
         self.refused: SuspectError | None = None
         self.log: list[tuple[Any, ...]] | None = [] if detail else None
-        self.called: list[Any] = []
+        self.tracker: Tracker | None = None
 
     # --- beginning -------------------------------------------------------------------------------------------------
 
@@ -234,6 +237,8 @@ class World:
             self.timers.remove(op)
         else:
             return
+        if self.tracker is not None:
+            self.tracker.revoke(op)
         if self.log is not None:
             self.note("cancel", op)
 
@@ -257,6 +262,8 @@ class World:
     def complete(self, op: Op) -> None:
         """Let the effect of `op` happen and answer the program. The caller has taken `op` out of `pending`."""
         future = op.future
+        if self.tracker is not None:
+            self.tracker.complete(op)
         if self.plan:
             fault = self.plan.get(op.id)
             if fault is not None and self._fail(op, fault):

@@ -1,0 +1,524 @@
+"""Which shared things a line of the person's code touches, read from its source.
+
+Two events of a schedule may be swapped without effect unless they touch the same thing. Ids in the store are easy to see; a list,
+a counter, an attribute or a captured variable of the program are not. So the source is read once: for each line, which names,
+attributes and elements it reads and which it writes. `race/tracker.py` looks the objects up while the line is run.
+
+The reading errs on the careful side: an argument of an unknown function counts as written, a name that is only passed on as read
+whole. It is not so careful as to be useless: appending to a list whose order nobody ever looks at commutes, and so does writing
+different keys of a dictionary.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+__all__ = ["ALL", "Access", "Lines", "lines_of"]
+
+ALL: Final = "*"
+"""The key that stands for a whole object."""
+
+Step = tuple[str, Any]  # ("attr", name) or ("item", key expression)
+Key = tuple[Any, ...] | str  # ALL, or ("const", value) | ("chain", Chain) | ("tuple", keys…) | ("attr", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`root.a[k].b` as far as it can be followed without running anything."""
+
+    root: str
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One touch. `mode`: r read, w write, n only the length, i an insertion whose place does not matter, s an element stored
+    (an insertion where the key is new), a an argument of `call` (written unless `call` is known not to). `owner`: the function
+    in which the root is bound where others share it ("" is the module), None for a plain local. `ordered`: see `_settle`.
+    """
+
+    chain: Chain
+    key: Key
+    mode: str
+    call: Chain | None = None
+    owner: str | None = None
+    ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A captured or global variable that is bound more than once, read or rebound."""
+
+    scope: str
+    name: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a file's lines touch. `readable` is false where there is no source."""
+
+    readable: bool
+    accesses: dict[int, tuple[Access, ...]]
+    variables: dict[int, tuple[Variable, ...]]
+
+
+_APPENDING: Final = {"append", "add", "extend", "appendleft", "put_nowait"}
+_MUTATING: Final = {
+    "appendleft", "clear", "discard", "extend", "extendleft", "fill", "insert", "pop", "popitem", "popleft", "remove", "resize",
+    "reverse", "rotate", "setdefault", "sort", "subtract", "update", "difference_update", "intersection_update", "move_to_end",
+    "symmetric_difference_update", "append", "add", "put", "itemset", "partition", "send", "throw", "close", "__next__",
+}  # fmt: skip
+_KEYED_READ: Final = {"get", "__contains__", "__getitem__"}
+_KEYED_WRITE: Final = {"setdefault", "__setitem__"}
+_FRESH: Final = {"list", "dict", "set", "deque", "defaultdict", "Counter", "OrderedDict"}
+
+
+class _Scope:
+    def __init__(self, label: str, parent: _Scope | None, function: bool) -> None:
+        self.label, self.parent, self.function = label, parent, function
+        self.bindings: dict[str, int] = {}
+        self.parameters: set[str] = set()
+        self.fresh: set[str] = set()
+        self.stale: set[str] = set()
+        self.nonlocals: set[str] = set()
+        self.globals: set[str] = set()
+
+    def owner(self, name: str) -> _Scope:
+        """The scope in which `name`, as used here, is bound."""
+        scope: _Scope | None = self
+        first = True
+        while scope is not None:
+            if scope.parent is None or (first and name in scope.globals):
+                return scope.top
+            if scope.function and name in scope.bindings and name not in scope.nonlocals:
+                return scope
+            scope, first = scope.parent, False
+        return self.top
+
+    @property
+    def top(self) -> _Scope:
+        scope = self
+        while scope.parent is not None:
+            scope = scope.parent
+        return scope
+
+
+@lru_cache(maxsize=64)
+def lines_of(file: str) -> Lines:
+    """The analysis of a file, or of a notebook cell; it is made once."""
+    source = "".join(linecache.getlines(file))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return Lines(False, {}, {})
+    if not source.strip():
+        return Lines(False, {}, {})
+    binder = _Binder()
+    binder.visit(tree)
+    reader = _Reader(binder)
+    reader.visit(tree)
+    return Lines(
+        True,
+        {line: tuple(dict.fromkeys(found)) for line, found in reader.accesses.items()},
+        {line: tuple(dict.fromkeys(found)) for line, found in reader.variables.items()},
+    )
+
+
+class _Walker(ast.NodeVisitor):
+    """Keeps the scope while walking. Comprehensions and lambdas are functions, as the interpreter has them."""
+
+    def __init__(self) -> None:
+        self.scope = _Scope("", None, False)
+        self.scopes: dict[ast.AST, _Scope] = {}
+
+    def enter(self, node: ast.AST, name: str, function: bool) -> _Scope:
+        known = self.scopes.get(node)
+        if known is None:
+            known = self.scopes[node] = _Scope(f"{self.scope.label}.{name}".lstrip("."), self.scope, function)
+        return known
+
+    def within(self, node: ast.AST, name: str, children: Iterable[ast.AST], function: bool = True) -> None:
+        outer, self.scope = self.scope, self.enter(node, name, function)
+        for child in children:
+            self.visit(child)
+        self.scope = outer
+
+    def visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        arguments = node.args
+        for default in (*arguments.defaults, *(item for item in arguments.kw_defaults if item is not None)):
+            self.visit(default)
+        if not isinstance(node, ast.Lambda):
+            for decorator in node.decorator_list:
+                self.visit(decorator)
+        body = [node.body] if isinstance(node, ast.Lambda) else node.body
+        self.within(node, getattr(node, "name", f"lambda:{node.lineno}"), body)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_function  # noqa: N815
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for base in (*node.bases, *node.decorator_list):
+            self.visit(base)
+        self.within(node, node.name, node.body, function=False)
+
+    def visit_comprehension_like(self, node: Any) -> None:
+        # The first iterable is evaluated outside; telling it apart gains nothing, since names resolve outwards.
+        parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        self.within(node, f"comprehension:{node.lineno}", [*node.generators, *parts])
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_comprehension_like  # noqa: N815
+
+
+class _Binder(_Walker):
+    """First walk: where names are bound, how often, and which of them are read whole anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.captured: set[tuple[str, str]] = set()
+        self.rebound_inside: set[tuple[str, str]] = set()
+        self.fresh_attributes: set[str] = set()
+        self.stale_attributes: set[str] = set()
+        self._loops = 0
+        self._uses: list[tuple[_Scope, str, bool]] = []
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Module):
+            for child in node.body:
+                self.visit(child)
+            self._settle()
+        else:
+            super().visit(node)
+
+    def visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        if not isinstance(node, ast.Lambda):
+            self._bind(node.name)
+        scope = self.enter(node, getattr(node, "name", f"lambda:{node.lineno}"), True)
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+            if argument is not None:
+                scope.bindings[argument.arg] = scope.bindings.get(argument.arg, 0) + 1
+                scope.parameters.add(argument.arg)
+        loops, self._loops = self._loops, 0
+        super().visit_function(node)
+        self._loops = loops
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_function  # noqa: N815
+
+    def visit_loop(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
+        self._loops += 1
+        self.generic_visit(node)
+        self._loops -= 1
+
+    visit_For = visit_AsyncFor = visit_While = visit_loop  # noqa: N815
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
+        self.scope.nonlocals.update(node.names)
+
+    def visit_Global(self, node: ast.Global) -> None:
+        self.scope.globals.update(node.names)
+
+    def _assigned(self, target: ast.expr, value: ast.expr) -> None:
+        fresh = _is_fresh(value)
+        if isinstance(target, ast.Name):
+            (self.scope.fresh if fresh else self.scope.stale).add(target.id)
+        elif isinstance(target, ast.Attribute):
+            (self.fresh_attributes if fresh else self.stale_attributes).add(target.attr)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            self._assigned(target, node.value)
+        self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self._assigned(node.target, node.value)
+        if node.value is not None:
+            self.visit(node.value)
+        self.visit(node.target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        if isinstance(node.target, ast.Name):
+            self._bind(node.target.id)
+            self._bind(node.target.id)
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self._uses.append((self.scope, node.id, False))
+        else:
+            self._bind(node.id)
+            self._uses.append((self.scope, node.id, True))
+
+    def _bind(self, name: str) -> None:
+        self.scope.bindings[name] = self.scope.bindings.get(name, 0) + (2 if self._loops else 1)
+
+    def _settle(self) -> None:
+        for scope, name, store in self._uses:
+            owner = scope.owner(name)
+            inner = owner is not scope
+            if inner and (owner.function or store):
+                self.captured.add((owner.label, name))
+            if inner and store and (name in scope.nonlocals or name in scope.globals):
+                self.rebound_inside.add((owner.label, name))
+
+    def varying(self, scope: _Scope, name: str) -> _Scope | None:
+        """The owner of a captured variable that is bound more than once; None where the variable is constant or private."""
+        owner = scope.owner(name)
+        mark = (owner.label, name)
+        if mark not in self.captured:
+            return None
+        many = owner.bindings.get(name, 0) > 1 or mark in self.rebound_inside
+        return owner if many and (owner.function or mark in self.rebound_inside) else None
+
+
+def _is_fresh(value: ast.expr) -> bool:
+    if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+        return True
+    function = value.func if isinstance(value, ast.Call) else None
+    name = function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    return name in _FRESH
+
+
+def chain_of(node: ast.AST) -> Chain | None:
+    steps: list[Step] = []
+    while True:
+        if isinstance(node, ast.Name):
+            return Chain(node.id, tuple(reversed(steps)))
+        if isinstance(node, ast.Attribute):
+            steps.append(("attr", node.attr))
+            node = node.value
+        elif isinstance(node, ast.Subscript):
+            key = key_of(node.slice)
+            if key == ALL:
+                return None
+            steps.append(("item", key))
+            node = node.value
+        else:
+            return None
+
+
+def key_of(node: ast.AST) -> Key:
+    if isinstance(node, ast.Constant):
+        return ("const", node.value)
+    if isinstance(node, ast.Tuple):
+        keys = [key_of(item) for item in node.elts]
+        return ALL if ALL in keys else ("tuple", *keys)
+    chain = chain_of(node)
+    return ALL if chain is None else ("chain", chain)
+
+
+class _Reader(_Walker):
+    """Second walk: the accesses of every line."""
+
+    def __init__(self, binder: _Binder) -> None:
+        super().__init__()
+        self.scope = binder.scope
+        self.scopes = binder.scopes
+        self.binder = binder
+        self.accesses: dict[int, list[Access]] = {}
+        self.variables: dict[int, list[Variable]] = {}
+        self._inserted: list[tuple[int, int, Access, str, _Scope]] = []
+        self._whole: set[str] = set()
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Module):
+            for child in node.body:
+                self.visit(child)
+            self._settle()
+        else:
+            super().visit(node)
+
+    # --- what is emitted -------------------------------------------------------------------------------------------
+
+    def emit(self, node: ast.AST, chain: Chain, key: Key, mode: str, call: Chain | None = None) -> None:
+        line = node.lineno  # type: ignore[attr-defined]
+        found = self.accesses.setdefault(line, [])
+        last = chain.steps[-1][1] if chain.steps and chain.steps[-1][0] == "attr" else chain.root
+        scope = self.scope.owner(chain.root)
+        shared = scope.parent is None or (scope.label, chain.root) in self.binder.captured
+        access = Access(chain, key, mode, call, scope.label if shared else None)
+        if mode in ("i", "s"):
+            self._inserted.append((line, len(found), access, str(last), self.scope))
+        elif key == ALL and mode in ("r", "a", "w"):
+            self._whole.add(str(last))
+        found.append(access)
+
+    def variable(self, node: ast.AST, name: str, mode: str) -> None:
+        owner = self.binder.varying(self.scope, name)
+        if owner is not None:
+            line = node.lineno  # type: ignore[attr-defined]
+            self.variables.setdefault(line, []).append(Variable(owner.label, name, mode))
+
+    def _settle(self) -> None:
+        """An insertion is order-free where the container is made here and is never read, passed on or returned whole."""
+        for line, place, access, name, scope in self._inserted:
+            owner = scope.owner(name)
+            if access.chain.steps:
+                made_here = name in self.binder.fresh_attributes and name not in self.binder.stale_attributes
+            else:
+                made_here = name in owner.fresh and name not in owner.stale and name not in owner.parameters
+            private = made_here and name not in self._whole
+            self.accesses[line][place] = replace(access, ordered=not private)
+
+    # --- loads -----------------------------------------------------------------------------------------------------
+
+    def load(self, node: ast.AST, mode: str = "r", call: Chain | None = None) -> None:
+        """Everything that evaluating `node` touches; its value itself is touched in `mode`."""
+        chain = chain_of(node)
+        if chain is None:
+            self.visit(node)
+            return
+        self.through(node, chain)
+        self.emit(node, chain, ALL, mode, call)
+
+    def through(self, node: ast.AST, chain: Chain) -> None:
+        """The elements and attributes on the way along a chain."""
+        self.variable(node, chain.root, "r")
+        for place, (what, key) in enumerate(chain.steps):
+            holder = Chain(chain.root, chain.steps[:place])
+            self.emit(node, holder, ("attr", key) if what == "attr" else key, "r")
+            if what == "item":
+                self.key_names(node, key)
+
+    def key_names(self, node: ast.AST, key: Key) -> None:
+        if isinstance(key, tuple) and key[0] == "chain":
+            self.variable(node, key[1].root, "r")
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.load(node)
+        else:
+            self.variable(node, node.id, "w")
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.ctx, ast.Load):
+            if chain_of(node) is None:
+                self.visit(node.value)
+            else:
+                self.load(node)
+        else:
+            self.store(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if not isinstance(node.ctx, ast.Load):
+            self.store(node)
+            return
+        if chain_of(node) is not None:
+            self.load(node)
+            return
+        holder = chain_of(node.value)
+        if holder is not None:
+            self.through(node, holder)
+            self.emit(node, holder, key_of(node.slice), "r")
+        else:
+            self.visit(node.value)
+        self.visit(node.slice)
+
+    # --- stores ----------------------------------------------------------------------------------------------------
+
+    def store(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            self.variable(target, target.id, "w")
+        elif isinstance(target, ast.Starred):
+            self.store(target.value)
+        elif isinstance(target, ast.Tuple | ast.List):
+            for item in target.elts:
+                self.store(item)
+        elif isinstance(target, ast.Attribute):
+            holder = chain_of(target.value)
+            if holder is None:
+                self.visit(target.value)
+            else:
+                self.through(target, holder)
+                self.emit(target, holder, ("attr", target.attr), "w")
+        elif isinstance(target, ast.Subscript):
+            self.visit(target.slice)
+            holder = chain_of(target.value)
+            if holder is None:
+                self.visit(target.value)
+            else:
+                self.through(target, holder)
+                key = key_of(target.slice)
+                self.emit(target, holder, key, "w" if key == ALL else "s")
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.visit(node.value)
+        for target in node.targets:
+            self.store(target)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.visit(node.value)
+            self.store(node.target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.visit(node.value)
+        chain = chain_of(node.target)
+        if chain is not None:
+            self.through(node.target, chain)
+            # `xs += [x]` changes the list itself; for a number the touch of the object comes to nothing.
+            self.emit(node.target, chain, ALL, "w")
+        self.store(node.target)
+
+    def visit_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            holder = chain_of(target.value) if isinstance(target, ast.Subscript | ast.Attribute) else None
+            if holder is not None:
+                self.through(target, holder)
+                self.emit(target, holder, ALL, "w")
+            else:
+                self.visit(target)
+
+    # --- calls and comparisons ---------------------------------------------------------------------------------------
+
+    def visit_Call(self, node: ast.Call) -> None:
+        function = chain_of(node.func)
+        if function is None:
+            self.visit(node.func)
+        elif isinstance(node.func, ast.Attribute):
+            holder = chain_of(node.func.value)
+            assert holder is not None
+            self.through(node.func, holder)
+            self.method(node, holder, node.func.attr)
+        else:
+            self.through(node.func, function)
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+            inner = argument.value if isinstance(argument, ast.Starred) else argument
+            if chain_of(inner) is not None:
+                self.load(inner, "n" if function == Chain("len") else "a", function)
+            else:
+                self.visit(inner)
+
+    def method(self, node: ast.Call, holder: Chain, name: str) -> None:
+        key = key_of(node.args[0]) if node.args else ALL
+        if name in _KEYED_READ and key != ALL:
+            self.emit(node, holder, key, "r")
+        elif name in _KEYED_WRITE and key != ALL:
+            self.emit(node, holder, key, "s")
+        elif name == "add" and key != ALL:
+            self.emit(node, holder, key, "s")
+        elif name in _APPENDING:
+            self.emit(node, holder, ALL, "i")
+        elif name in _MUTATING:
+            self.emit(node, holder, ALL, "w")
+        else:
+            # On a container a look at all of it; on an object of the person's own class the lines of the method tell.
+            self.emit(node, holder, ALL, "r")
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        self.visit(node.left)
+        left: ast.expr = node.left
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            holder = chain_of(right)
+            key = key_of(left)
+            if isinstance(operator, ast.In | ast.NotIn) and holder is not None and key != ALL:
+                self.through(right, holder)
+                self.emit(right, holder, key, "r")
+            else:
+                self.visit(right)
+            left = right
