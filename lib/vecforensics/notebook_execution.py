@@ -177,7 +177,7 @@ def _size(value: Any) -> int:
 def _one_line(output: Any, left: int) -> str:
     """An error output as one line. Our own errors are that already."""
     if output.ename in ("SystemExit", "KeyboardInterrupt"):
-        return f"{output.ename} ended the notebook; of the cells after it ran none ({left} left)"
+        return f"{output.ename} ended the notebook with {left} cells to go"
     if output.ename in errors.__all__:
         return str(output.evalue)
     first = next(iter(str(output.evalue).strip().splitlines()), "")

@@ -66,7 +66,7 @@ def load_notebook(path: Path) -> Any:
         )
     except FileNotFoundError:
         raise InputError("there is no such notebook", where=str(path), hint="Check the name") from None
-    except (NotJSONError, nbformat.ValidationError, ValueError, AttributeError, KeyError) as error:
+    except (NotJSONError, nbformat.ValidationError, ValueError, AttributeError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(
             f"is no notebook ({reason})", where=str(path), hint="Save it in JupyterLab again"
