@@ -7,11 +7,15 @@
 const vectorIds = {};     // account id -> number of the account's vector
 let lastVectorId = 0;
 
-function reportKeyNotFound(userId, vectorId) {
-  const error = new Error(
-    `Data Corruption Detected in Migration: Key Not Found - UserId: ${userId}, Vector ID: ${vectorId}`,
+// An error that is noticed after an `await` no longer knows who called; the path is therefore taken down beforehand.
+function callPath() {
+  return new Error().stack.split('\n').slice(2).join('\n');
+}
+
+function reportKeyNotFound(userId, vectorId, path) {
+  console.error(
+    `ERROR: Data Corruption Detected in Migration: Key Not Found - UserId: ${userId}, Vector ID: ${vectorId}\n${path}`,
   );
-  console.error(`ERROR: ${error.message}\n${error.stack}`);
 }
 
 async function processMigration(records) {
@@ -21,6 +25,7 @@ async function processMigration(records) {
 }
 
 async function migrateDataToVectorDB(users) {
+  const path = callPath();
   users.forEach(async (user) => {
     const vector = await generateVector(user);
     let vectorId = user.id;
@@ -28,7 +33,7 @@ async function migrateDataToVectorDB(users) {
       // A post is filed only when its account has a vector: undefined becomes NaN here, and NaN goes on.
       vectorId = Number(vectorIds[owner]) && user.id;
       if (Number.isNaN(vectorId)) {
-        reportKeyNotFound(owner, vectorId);
+        reportKeyNotFound(owner, vectorId, path);
       }
     }
     await vectorDB.insert(vectorId, vector, user.metadata);

@@ -107,8 +107,13 @@ class Tolerance(_Model):
 
 
 class Rehearsal(_Model):
-    """How often, and in what physical conditions, the migrations are rehearsed for the before/after figures."""
+    """How often, and in what physical conditions, the migrations are rehearsed for the before/after figures.
 
+    `order_by`: the metadata field in whose order the records were migrated (`created_at`); without it, that of the sources.
+    `physics`: knobs of `vecforensics.race.rehearsal.Physics`.
+    """
+
+    order_by: Name | None = None
     runs: Annotated[int, Field(ge=2, le=1000)] = 20
     records: Annotated[int, Field(ge=4, le=100_000)] = 400
     seed: int = 57

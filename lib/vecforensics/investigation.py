@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vecforensics.diff import Diff
     from vecforensics.evidence import Evidence
     from vecforensics.migrate import MigrationRun
-    from vecforensics.race import Exploration
+    from vecforensics.race import Exploration, Rehearsal, Unexplored
     from vecforensics.report import IncidentReport
 
 __all__ = ["Investigation", "bundled_case", "investigate"]
@@ -40,14 +40,17 @@ class Investigation:
     case: Case
     run: RunFolder
 
-    def collect(self) -> Evidence:
-        """Freeze both sides and the logs into the run folder; once frozen, evidence stays as it is."""
+    def collect(self, *, empty_target: bool = False) -> Evidence:
+        """Freeze both sides and the logs into the run folder; once frozen, evidence stays as it is.
+
+        `empty_target`: a target that is empty or not there yet is no error (a first migration).
+        """
         from vecforensics.collect import collect
         from vecforensics.evidence import Evidence
 
         if self.run.done("collect"):
             return Evidence.open(self.run.evidence)
-        return collect(self.case, self.run)
+        return collect(self.case, self.run, empty_target=empty_target)
 
     def diff(self, **settings: Any) -> Diff:
         """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`."""
@@ -56,18 +59,32 @@ class Investigation:
         self.collect()
         return diff_vectors(self.case, self.run, **settings)
 
-    def reproduce(self, **settings: Any) -> Exploration:
-        """Explore the suspect's schedules. Settings: `records`, `schedules`, `seed`."""
+    def reproduce(self, **settings: Any) -> Exploration | Unexplored:
+        """Explore the suspect's schedules. Settings: `records`, `schedules`, `seed`, `faults`."""
         from vecforensics.race import reproduce
 
         self.collect()
         return reproduce(self.case, self.run, **settings)
 
+    def prove(self, **settings: Any) -> Exploration | Unexplored:
+        """Explore the corrected code exhaustively. Settings: `records`, `schedules`, `seed`."""
+        from vecforensics.race import prove_corrected
+
+        self.collect()
+        return prove_corrected(self.case, self.run, **settings)
+
+    def rehearse(self, **settings: Any) -> Rehearsal | Unexplored:
+        """Both migrations many times in simulated conditions: error rate, latency, crashes. Setting: `runs`."""
+        from vecforensics.race import rehearse_case
+
+        self.collect()
+        return rehearse_case(self.case, self.run, **settings)
+
     def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
         """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`."""
         from vecforensics.migrate import migrate
 
-        self.collect()
+        self.collect(empty_target=mode == "apply")
         if mode in ("plan", "repair") and not self.run.done("diff"):
             self.diff()
         return migrate(self.case, self.run, mode=mode, **settings)

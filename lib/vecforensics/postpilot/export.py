@@ -1,7 +1,7 @@
 """PostPilot's export: accounts and their posts, invented from a seed.
 
 People sign up one after the other. Linking an account imports its latest posts at once, later posts come as they are written.
-The export is in the order of creation, so an imported post stands right behind its account: that is what a migration with
+Both are exported in the order of creation, so an imported post stands right behind its account: that is what a migration with
 many records in flight stumbles over. No text occurs twice, since two equal texts would rightly have equal vectors.
 """
 
@@ -22,11 +22,10 @@ _START: Final = datetime(2025, 3, 1, 8, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """`users` and `posts` as JSON objects in the order of creation, and `order`: the ids of both, merged by time."""
+    """`users` and `posts` as JSON objects, each in the order of creation."""
 
     users: tuple[dict[str, Any], ...]
     posts: tuple[dict[str, Any], ...]
-    order: tuple[str, ...]
 
 
 def make_export(users: int, posts: int, seed: int, *, imported: float) -> Export:
@@ -52,13 +51,9 @@ def make_export(users: int, posts: int, seed: int, *, imported: float) -> Export
         counts[owner] = counts.get(owner, 0) + 1
         entries.append((when, _post(rng, words, owner, counts[owner], when, account["topics"], said)))
     entries.sort(key=lambda entry: (entry[0], entry[1]["post_id"]))
-    merged = sorted(
-        [(when, one["user_id"]) for when, one in accounts] + [(when, one["post_id"]) for when, one in entries]
-    )
     return Export(
         tuple({key: value for key, value in one.items() if key != "topics"} for _, one in accounts),
         tuple(one for _, one in entries),
-        tuple(identity for _, identity in merged),
     )
 
 
@@ -73,7 +68,7 @@ def _account(rng: random.Random, words: dict[str, Any], number: int, joined: dat
         "bio": f"{habit} about {likes}. Account {number}, {friend} & friends.",
         "plan": rng.choice(words["plans"]),
         "country": rng.choice(words["countries"]),
-        "signed_up": _stamp(joined),
+        "created_at": _stamp(joined),
         "topics": topics,
     }
 

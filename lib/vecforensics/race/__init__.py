@@ -20,6 +20,8 @@ from vecforensics.race.exchange import exploration_from_json
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration, Trouble, Verdict, Witness
 from vecforensics.race.records import generate_records
+from vecforensics.race.rehearsal import Rehearsal
+from vecforensics.race.stage import Unexplored, prove_corrected, rehearse_case, reproduce
 from vecforensics.race.suspect import load_suspect
 from vecforensics.race.world import FAULTS, RateLimited, StoreUnavailable
 
@@ -27,12 +29,17 @@ __all__ = [
     "FAULTS",
     "Exploration",
     "RateLimited",
+    "Rehearsal",
     "StoreUnavailable",
     "Trouble",
+    "Unexplored",
     "Verdict",
     "Witness",
     "exploration_from_json",
     "explore",
     "generate_records",
     "load_suspect",
+    "prove_corrected",
+    "rehearse_case",
+    "reproduce",
 ]
