@@ -269,3 +269,14 @@ def test_the_order_of_the_damage_does_not_matter() -> None:
     assert (
         gather(population, {"missing": shuffled}).as_dict() == gather(population, {"missing": hurt}).as_dict()
     )
+
+
+def test_two_faint_lines_that_meet_in_a_dark_spot() -> None:
+    """Amid 8 % random loss neither the worker nor the stretch stands out twofold; where they meet everything is lost."""
+    hurt = np.union1d(
+        some(NUMBERS, 0.08), np.flatnonzero((WORKER == 3) & (NUMBERS >= 6000) & (NUMBERS < 6800))
+    )
+    spots = find_hot_spots([rows(N, {Kind.MISSING: hurt}, {"worker": WORKER, "metadata:plan": NUMBERS % 7})])
+    assert len(spots) == 1
+    assert {part.dimension for part in spots[0].parts} == {"position", "worker"}
+    assert spots[0].rate > 0.95

@@ -37,6 +37,7 @@ SORTED_IDS: Final = (
 )
 _ORDERED_AT_MOST: Final = 65_536  # values that are sorted as a person would, one by one
 _TIME_LIKE: Final = r'^"?\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?"?$'
+_A_FEW: Final = 100
 _SHOWN: Final = 60
 
 
@@ -126,11 +127,19 @@ def _natural(text: str) -> tuple[Any, ...]:
 
 
 def _numbers(values: pa.Array) -> npt.NDArray[np.float64] | None:
-    """The values as numbers, if all of them are."""
+    """The values as numbers, if all of them are. Names are told from a few of them, not from a million."""
     try:
+        values[:_A_FEW].cast(pa.float64())
         return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
         return None
+
+
+def _are_times(values: pa.Array) -> bool:
+    """Are all values dates or time stamps in ISO form, which sort as texts do?"""
+    return len(values) > 0 and all(
+        bool(pc.all(pc.match_substring_regex(part, _TIME_LIKE)).as_py()) for part in (values[:_A_FEW], values)
+    )
 
 
 def _joined(name: str, rows: Sequence[RowDimensions]) -> Field:
@@ -208,8 +217,9 @@ def _by_id(rows: Sequence[RowDimensions], total: int) -> Order | None:
     """Rows in the order of their ids, shorter ids first (2 before 10); None where they stand so in the source already."""
     ids = pa.chunked_array([one.ids(np.arange(len(one.kinds))) for one in rows], pa.string()).combine_chunks()
     length = pc.binary_length(ids)
-    table = pa.table({"length": length, "id": ids, "row": pa.array(np.arange(total))})
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names]).to_numpy()
+    # Arrow sorts stably, so equal ids of different collections keep the order of the rows.
+    table = pa.table({"length": length, "id": ids})
+    order = pc.sort_indices(table, sort_keys=[("length", "ascending"), ("id", "ascending")]).to_numpy()
     if bool(np.all(order[1:] > order[:-1])):
         return None
     ranks = np.empty(total, dtype=np.int32 if total < 2**31 else np.int64)
@@ -236,10 +246,7 @@ def lay_out(rows: Sequence[RowDimensions]) -> Population:
         field = _joined(name, rows)
         distinct = len(field.values)
         numbers = _numbers(field.values)
-        by_time = name == "written_at" or bool(
-            pc.all(pc.match_substring_regex(field.values, _TIME_LIKE)).as_py() and distinct
-        )
-        if by_time:
+        if name == "written_at" or _are_times(field.values):
             made = _as_order(name, field, _text_key(field.values))
         elif distinct <= max(64, min(MANY_VALUES, total // 4)):
             made = None

@@ -120,13 +120,17 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
     first, last, starts = _windows_of_values(values, singles)
     inside, size = run_hits[last] - run_hits[first], run_sizes[last] - run_sizes[first]
     gain = log_likelihood_ratio(inside, size, bad, total)
+    at = int(np.argmax(gain))
+    if (
+        gain[at] <= 0 or gain[at] < -worth
+    ):  # exp(-gain) times the number of windows is about the p-value: not worth computing
+        return None
     ends = np.append(starts[1:], len(first))
     best_of = np.asarray([one + int(np.argmax(gain[one:two])) for one, two in zip(starts, ends, strict=True)])
     # The p-value of one window of each length, chosen for its gain, is never below the smallest of its length: a bound still.
     windows = np.log(ends - starts) + np.log(len(starts))
     log_p = float(np.min(log_tail(inside[best_of], size[best_of], bad, total) + windows))
-    at = int(np.argmax(gain))
-    if gain[at] <= 0 or log_p > worth:
+    if log_p > worth:
         return None
     best = _grow_values(hits, sizes, (float(inside[at]), float(size[at])))
     return Stretch(*best[:4], min(log_p, 0.0), best[4])

@@ -38,12 +38,14 @@ __all__ = ["Claim", "Limits", "search"]
 _SEEDS: Final = 3
 _SAME_ROWS: Final = 0.9
 _NO_LOSS: Final = 0.99
+_STRIKING: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a gathering is worth a sentence. `level`: false-discovery rate; `share`: part of a kind's rows that it must hold;
-    `odds`: how many times the odds outside those inside must be; `rows`: damaged rows; `spots` and `parts`: at most so many.
+    """When a gathering is worth a sentence. `level`: false-discovery rate; `share`: part of a kind's rows that it must hold, a
+    fifth of that where the odds inside are 20 times those outside; `odds`: how many times the odds outside those inside must
+    be; `rows`: damaged rows; `spots` and `parts`: at most so many.
     """
 
     level: float = 0.01
@@ -111,7 +113,7 @@ def search(
             if claim is not None:
                 claims.append(claim)
                 view.take_out(claim.parts)
-                if len(view.bad) >= max(limits.rows, limits.share * view.first_bad):
+                if len(view.bad) >= max(limits.rows, limits.share / 5 * view.first_bad):
                     going_on.append(view)
         views = going_on
         if not views:
@@ -171,21 +173,18 @@ def _worth_saying(view: View, one: Candidate, limits: Limits) -> bool:
     bad, total = len(view.bad), view.population.rows - len(view.gone)
     inside = (one.hits + 0.5) / (one.size - one.hits + 0.5)
     outside = (bad - one.hits + 0.5) / (total - one.size - (bad - one.hits) + 0.5)
-    return one.hits >= max(limits.rows, limits.share * view.first_bad) and inside >= limits.odds * outside
+    # A small share is worth it where the place is nearly all damaged and the rest is not.
+    share = limits.share if inside < _STRIKING * outside else limits.share / 5
+    return one.hits >= max(limits.rows, share * view.first_bad) and inside >= limits.odds * outside
 
 
 def _best(view: View, candidates: list[Candidate], control: _Control, limits: Limits) -> Claim | None:
     level = float(np.log(limits.level))
-    open_ = [
-        one
-        for one in candidates
-        if control.log_q(one.log_p) <= level and one.score > 0 and _worth_saying(view, one, limits)
-    ]
-    if not open_:
-        return None
-    open_.sort(key=lambda one: -one.score)
-    choices = [(one, control.log_q(one.log_p)) for one in open_]
-    for seed in open_[:_SEEDS]:
+    significant = [one for one in candidates if control.log_q(one.log_p) <= level and one.score > 0]
+    significant.sort(key=lambda one: -one.score)
+    choices = [(one, control.log_q(one.log_p)) for one in significant if _worth_saying(view, one, limits)]
+    # A seed need not be worth a sentence itself: worker 3 and batch 17 may each be faint, and their meeting all damaged.
+    for seed in significant[:_SEEDS]:
         narrowed, log_q = seed, control.log_q(seed.log_p)
         while (
             len(narrowed.parts) < limits.parts
@@ -194,9 +193,11 @@ def _best(view: View, candidates: list[Candidate], control: _Control, limits: Li
             narrowed, log_q = step[0], max(log_q, step[1])
         if narrowed is not seed and _worth_saying(view, narrowed, limits):
             choices.append((narrowed, log_q))
+    if not choices:
+        return None
     best, log_q = max(choices, key=lambda choice: choice[0].score)
     best = _shortest(view, best)
-    also = _other_names(view, best, [one for one in open_ if one is not best])
+    also = _other_names(view, best, [one for one in significant if one is not best])
     return Claim(view.kind, best.parts, log_q, best.score, also)
 
 
