@@ -47,7 +47,20 @@ def test_an_error_at_the_top_level_names_its_line(tmp_path: Path) -> None:
     line = refusal(
         tmp_path, "const fs = require('fs');\n\nconst rows = fs.readFileSync('users.json');\n" + body(GOOD)
     )
-    assert "migration.js:3: Error: fs.readFileSync is not available in the race laboratory" in line
+    assert "migration.js:3: Error: fs.readFileSync() is not available in the race laboratory" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("await fetch('https://example.org');", "fetch()"),
+        ("require('node:fs').appendFileSync('log', 'x');", "fs.appendFileSync()"),
+        ("const limit = require('p-limit')(4); try { limit(); } catch {}", "p-limit()"),
+        ("new WebSocket('ws://x');", "WebSocket()"),
+    ],
+)
+def test_what_reaches_for_the_outside_world_is_named(tmp_path: Path, text: str, call: str) -> None:
+    assert f"{call} leaves the program" in refusal(tmp_path, body(text + GOOD))
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,21 @@ def test_imports_at_the_top_of_a_file_do_no_harm(tmp_path: Path, text: str) -> N
     assert run(program(tmp_path, text + body(LOOP))).outcome.kinds == ()
 
 
+def test_modules_of_node_that_need_no_outside_world_are_there(tmp_path: Path) -> None:
+    text = body(
+        """
+        const { setTimeout: sleep } = require("node:timers/promises");
+        const { promisify, format } = require("util");
+        const assert = require("assert");
+        assert(await sleep(10, "slept") === "slept");
+        assert.equal(await promisify((x, done) => done(null, x + 1))(1), 2);
+        console.log(format("%d", 5), require("perf_hooks").performance.now());
+        """
+    )
+    done = run(program(tmp_path, text + "\n"))
+    assert console(done) == [("log", "5 10")]
+
+
 def test_an_exported_function_keeps_its_line_and_column(tmp_path: Path) -> None:
     plain = run(program(tmp_path, body(LOOP), "plain.js"))
     exported = run(program(tmp_path, "export " + body(LOOP), "exported.js"))
@@ -281,3 +296,23 @@ def test_seven_thousand_records_in_one_burst_grow_linearly(tmp_path: Path) -> No
     seconds(200)
     small, large = min(seconds(1_000) for _ in range(3)), seconds(7_000)
     assert large < 7 * small * 2.5
+
+
+def test_a_stack_ends_with_the_program_s_own_frames(tmp_path: Path) -> None:
+    text = body(
+        """
+        const where = () => new Error("here").stack;
+        console.log(where());
+        await generateVector(users[0]);
+        console.log([1].map(where)[0]);
+        setTimeout(() => console.log(new Error("timer").stack), 1);
+        await new Promise((go) => setTimeout(go, 5));
+        """
+    )
+    stacks = [
+        [line.strip().rpartition(":")[0] for line in text.splitlines()]
+        for _, text in console(run(program(tmp_path, text)))
+    ]
+    assert stacks[0] == ["Error", "at where (migration.js:3", "at migrateDataToVectorDB (migration.js:4"]
+    assert stacks[1][1:] == ["at where (migration.js:3", "", "at migrateDataToVectorDB (migration.js:6"]
+    assert stacks[2][1:] == ["at migration.js:7"]

@@ -37,7 +37,10 @@ _EPOCH_MS: Final = 1_767_225_600_000.0  # 2026-01-01T00:00:00Z, when every run b
 
 @lru_cache(maxsize=1)
 def _kernel() -> Code:
-    return compile_code(files(__package__).joinpath("kernel.js").read_text(encoding="utf-8"))
+    folder = files(__package__)
+    return compile_code(
+        "".join(folder.joinpath(name).read_text("utf-8") for name in ("node.js", "kernel.js"))
+    )
 
 
 def users_json(records: Sequence[Record]) -> str:

@@ -20,6 +20,7 @@ from zlib import crc32
 
 import numpy as np
 
+from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.javascript.engine import Realm
 from vecforensics.race.javascript.source import Script
@@ -212,12 +213,21 @@ class JavaScriptSession:
         elif what == "return":
             self.over = True
         elif what == "raise":
-            self.over, self.error = True, self._exception(first, second, third)
+            self.over, self.error = True, (error := self._exception(first, second, third))
+            self._say("fatal", error.stack)
         elif what == "crash":
             self._end(self._exception(first, second, third))
         elif what == "lost":
-            error = self._exception(first, second, third)
-            self._lost.append(LostError(self._cause.path, first, self.script.innermost(error.stack)))
+            place_of_error = self.script.innermost(self._exception(first, second, third).stack)
+            self._lost.append(LostError(self._cause.path, first, place_of_error))
+        elif what == "refuse":
+            self.world.refuse(
+                SuspectError(
+                    f"{first} leaves the program for the outside world, which the race laboratory cannot control",
+                    where=self.script.file,
+                    hint="Reach it through generateVector and vectorDB, or take it out of the function",
+                )
+            )
         elif what == "exit":
             self._end(ProcessExit(f"process.exit({first})") if first else None)
 
