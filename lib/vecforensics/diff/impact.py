@@ -14,8 +14,9 @@ Pearson for shares; for recall, a mean of k shares ("at least j lost"), Clopper-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from vecforensics.diff.impact_results import HurtQuery, Impact, Neighbour, Neighbours
-from vecforensics.diff.impact_search import Floats32, Metric, Rows, nearest, prepared, similarity
+from vecforensics.diff.impact_search import Floats32, Found, Metric, Rows, nearest, prepared, similarity
 from vecforensics.diff.rows import CollectionVectors, RowDimensions
 from vecforensics.diff.sampling import clopper_pearson
 from vecforensics.errors import InputError
@@ -31,6 +32,8 @@ from vecforensics.errors import InputError
 __all__ = ["HurtQuery", "Impact", "Neighbour", "Neighbours", "compare_neighbours", "measure_impact"]
 
 Engine = Literal["exact", "usearch"]
+_Read = Callable[[Rows], tuple[Floats32, npt.NDArray[np.bool_]]]
+_Find = Callable[[Floats32, Rows, Floats32, Rows], Found]
 
 AS_NEAR: Final = 1e-6
 _QUERIES_AT_ONCE: Final = 2048
@@ -49,18 +52,20 @@ class _Answer:
     after_scores: npt.NDArray[np.float64]
     right: npt.NDArray[np.bool_]
 
+    @property
+    def found(self) -> int:
+        """How many right records came back."""
+        return int(np.count_nonzero(self.right))
 
-def _raw(vectors: CollectionVectors, rows: Rows, metric: Metric, *, target: bool) -> dict[int, Floats32]:
-    """The raw vectors of those of `rows` that have a usable one, by row number; extras are numbered from `vectors.rows` on."""
+
+def _raw(read: _Read, rows: Rows, extra: Floats32, total: int, metric: Metric) -> dict[int, Floats32]:
+    """The raw vectors of those of `rows` that have a usable one, by row number; extras are numbered from `total` on."""
     wanted = np.unique(rows[rows >= 0])
-    inside, beyond = wanted[wanted < vectors.rows], wanted[wanted >= vectors.rows]
-    found, has = (vectors.actual if target else vectors.expected)(inside)
+    inside, beyond = wanted[wanted < total], wanted[wanted >= total]
+    found, has = read(inside)
     has = has & prepared(found, metric)[1]
     out = {row: found[at] for at, row in enumerate(inside.tolist()) if has[at]}
-    if len(beyond):
-        extra = vectors.extra()
-        out |= {row: extra[row - vectors.rows] for row in beyond.tolist()}
-    return out
+    return out | {row: extra[row - total] for row in beyond.tolist()}
 
 
 def _rank(
@@ -97,7 +102,7 @@ def _answer(
 
 
 def _ask(
-    vectors: CollectionVectors, rows: Rows, k: int, metric: Metric, memory_mb: int, engine: Engine
+    vectors: CollectionVectors, rows: Rows, extra: Floats32, k: int, metric: Metric, find: _Find
 ) -> tuple[list[_Answer], list[_Answer | None], int, int]:
     """(answers to the right vector, answers to the stored one (None = there is none), records, returnable) for these rows."""
     right, _ = vectors.expected(rows)
@@ -106,16 +111,7 @@ def _ask(
     stored_ready, usable = prepared(stored, metric)
     usable &= stands
     other = np.flatnonzero(usable & (right != stored).any(axis=1))
-    if engine == "usearch":
-        from vecforensics.diff.impact_ann import nearest_approximate
-
-        found = nearest_approximate(
-            vectors, ready, rows, stored_ready[other], rows[other], k=k, metric=metric
-        )
-    else:
-        found = nearest(
-            vectors, ready, rows, stored_ready[other], rows[other], k=k, metric=metric, memory_mb=memory_mb
-        )
+    found = find(ready, rows, stored_ready[other], rows[other])
     place = {int(at): len(rows) + number for number, at in enumerate(other.tolist())}
     search: list[_Answer] = []
     recommended: list[_Answer | None] = []
@@ -123,7 +119,10 @@ def _ask(
         these = range(start, min(start + _RANKED_AT_ONCE, len(rows)))
         after = found.actual[[*these, *(place[at] for at in these if at in place)]]
         both = np.concatenate([found.expected[list(these)].ravel(), after[after < vectors.rows]])
-        raw = _raw(vectors, both, metric, target=False), _raw(vectors, after.ravel(), metric, target=True)
+        raw = (
+            _raw(vectors.expected, both, extra, vectors.rows, metric),
+            _raw(vectors.actual, after.ravel(), extra, vectors.rows, metric),
+        )
         for at in these:
             row, before = int(rows[at]), found.expected[at]
             fresh = _answer(row, right[at], right[at], (before, found.actual[at]), raw, k, metric)
@@ -167,26 +166,26 @@ def _ids(rows: RowDimensions, wanted: Sequence[int], total: int) -> tuple[str, .
     return tuple(names.get(row, "(a vector under no source id)") for row in wanted)
 
 
-def _hurt(answers: list[_Answer], rows: RowDimensions, total: int, places: int) -> tuple[HurtQuery, ...]:
-    def one(answer: _Answer) -> HurtQuery:
-        after = set(answer.after.tolist())
-        wrong = [
-            row for row, right in zip(answer.after.tolist(), answer.right.tolist(), strict=True) if not right
-        ]
-        lost = [row for row in answer.before.tolist() if row not in after]
-        count = places - int(answer.right.sum())
-        return HurtQuery(
-            _ids(rows, [answer.row], total)[0],
-            1.0 - count / places,
-            _ids(rows, lost[:count], total),
-            _ids(rows, wrong, total),
-        )
-
-    worst = sorted(
-        (answer for answer in answers if answer.right.sum() < places),
-        key=lambda item: (item.right.sum(), item.row),
+def _hurt(answer: _Answer, rows: RowDimensions, total: int, places: int) -> HurtQuery:
+    after = set(answer.after.tolist())
+    wrong = [
+        row for row, right in zip(answer.after.tolist(), answer.right.tolist(), strict=True) if not right
+    ]
+    lost = [row for row in answer.before.tolist() if row not in after][: places - answer.found]
+    return HurtQuery(
+        _ids(rows, [answer.row], total)[0],
+        answer.found / places,
+        _ids(rows, lost, total),
+        _ids(rows, wrong, total),
     )
-    return tuple(one(answer) for answer in worst[:_HURT])
+
+
+def _finder(vectors: CollectionVectors, k: int, metric: Metric, memory_mb: int, engine: Engine) -> _Find:
+    if engine == "usearch":
+        from vecforensics.diff.impact_ann import Graphs
+
+        return Graphs(vectors, k, metric).find
+    return partial(nearest, vectors, k=k, metric=metric, memory_mb=memory_mb)
 
 
 def measure_impact(
@@ -211,18 +210,20 @@ def measure_impact(
             "an impact needs at least one query and one neighbour", hint="Give queries and k of 1 or more"
         )
     asking = _draw(vectors, queries, seed, metric)
-    search: list[_Answer] = []
-    recommended: list[_Answer | None] = []
-    records = returnable = 0
-    step = len(asking) if engine == "usearch" else _QUERIES_AT_ONCE
-    for start in range(0, len(asking), max(step, 1)):
-        part = _ask(vectors, asking[start : start + step], k, metric, memory_mb, engine)
-        search, recommended, records, returnable = search + part[0], recommended + part[1], part[2], part[3]
-    places = min(k, max(records - 1, 0))
-    if not places:
-        search, recommended, asking = [], [], asking[:0]
-    lost = np.asarray([places - int(answer.right.sum()) for answer in search], dtype=np.int64)
-    changed = sum(answer is None or int(answer.right.sum()) < places for answer in recommended)
+    records = returnable = places = changed = 0
+    found, worst = [np.zeros(0, dtype=np.int64)], list[_Answer]()
+    extra, find = vectors.extra(), _finder(vectors, k, metric, memory_mb, engine)
+    for start in range(0, len(asking), _QUERIES_AT_ONCE):
+        part = asking[start : start + _QUERIES_AT_ONCE]
+        search, recommended, records, returnable = _ask(vectors, part, extra, k, metric, find)
+        places = min(k, records - 1)
+        found.append(np.asarray([answer.found for answer in search], dtype=np.int64))
+        changed += sum(answer is None or answer.found < places for answer in recommended)
+        hurt = [answer for answer in search if answer.found < places]
+        worst = sorted([*worst, *hurt], key=lambda answer: (answer.found, answer.row))[:_HURT]
+    if places < 1:
+        found, changed, worst, asking, places = found[:1], 0, [], asking[:0], 0
+    lost = places - np.concatenate(found)
     asked = len(asking)
     recall = 1.0 - float(lost.sum()) / (places * asked) if asked else 1.0
     share = changed / asked if asked else 0.0
@@ -253,7 +254,7 @@ def measure_impact(
         share,
         *share_limits,
         tuple(np.bincount(lost, minlength=places + 1).tolist()),
-        _hurt(search, rows, vectors.rows, places) if asked else (),
+        tuple(_hurt(answer, rows, vectors.rows, places) for answer in worst),
         seed,
         confidence,
         f"{how}, {metric}, k = {places or k}; {which}{interval}",
@@ -283,7 +284,9 @@ def compare_neighbours(
     found, has = vectors.expected(one)
     if not (has & prepared(found, metric)[1])[0]:
         raise InputError(f"record {record!r} has no expected vector to ask with", where=where)
-    search, recommended, _, _ = _ask(vectors, one, k, metric, memory_mb, "exact")
+    search, recommended, _, _ = _ask(
+        vectors, one, vectors.extra(), k, metric, _finder(vectors, k, metric, memory_mb, "exact")
+    )
     before, after = search[0], recommended[0]
     total = vectors.rows
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from vecforensics.diff.impact_search import SPARE, Floats32, Found, Metric, Rows, prepared
 from vecforensics.diff.rows import CollectionVectors
 from vecforensics.errors import MissingExtra
 
-__all__ = ["nearest_approximate"]
+__all__ = ["Graphs"]
 
 _BLOCK: Final = 16_384
 _EFFORT: Final = 128
@@ -58,40 +59,42 @@ def _candidates(index: Any, queries: Floats32, own_rows: Rows, keep: int) -> Row
     return out
 
 
-def nearest_approximate(
-    vectors: CollectionVectors,
-    queries: Floats32,
-    own_rows: Rows,
-    also: Floats32,
-    also_rows: Rows,
-    *,
-    k: int,
-    metric: Metric,
-) -> Found:
-    """As `impact_search.nearest`, with a graph in memory for one side at a time (the vectors and some 150 bytes each)."""
-    asked, own = np.concatenate([queries, also]), np.concatenate([own_rows, also_rows])
-    counts, lists = [], []
-    stands = np.zeros(vectors.rows + 1, dtype=bool)  # the last one is for the row -1: no candidate
-    for side, (ask, who) in enumerate([(queries, own_rows), (asked, own)]):
-        index = _new_index(vectors.dimension, metric)
+class Graphs:
+    """A graph of each side, built once, in memory: the vectors and some 150 bytes each. `find` is as `impact_search.nearest`."""
+
+    def __init__(self, vectors: CollectionVectors, k: int, metric: Metric) -> None:
+        self._keep = 2 * (k + SPARE)
+        self._stands = np.zeros(vectors.rows + 1, dtype=bool)  # the last one is for the row -1: no candidate
+        self._expected, self._actual = (
+            _new_index(vectors.dimension, metric),
+            _new_index(vectors.dimension, metric),
+        )
         for start in range(0, vectors.rows, _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, vectors.rows), dtype=np.int64)
-            given, has = (vectors.actual if side else vectors.expected)(rows)
-            ready, usable = prepared(given, metric)
-            usable &= has
-            if side:
-                stands[rows] = usable
-            if usable.any():
-                index.add(rows[usable].astype(np.uint64), ready[usable], threads=1)
+            _add(self._expected, rows, *vectors.expected(rows), metric)
+            self._stands[rows] = _add(self._actual, rows, *vectors.actual(rows), metric)
         extra = vectors.extra()
-        if side and len(extra):
-            ready, usable = prepared(extra, metric)
-            keys = (vectors.rows + np.flatnonzero(usable)).astype(np.uint64)
-            if len(keys):
-                index.add(keys, ready[usable], threads=1)
-        counts.append(len(index))
-        lists.append(_candidates(index, ask, who, 2 * (k + SPARE)))
-    place = {int(row): at for at, row in enumerate(own_rows.tolist())}
-    proposed = lists[0][[place[int(row)] for row in own.tolist()]] if len(own) else lists[0]
-    proposed = np.where(stands[proposed], proposed, -1)
-    return Found(lists[0], np.concatenate([lists[1], proposed], axis=1), counts[0], counts[1])
+        if len(extra):
+            rows = np.arange(vectors.rows, vectors.rows + len(extra), dtype=np.int64)
+            _add(self._actual, rows, extra, np.ones(len(extra), dtype=bool), metric)
+
+    def find(self, queries: Floats32, own_rows: Rows, also: Floats32, also_rows: Rows) -> Found:
+        own = np.concatenate([own_rows, also_rows])
+        expected = _candidates(self._expected, queries, own_rows, self._keep)
+        actual = _candidates(self._actual, np.concatenate([queries, also]), own, self._keep)
+        proposed = expected[np.searchsorted(own_rows, own)]  # `own_rows` ascend
+        proposed = np.where(self._stands[proposed], proposed, -1)
+        return Found(
+            expected, np.concatenate([actual, proposed], axis=1), len(self._expected), len(self._actual)
+        )
+
+
+def _add(
+    index: Any, rows: Rows, given: Floats32, has: npt.NDArray[np.bool_], metric: Metric
+) -> npt.NDArray[np.bool_]:
+    """Adds the usable ones of `given`; returns which they are."""
+    ready, usable = prepared(given, metric)
+    usable = usable & has
+    if usable.any():
+        index.add(rows[usable].astype(np.uint64), ready[usable], threads=1)
+    return usable
