@@ -272,6 +272,23 @@ def test_another_function_can_be_named(tmp_path: Path) -> None:
     assert run(JavaScriptProgram.load(path, "moveAll")).outcome.kinds == ()
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "export default async function (users)",
+        "export default async function move(users)",
+        "module.exports = async function (users)",
+        "exports.migrateDataToVectorDB = async function (users)",
+        "export default async (users) =>",
+        "module.exports.default = async (users) =>",
+    ],
+)
+def test_a_function_that_is_only_exported_is_found(tmp_path: Path, head: str) -> None:
+    done = run(program(tmp_path, f"{head} {{\n{LOOP}\n}}\n"))
+    assert done.outcome.kinds == ()
+    assert {op.source.lineno for op in done.schedule} == {2}
+
+
 def test_each_schedule_has_globals_of_its_own(tmp_path: Path) -> None:
     text = "let runs = 0;\n" + body(
         "runs += 1; globalThis.leak = (globalThis.leak ?? 0) + 1; console.log(runs, leak);\n" + LOOP

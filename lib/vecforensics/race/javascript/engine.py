@@ -12,6 +12,7 @@ notice, and `sees_rejections` says so.
 from __future__ import annotations
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -84,6 +85,8 @@ def _library() -> Any:
     except (OSError, AttributeError):
         return None
     quickjs = _module()
+    if sys.implementation.name != "cpython":
+        return None  # elsewhere the id of an object is not its address
     if quickjs.Context.__basicsize__ < object.__basicsize__ + 16 or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     runtime, context = _pointers(probe := quickjs.Context())

@@ -60,6 +60,14 @@ def users_json(records: Sequence[Record]) -> str:
     )
 
 
+def _find(name: str) -> str:
+    """An expression for the function `name`: declared, exported under that name, or what the file exports as a whole."""
+    places = [name, f"module.exports.{name}"]
+    if name == FUNCTION:
+        places += ["exports.default", "module.exports.default", "module.exports"]
+    return " : ".join(f"typeof {place} === 'function' ? {place}" for place in places) + " : null"
+
+
 class JavaScriptProgram:
     """A script that can be run again and again. Making one loads it once: SuspectError for a syntax error or a missing
     function, MissingExtra without quickjs-ng."""
@@ -114,7 +122,7 @@ class JavaScriptProgram:
                 realm.evaluate(script.text)
             else:
                 realm.run(self._code)
-            function = realm.evaluate(f"typeof {script.function} === 'function' ? {script.function} : null")
+            function = realm.evaluate(_find(script.function))
         except SuspectError:
             realm.close()
             raise

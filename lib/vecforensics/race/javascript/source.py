@@ -2,8 +2,9 @@
 
 A migration is written for Node: CommonJS or an ES module. Inside the laboratory it is evaluated as a script, so that its
 functions can be called by name. CommonJS needs nothing (the realm has `module`, `exports` and `require`). Of a module's
-syntax, `export` before a declaration is blanked with spaces, an export list or re-export is dropped, and an `import` becomes
-the `require` of the same names. Lines keep their numbers, and but for imports and exports their columns.
+syntax, `export` before a declaration is blanked with spaces, a default export is kept in `exports`, an export list or
+re-export is dropped, and an `import` becomes the `require` of the same names. Lines keep their numbers, and but for imports
+and exports their columns.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ _NAME: Final = r"[A-Za-z_$][\w$]*"
 _IDENTIFIER: Final = re.compile(_NAME)
 # Module syntax stands at the start of a line in every formatter's output; anywhere else it is left alone.
 _EXPORT_DECLARATION: Final = re.compile(
-    r"^export[ \t]+(?:default[ \t]+)?(?=(?:async[ \t]|function\b|class\b|const\b|let\b|var\b))", re.M
+    rf"^export[ \t]+(?:default[ \t]+(?=(?:async[ \t]+)?function[ \t*]+{_NAME}|class[ \t]+{_NAME})|"
+    r"(?=(?:async[ \t]+)?function\b|class\b|const\b|let\b|var\b))",
+    re.M,
+)
+_DEFAULT_NAME: Final = re.compile(
+    rf"^export[ \t]+default[ \t]+(?:async[ \t]+)?function[ \t*]+({_NAME})", re.M
 )
 _EXPORT_LIST: Final = re.compile(
     rf"^export[ \t]*(?:\{{[^}}]*\}}|\*(?:[ \t]+as[ \t]+{_NAME})?)(?:[ \t]*from[ \t]*(['\"])[^'\"\n]*\1)?[ \t]*;?",
@@ -64,11 +70,13 @@ class Script:
         self.lines = text.splitlines()
         if text.startswith("#!"):
             text = "//" + text[2:]
+        by_default = _DEFAULT_NAME.search(text)
         text = _EXPORT_DECLARATION.sub(_blank, text)
         text = _EXPORT_LIST.sub(_blank, text)
-        text = _EXPORT_DEFAULT.sub(lambda match: "void ".ljust(len(match[0])), text)
+        text = _EXPORT_DEFAULT.sub("exports.default = ", text)
         text = _IMPORT_BARE.sub(_blank, text)
-        self.text = _IMPORT.sub(_require, text)
+        text = _IMPORT.sub(_require, text)
+        self.text = f"{text}\nexports.default = {by_default[1]};\n" if by_default else text
 
     def place(self, told: str | None) -> Source | None:
         """The source line of the kernel's "line:column:function"."""
