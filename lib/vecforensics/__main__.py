@@ -14,6 +14,9 @@ from vecforensics.checkout import VERBS, run_verb
 
 __all__ = ["main"]
 
+# What every verb needs; where one is missing the rest of the lock is missing too.
+_FIRST_NEEDED = ("click", "filelock", "pyarrow", "pydantic", "yaml")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the command line; returns the exit code."""
@@ -21,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = arguments[0] if arguments else ""
     if verb in VERBS and (verb != "report" or len(arguments) == 1):
         return run_verb(verb, arguments[1:])
-    if importlib.util.find_spec("click") is None:
+    if any(importlib.util.find_spec(name) is None for name in _FIRST_NEEDED):
         print(
             "vecforensics: nothing is installed for this Python yet. Run: make setup (or: python -m vecforensics setup)",
             file=sys.stderr,

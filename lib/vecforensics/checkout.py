@@ -28,8 +28,8 @@ __all__ = ["OLDEST_PYTHON", "ROOT", "VERBS", "SetupFailed", "ensure_environment"
 ROOT: Final = Path(__file__).resolve().parents[2]
 OLDEST_PYTHON: Final = (3, 11)
 
-# The main job on the bundled case: make its data where they are not there, find, repair, prove. Corruption is what it is about, so it
-# fails only if some is left.
+# The main job on the bundled case: make its data where they are not there, find, repair, prove. Corruption is what it is
+# about, so it fails only if some is left.
 REPORT: Final = (
     ("-m", "vecforensics.postpilot"),
     ("-m", "vecforensics", "investigate", "data/postpilot/case.yaml", "--apply", "--fail-on", "unrepaired"),
