@@ -169,6 +169,22 @@ def test_timers_keep_the_order_of_their_deadlines(tmp_path: Path) -> None:
     assert [round(line.time_s, 3) for line in done.session.console][3:5] == [0.01, 0.015]
 
 
+def test_the_realm_lives_in_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        text = body(
+            "const day = new Date(2026, 5, 1, 12); console.log(day.toISOString(), day.getHours(), `${new Date()}`);"
+        )
+        lines = console(run(program(tmp_path, text)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert lines == [("log", "2026-06-01T12:00:00.000Z 12 Thu, 01 Jan 2026 00:00:00 GMT")]
+
+
 def test_an_exception_in_a_timer_ends_the_process(tmp_path: Path) -> None:
     done = run(program(tmp_path, body("setTimeout(() => { throw new Error('late'); }, 1);\n" + LOOP)), last)
     assert done.outcome.crashed == "Error: late"

@@ -2,7 +2,7 @@
 
 A catalogue that only describes mistakes goes stale unnoticed. Here every entry is run: the laboratory finds the failing
 order of events in the broken form, names the same kinds of damage as the entry promises, and proves or samples the fixed
-form clean. The mechanism of an entry is also what the report quotes when a user's own migration fails in the same way.
+form clean.
 
 Entries are ordered as a reader meets them: forgotten work first, then order, shared state, queues and locks, errors, and
 what only a faulty network brings out.

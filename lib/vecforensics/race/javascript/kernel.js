@@ -162,9 +162,18 @@ globalThis.$lab_kernel = function $lab_kernel(file, epochMs, detail) {
   global.clearTimeout = global.clearInterval = global.clearImmediate = cancel;
 
   const clock = function $lab_clock() { return epochMs + floor(state.nowMs); };
+  // The realm lives in UTC, wherever the laboratory runs.
+  const dates = NativeDate.prototype;
+  for (const part of ["FullYear", "Month", "Date", "Day", "Hours", "Minutes", "Seconds", "Milliseconds"]) {
+    dates[`get${part}`] = dates[`getUTC${part}`];
+    if (part !== "Day") dates[`set${part}`] = dates[`setUTC${part}`];
+  }
+  dates.getTimezoneOffset = function $lab_getTimezoneOffset() { return 0; };
+  dates.toString = dates.toLocaleString = dates.toUTCString;
   const LabDate = function Date(...args) {
-    if (new.target === undefined) return `${new NativeDate(clock())}`;
-    return Reflect.construct(NativeDate, args.length ? args : [clock()], new.target === LabDate ? NativeDate : new.target);
+    if (new.target === undefined) return new LabDate().toString();
+    const when = args.length > 1 ? [NativeDate.UTC(...args)] : args.length ? args : [clock()];
+    return Reflect.construct(NativeDate, when, new.target === LabDate ? NativeDate : new.target);
   };
   LabDate.prototype = NativeDate.prototype;
   LabDate.now = clock;

@@ -26,6 +26,7 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.javascript.engine import Code, Realm, compile_code, sees_rejections
 from vecforensics.race.javascript.session import JavaScriptSession
 from vecforensics.race.javascript.source import Script, read_script
+from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import World
 from vecforensics.records import Record
 
@@ -109,6 +110,10 @@ class JavaScriptProgram:
             self._users = (records, users_json(records))
             self._seen.clear()
         return JavaScriptSession(self.script, realm, function, host, world, self._users[1], self._seen)
+
+    def start_tracked(self, world: World, records: Sequence[Record], tracker: Tracker) -> JavaScriptSession:
+        """Never asked for, since `tracked` is false: a realm cannot be asked which of its objects an event has touched."""
+        return self.start(world, records)
 
     def _load(self, *, detail: bool) -> tuple[Realm, Any, Any]:
         """A realm in which the file has been evaluated, the kernel's functions, and the migration."""

@@ -29,7 +29,7 @@ from vecforensics.race.world import DELETE, EMBED, FETCH, TIMER, UPSERT, Op, Wor
 
 __all__ = ["ConsoleLine", "JavaScriptError", "JavaScriptSession", "JavaScriptTimeout", "ProcessExit"]
 
-_CONSOLE_LINES: Final = 200_000
+_CONSOLE_CHARACTERS: Final = 64 << 20
 _CONSOLE_WIDTH: Final = 8_000
 _HOST: Final = ("call", "vector", "written", "row", "absent", "fail", "fire", "take", "forgive")
 _KINDS: Final = {"embed": EMBED, "upsert": UPSERT, "fetch": FETCH, "delete": DELETE}
@@ -121,6 +121,7 @@ class JavaScriptSession:
         self.gone = False
         self._seen = seen
         self._lost: list[LostError] = []
+        self._printed = 0
         self._timers: dict[int, Op] = {}
         self._issued: dict[int, BaseException] = {}
         self._vectors: list[tuple[bytes, bool]] = []
@@ -304,8 +305,10 @@ class JavaScriptSession:
             self._say("fatal", error.stack)
 
     def _say(self, level: str, text: str) -> None:
-        if len(self.console) < _CONSOLE_LINES:
-            self.console.append(ConsoleLine(self.world.now, level, text[:_CONSOLE_WIDTH]))
+        shown = text[:_CONSOLE_WIDTH]
+        self._printed += len(shown) + 1
+        if self._printed < _CONSOLE_CHARACTERS:
+            self.console.append(ConsoleLine(self.world.now, level, shown))
 
     # --- what the engine asks ----------------------------------------------------------------------------------------------
 
