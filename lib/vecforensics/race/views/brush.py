@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vecforensics.race.views.svg import Sheet
+from vecforensics.race.views.svg import Box, Sheet, text_box
 
 __all__ = [
     "BLUE",
@@ -67,10 +67,11 @@ class Curve:
             (self.y1 + self.y2) / 2 - (self.x2 - self.x1) / length * self.bulge,
         )
 
-    @property
-    def middle(self) -> tuple[float, float]:
+    def at(self, t: float) -> tuple[float, float]:
+        """The point at `t` between 0 (start) and 1 (end)."""
         cx, cy = self.control
-        return (self.x1 + 2 * cx + self.x2) / 4, (self.y1 + 2 * cy + self.y2) / 4
+        a, b, c = (1 - t) ** 2, 2 * t * (1 - t), t**2
+        return a * self.x1 + b * cx + c * self.x2, a * self.y1 + b * cy + c * self.y2
 
     @property
     def angle(self) -> float:
@@ -106,6 +107,15 @@ class Brush(Sheet):
     def say(self, x: float, y: float, text: str, **how: Any) -> None:
         """`Sheet.text`, but on top of everything."""
         self._late.append((x, y, text, how))
+
+    def is_free(self, box: Box) -> bool:
+        """Whether no text that was said so far touches `box`."""
+        measures = ("size", "bold", "mono", "anchor")
+        taken = (
+            text_box(x, y, text, **{name: how[name] for name in measures if name in how})
+            for x, y, text, how in self._late
+        )
+        return not any(box.overlaps(other) for other in taken)
 
     def render(self, height: float, title: str, description: str) -> str:
         for x, y, text, how in self._late:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vecforensics.findings import Kind
 from vecforensics.race.model import OperationKind
 from vecforensics.race.views.story import Lane, Row, RowKind, Run, Span, Story
 
@@ -119,14 +120,21 @@ def _row_height(run: Run, index: int) -> float:
         RowKind.FAULT: 44.0,
         RowKind.CANCEL: 30.0,
     }.get(row.kind, 32.0)
-    if row.kind is RowKind.DONE and _looks_up_parent(run, row):
-        base = max(base, 40.0)
+    if _looks_up_parent(run, row):
+        base = max(base, 54.0)
     return max(base, below + 6)
 
 
 def _looks_up_parent(run: Run, row: Row) -> bool:
-    return row.event is not None and any(
-        item.kind.value in ("premature", "dangling") for item in run.trace.outcome.damage
+    """Whether the row shows, below the write of a child, that its parent was not there."""
+    operation = run.trace.operation(row.event.operation) if row.event is not None else None
+    return (
+        operation is not None
+        and operation.kind is OperationKind.UPSERT
+        and any(
+            item.kind is Kind.PREMATURE and item.record_id == operation.key
+            for item in run.trace.outcome.damage
+        )
     )
 
 

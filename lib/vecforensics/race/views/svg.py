@@ -15,7 +15,7 @@ from html import escape
 
 from vecforensics.errors import printable
 
-__all__ = ["MONO", "SANS", "Box", "Sheet", "fit", "text_width", "wrap"]
+__all__ = ["MONO", "SANS", "Box", "Sheet", "fit", "text_box", "text_width", "wrap"]
 
 SANS = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 MONO = "'SF Mono', Menlo, Consolas, 'Liberation Mono', 'DejaVu Sans Mono', monospace"
@@ -63,6 +63,23 @@ def text_width(text: str, size: float, *, mono: bool = False, bold: bool = False
         else:
             ems += 0.0 if unicodedata.combining(ch) else 0.9
     return ems * size * (_BOLD if bold and not mono else 1.0)
+
+
+def text_box(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float = 11,
+    bold: bool = False,
+    mono: bool = False,
+    anchor: str = "start",
+) -> Box:
+    """Where one line of text stands whose baseline is at `y`. `anchor` as in SVG."""
+    shown = printable(text, 4000)
+    width = text_width(shown, size, mono=mono, bold=bold)
+    left = x if anchor == "start" else x - width if anchor == "end" else x - width / 2
+    return Box(left, y - 0.78 * size, left + width, y + 0.22 * size, shown)
 
 
 def fit(text: str, width: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
@@ -140,10 +157,9 @@ class Sheet:
         tip: str = "",
     ) -> None:
         """One line of text with its baseline at `y`; recorded as a box. `halo` paints a white edge, for texts on lines."""
-        shown = printable(text, 4000)
-        width = text_width(shown, size, mono=mono, bold=bold)
-        left = x if anchor == "start" else x - width if anchor == "end" else x - width / 2
-        self.boxes.append(Box(left, y - 0.78 * size, left + width, y + 0.22 * size, shown))
+        box = text_box(x, y, text, size=size, bold=bold, mono=mono, anchor=anchor)
+        shown = box.text
+        self.boxes.append(box)
         self.element(
             "text",
             (f"<title>{escape(printable(tip, 2000))}</title>" if tip else "") + escape(shown),

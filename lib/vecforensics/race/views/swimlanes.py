@@ -133,7 +133,9 @@ class _Painter:
         self.sheet.arrows.append(
             Arrow(f"{edge.before}>{edge.after}", "missing", path.x1, path.y1, path.x2, path.y2)
         )
-        self.disc(*path.middle, edge.letter)
+        points = [path.at(t) for t in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)]
+        free = (point for point in points if self.sheet.is_free(_around(*point)))
+        self.disc(*next(free, points[0]), edge.letter)
 
     def disc(self, x: float, y: float, letter: str) -> None:
         self.sheet.disc(x, y)
@@ -183,3 +185,8 @@ class _Painter:
                 sheet.line(x, y - 8, x, y + 8, INK, 2.4)
             case _:
                 self.sheet.say(x + 6, y + 3.5, mark, anchor="end", size=10, fill=GREY)
+
+
+def _around(x: float, y: float) -> Box:
+    """The ground that a lettered disc covers."""
+    return Box(x - 9, y - 9, x + 9, y + 9, "")
