@@ -24,6 +24,7 @@ from vecforensics.run_folder import RunFolder
 if TYPE_CHECKING:
     from vecforensics.diff import Diff
     from vecforensics.evidence import Evidence
+    from vecforensics.figures import Figures
     from vecforensics.migrate import MigrationRun
     from vecforensics.race import Exploration, Rehearsal, Unexplored
     from vecforensics.report import IncidentReport
@@ -55,9 +56,12 @@ class Investigation:
     def diff(self, **settings: Any) -> Diff:
         """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`."""
         from vecforensics.diff import diff_vectors
+        from vecforensics.figures import draw_diff
 
         self.collect()
-        return diff_vectors(self.case, self.run, **settings)
+        result = diff_vectors(self.case, self.run, **settings)
+        draw_diff(self.run, result)
+        return result
 
     def reproduce(self, **settings: Any) -> Exploration | Unexplored:
         """Explore the suspect's schedules. Settings: `records`, `schedules`, `seed`, `faults`."""
@@ -75,10 +79,14 @@ class Investigation:
 
     def rehearse(self, **settings: Any) -> Rehearsal | Unexplored:
         """Both migrations many times in simulated conditions: error rate, latency, crashes. Setting: `runs`."""
-        from vecforensics.race import rehearse_case
+        from vecforensics.figures import draw_rehearsal
+        from vecforensics.race import Rehearsal, rehearse_case
 
         self.collect()
-        return rehearse_case(self.case, self.run, **settings)
+        result = rehearse_case(self.case, self.run, **settings)
+        if isinstance(result, Rehearsal):
+            draw_rehearsal(self.run, result)
+        return result
 
     def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
         """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`."""
@@ -88,6 +96,12 @@ class Investigation:
         if mode in ("plan", "repair") and not self.run.done("diff"):
             self.diff()
         return migrate(self.case, self.run, mode=mode, **settings)
+
+    def figures(self, stage: str) -> Figures:
+        """What a stage drew: "diff" or "reproduce"."""
+        from vecforensics.figures import figures_of
+
+        return figures_of(self.run, stage)
 
     def report(self) -> IncidentReport:
         """Write the incident report from whatever stands in the run folder."""

@@ -37,7 +37,7 @@ def make_export(users: int, posts: int, seed: int, *, imported: float) -> Export
     for number in range(users):
         moment += timedelta(seconds=rng.expovariate(1 / 900))
         accounts.append((moment, _account(rng, words, 10_001 + number, moment)))
-    span = (moment - _START).total_seconds()
+    end = moment
     entries = []
     said: set[tuple[str, ...]] = set()
     counts: dict[str, int] = {}
@@ -46,7 +46,7 @@ def make_export(users: int, posts: int, seed: int, *, imported: float) -> Export
         if rng.random() < imported:
             when = joined + timedelta(seconds=rng.uniform(1, 60))
         else:
-            when = joined + timedelta(seconds=rng.uniform(0.02, 1) * span)
+            when = joined + rng.random() * (end - joined)
         owner = account["user_id"]
         counts[owner] = counts.get(owner, 0) + 1
         entries.append((when, _post(rng, words, owner, counts[owner], when, account["topics"], said)))

@@ -22,12 +22,13 @@ from vecforensics.run_folder import write_json, write_whole
 
 __all__ = ["make_case"]
 
-# The day of the incident: 2,400 accounts and 5,600 posts, 45 % of them imported when their account was linked. Of the days that
-# the physics allows, this seed's is one on which the process went down in the last quarter of the export.
+# The day of the incident: 2,400 accounts and 5,600 posts, 21 % of them imported when their account was linked. Of the days that
+# the physics allows, this seed's is one on which the process went down when four fifths of the export were through.
 _USERS: Final = 2_400
 _POSTS: Final = 5_600
-_IMPORTED: Final = 0.45
-_SEED: Final = 57
+_IMPORTED: Final = 0.21
+_EXPORT_SEED: Final = 57
+_SEED: Final = 13
 _BEGAN: Final = datetime(2026, 11, 5, 10, 12, 0, tzinfo=UTC)
 _MADE: Final = ("users.jsonl", "posts.jsonl", "migration.log", "target")
 
@@ -40,7 +41,7 @@ def make_case(folder: Path) -> Played | None:
         return None
     journal.unlink(missing_ok=True)
     shutil.rmtree(folder / "target", ignore_errors=True)
-    export = make_export(_USERS, _POSTS, _SEED, imported=_IMPORTED)
+    export = make_export(_USERS, _POSTS, _EXPORT_SEED, imported=_IMPORTED)
     _write(folder, export)
     case = load_case(folder / "case.yaml")
     played = play_into_target(
