@@ -20,21 +20,25 @@ import platform
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from vecforensics.case import Case, resolve_env
-from vecforensics.errors import CaseError, EvidenceError, printable
+from vecforensics.errors import CaseError, EvidenceError, InputError, printable
 from vecforensics.run_folder import RunFolder, write_json
 
 __all__ = [
     "Custody",
     "InputDigest",
     "digest_of",
+    "git_revision",
     "inputs_of",
     "record_inputs",
+    "tool_versions",
     "verify_run",
     "write_manifest",
 ]
@@ -92,8 +96,9 @@ def inputs_of(case: Case) -> Iterator[InputDigest]:
             yield _input(case, "target", collection.target.uri)
     for log in case.logs:
         yield _input(case, "log", log)
-    if case.suspect is not None:
-        yield _input(case, "suspect", case.suspect)
+    for role, code in (("suspect", case.suspect), ("corrected", case.corrected)):
+        if code is not None:
+            yield _input(case, role, code)
 
 
 def _input(case: Case, role: str, name: str) -> InputDigest:
@@ -121,7 +126,7 @@ def _local(case: Case, role: str, uri: str) -> Path | None:
     if role == "target" or (role.startswith("expected") and ":" in uri):
         scheme, _, rest = uri.partition(":")
         return case.path(rest) if scheme in ("lancedb", "parquet") else None
-    if role == "suspect":
+    if role in ("suspect", "corrected"):
         file, colon, _ = uri.rpartition(":")
         uri = file if colon else uri
         return case.path(uri) if uri.endswith((".py", ".js", ".mjs", ".cjs")) else None
@@ -142,11 +147,14 @@ def _plain(item: InputDigest) -> dict[str, Any]:
     return {name: getattr(item, name) for name in InputDigest.__slots__}
 
 
-def write_manifest(case: Case, run: RunFolder) -> str:
-    """Seal the run folder: write `manifest.json` and give its SHA-256. Called last; calling it again seals the present state."""
+def write_manifest(case: Case, run: RunFolder, now: Sequence[InputDigest] | None = None) -> str:
+    """Seal the run folder: write `manifest.json` and give its SHA-256. Called last; calling it again seals the present state.
+
+    `now`: the inputs as they are, where somebody has just digested them.
+    """
     before = _before(run)
     inputs = []
-    for item in inputs_of(case):
+    for item in inputs_of(case) if now is None else now:
         was = before.get((item.role, item.name))
         inputs.append(
             {
@@ -168,7 +176,7 @@ def write_manifest(case: Case, run: RunFolder) -> str:
             "run": run.path.name,
             "inputs": inputs,
             "outputs": {name: {"sha256": digest, "bytes": size} for name, digest, size in _outputs(run.path)},
-            "tools": tool_versions(),
+            "tools": dict(tool_versions()),
             "git": git_revision(case.folder),
         },
     )
@@ -221,7 +229,8 @@ def _journal_digest(path: Path) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def tool_versions() -> dict[str, str]:
+@lru_cache(maxsize=1)
+def tool_versions() -> Mapping[str, str]:
     """What did the work: Python, SQLite, the platform, and each library that is installed."""
     versions = {
         "python": platform.python_version(),
@@ -233,7 +242,7 @@ def tool_versions() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return MappingProxyType(versions)
 
 
 def git_revision(folder: Path) -> str | None:
@@ -359,7 +368,11 @@ def _sha256(entry: Any) -> str | None:
 
 def _inputs_changed(run: RunFolder, sealed: list[Any]) -> Iterator[str]:
     """Names of the inputs whose digest is no longer the sealed one; the case says where they lie, never the manifest."""
-    now = {(item.role, item.name): item.sha256 for item in inputs_of(run.case())}
+    try:
+        now = {(item.role, item.name): item.sha256 for item in inputs_of(run.case())}
+    except InputError:
+        yield "all of them: not checked, since the frozen case file cannot be read"
+        return
     for row in sealed:
         if not isinstance(row, dict) or not isinstance(row.get("after"), str):
             continue

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from vecforensics.case import Case
+from vecforensics.custody import InputDigest, inputs_of
 from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
 from vecforensics.report.blocks import Picture
 from vecforensics.report.events import LogDigest, read_log_digest
@@ -61,12 +62,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known. `story` is the race stage's prose, `notes` the analyst's; "" where there is none."""
+    """What is known. `collections`: the diff's account of each, in the order of the case file. `inputs` are the digests that were
+    taken when the evidence was collected, `inputs_now` those of this moment. `story` is the race stage's prose, `notes` the
+    analyst's; "" where there is none.
+    """
 
     case: Case
     run: RunFolder
     journal: Facts
     findings: Part
+    collections: Mapping[str, Facts]
     exploration: Part
     corrected: Part
     rehearsal: Part
@@ -75,6 +80,7 @@ class Account:
     logs: LogDigest
     ledger: LedgerDigest | None
     inputs: Facts
+    inputs_now: tuple[InputDigest, ...]
     evidence: Facts
     story: str = ""
     notes: str = ""
@@ -98,15 +104,8 @@ class Account:
         return self.findings.facts.facts("estimate")
 
     @property
-    def collections(self) -> tuple[tuple[str, Facts], ...]:
-        """The diff's account of each collection, in the order of the case file."""
-        known = dict(self.findings.facts.items("collections"))
-        order = [name for name in self.case.collections if name in known]
-        return tuple((name, known[name]) for name in (*order, *sorted(known.keys() - set(order))))
-
-    @property
     def source_rows(self) -> int:
-        return sum(facts.count("source_rows") for _, facts in self.collections)
+        return sum(facts.count("source_rows") for facts in self.collections.values())
 
     @property
     def rows_corrupt(self) -> int:
@@ -116,7 +115,7 @@ class Account:
         """Findings of a kind, in all or in one collection."""
         if collection is None:
             return self.findings.facts.facts("counts").count(kind.value)
-        return dict(self.collections).get(collection, Facts()).facts("counts").count(kind.value)
+        return self.collections.get(collection, Facts()).facts("counts").count(kind.value)
 
     @property
     def corrupt_kinds(self) -> tuple[Kind, ...]:
@@ -201,11 +200,13 @@ def read_account(case: Case, run: RunFolder) -> Account:
         facts, why = read_facts(path)
         return Part(stage, facts, why or ("" if facts else "is empty"))
 
+    findings = part("diff", run.findings_json)
     return Account(
         case=case,
         run=run,
         journal=journal,
-        findings=part("diff", run.findings_json),
+        findings=findings,
+        collections=_in_order(case, findings.facts),
         exploration=part("reproduce", run.witness_json),
         corrected=part("reproduce", run.corrected_json),
         rehearsal=part("reproduce", run.rehearsal_json),
@@ -214,6 +215,7 @@ def read_account(case: Case, run: RunFolder) -> Account:
         logs=read_log_digest(run.evidence / "logs.jsonl"),
         ledger=read_ledger_digest(run.ledger_sqlite),
         inputs=read_facts(run.evidence / "inputs.json")[0],
+        inputs_now=tuple(inputs_of(case)),
         evidence=read_facts(run.evidence / "evidence.json")[0],
         story=_text(run.race / "witness.md"),
         notes=_text(run.notes_md),
@@ -221,6 +223,13 @@ def read_account(case: Case, run: RunFolder) -> Account:
         pictures=read_pictures(run),
         stages=stages,
     )
+
+
+def _in_order(case: Case, findings: Facts) -> dict[str, Facts]:
+    """The diff's account of each collection, in the order of the case file."""
+    known = dict(findings.items("collections"))
+    order = {name: known[name] for name in case.collections if name in known}
+    return {**order, **known}
 
 
 def _bytes(path: Path) -> bytes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from typing import Final
 
 from vecforensics.findings import Kind, Verdict
 from vecforensics.report.account import Account, StageState
-from vecforensics.report.blocks import Paragraph, visible
-from vecforensics.report.prose import blocks_of_markdown
+from vecforensics.report.blocks import visible
 from vecforensics.report.wording import count, listing, plural, share
 
 __all__ = ["cause_phrase", "headline", "repair_phrase", "spelled"]
@@ -45,7 +44,9 @@ def _found(account: Account) -> str:
             "the target is not known to be clean."
         )
     verb = "were" if account.applied and account.repaired is Verdict.CLEAN else "are"
-    where = listing([visible(name, 40) for name, facts in account.collections if facts.count("rows_corrupt")])
+    where = listing(
+        [visible(name, 40) for name, facts in account.collections.items() if facts.count("rows_corrupt")]
+    )
     bad = account.rows_corrupt
     if not bad:
         kinds = [f"{count(account.count(kind))} {spelled(kind)}" for kind in account.corrupt_kinds]
@@ -72,7 +73,7 @@ def cause_phrase(account: Account) -> str:
     suspect = visible(_file_name(suspect), 60)
     match account.race_verdict:
         case "failing":
-            return f"cause: {_first_sentence(account) or f'a race in {suspect}, reproduced'}"
+            return f"cause: {suspect} {_what_it_does(account)}"
         case "proved":
             return f"cause not found: {suspect} has no failing order of events at the size examined"
         case "sampled":
@@ -81,21 +82,36 @@ def cause_phrase(account: Account) -> str:
 
 
 def _file_name(suspect: str) -> str:
-    return suspect.rsplit("/", 1)[-1]
+    """ "/src/migration.js:migrate" -> "migration.js"; a module keeps its whole reference."""
+    name = suspect.rsplit("/", 1)[-1]
+    file, colon, _ = name.partition(":")
+    return file if colon and file.endswith((".js", ".mjs", ".cjs", ".py")) else name
 
 
-def _first_sentence(account: Account) -> str:
-    """The story's first sentence where it is short enough to be quoted, without its Markdown."""
-    first = next((block for block in blocks_of_markdown(account.story) if isinstance(block, Paragraph)), None)
-    if first is None:
-        return ""
-    text = "".join(part if isinstance(part, str) else part.text for part in first.parts).strip()
-    sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0].rstrip(".")
-    if not 0 < len(sentence) <= 180:
-        return ""
-    # A name in the code keeps its capital; a word that only begins the sentence loses it.
-    word = re.match(r"[A-Z][a-z]*\b", sentence)
-    return visible(sentence[:1].lower() + sentence[1:] if word else sentence)
+# What the witness shows, the most telling first: the trouble or kind, and what the code does that brings it about.
+_MECHANISMS: Final = (
+    ("task_left_behind", "returns while its own writes are still under way"),
+    ("never_awaited", "starts work that nothing awaits"),
+    ("deadlock", "waits for itself and never ends"),
+    ("premature", "writes records before what they depend on"),
+    ("dangling", "writes records before what they depend on"),
+    ("swapped", "mixes up the vectors of records that are under way together"),
+    ("shifted", "joins vectors to records by position"),
+    ("broadcast", "writes one vector for several records"),
+    ("stale", "lets an older version overwrite a newer one"),
+    ("lost_error", "loses the errors of its own writes"),
+    ("duplicate", "writes a record twice under different ids"),
+    ("mangled_id", "writes under ids that are not the records'"),
+    ("missing", "loses records in some orders of events"),
+)
+
+
+def _what_it_does(account: Account) -> str:
+    """The mechanism in a clause."""
+    shown = set(account.witness.texts("kinds")) | set(
+        account.witness.facts("trace").facts("outcome").texts("kinds")
+    )
+    return next((says for name, says in _MECHANISMS if name in shown), "fails in some orders of events")
 
 
 def repair_phrase(account: Account) -> str:

@@ -80,7 +80,7 @@ def write_report(case: Case, run: RunFolder) -> IncidentReport:
         write_whole(run.report_md, render_markdown(head, sections))
         write_whole(run.junit_xml, render_junit(account))
         write_whole(run.summary_md, render_summary(account))
-        seal = write_manifest(case, run)
+        seal = write_manifest(case, run, account.inputs_now)
     return IncidentReport(
         case=case.case,
         run=run.path,

@@ -28,7 +28,7 @@ _STAGES: Final = ("collect", "diff", "reproduce", "migrate")
 def render_junit(account: Account) -> str:
     """The whole document. The same run folder gives the same bytes, times of stages apart."""
     root = ET.Element("testsuites", name=_legal(account.case.case))
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         root.append(_collection(account, name, facts))
     root.append(_stages(account))
     for key in ("tests", "failures", "errors", "skipped"):

@@ -64,7 +64,7 @@ def render_summary(account: Account) -> str:
 
 
 def _collections(account: Account) -> Table:
-    shown = account.collections[:_MOST_COLLECTIONS]
+    shown = list(account.collections.items())[:_MOST_COLLECTIONS]
     rows = []
     for name, facts in shown:
         source, bad = facts.count("source_rows"), facts.count("rows_corrupt")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from vecforensics.findings import Kind
 from vecforensics.report.account import Account
@@ -116,7 +117,7 @@ def _silence(account: Account) -> Iterator[tuple[Inline, ...]]:
                 f" ({plural(shape.count, 'time')}).",
             )
             break
-    for name, found in account.collections:
+    for name, found in account.collections.items():
         source, target = found.count("source_rows"), found.count("target_rows")
         if found.count("rows_corrupt") and source and abs(source - target) < found.count("rows_corrupt"):
             yield (
@@ -134,7 +135,18 @@ def _kinds(account: Account) -> dict[str, int]:
 def unexplained(account: Account) -> tuple[Kind, ...]:
     """Corrupt kinds in the target that no schedule of the suspect produced."""
     shown = set(_kinds(account)) | set(account.witness.texts("kinds"))
-    return tuple(kind for kind in account.corrupt_kinds if kind.value not in shown)
+    return tuple(
+        kind for kind in account.corrupt_kinds if kind.value not in shown and not follows(kind, shown)
+    )
+
+
+# What another kind brings about by itself: a child dangles as soon as its parent is not under its own id.
+_FOLLOWS: Final = {Kind.DANGLING: (Kind.MISSING, Kind.MANGLED_ID)}
+
+
+def follows(kind: Kind, shown: Collection[str]) -> tuple[Kind, ...]:
+    """The kinds among `shown` that explain `kind` as their consequence."""
+    return tuple(cause for cause in _FOLLOWS.get(kind, ()) if cause.value in shown)
 
 
 def _explains(account: Account) -> Table:
@@ -144,9 +156,12 @@ def _explains(account: Account) -> Table:
     rows = []
     for name in names:
         in_target, in_race = account.count(Kind(name)), shown.get(name, 0)
+        because = follows(Kind(name), shown)
         says = (
             Signal("explained", State.GOOD)
             if in_target and in_race
+            else Signal(f"follows from {because[0].value}", State.GOOD)
+            if in_target and because
             else Signal("not explained", State.BAD)
             if in_target
             else Signal("not in the target", State.PLAIN)

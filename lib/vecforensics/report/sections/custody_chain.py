@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vecforensics.custody import git_revision, inputs_of, tool_versions
+from vecforensics.custody import git_revision, tool_versions
 from vecforensics.report.account import Account
 from vecforensics.report.blocks import (
     Align,
@@ -70,7 +70,7 @@ def _inputs(account: Account) -> Table:
         (row.text("role"), row.text("name")): row.text("sha256") for row in account.inputs.each("inputs")
     }
     rows: list[tuple[Cell, ...]] = []
-    for item in inputs_of(account.case):
+    for item in account.inputs_now:
         was, now = before.get((item.role, item.name), ""), item.sha256 or ""
         if not was or not now:
             says = Signal(item.note or "not digested when collected", State.UNKNOWN)
@@ -115,7 +115,7 @@ def _stores(account: Account) -> Iterator[tuple[Cell, ...]]:
 def _evidence(account: Account) -> Iterator[tuple[Cell, ...]]:
     if account.findings.facts.text("evidence_digest"):
         yield "Evidence as a whole", (Code(account.findings.facts.text("evidence_digest"), 72),)
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         for side in ("source", "target"):
             digest = facts.facts("digests").text(side)
             if digest:

@@ -30,6 +30,8 @@ from vecforensics.report.wording import count, figure, plural
 __all__ = ["damage"]
 
 _MOST_EXAMPLES = 40
+# More collections than this have their numbers in findings.json; a wider table cannot be read.
+_MOST_COLUMNS = 6
 _STATE = {Severity.CORRUPT: State.BAD, Severity.BENIGN: State.GOOD, Severity.UNKNOWN: State.UNKNOWN}
 
 
@@ -50,7 +52,7 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Bullets(tuple(_spot(spot) for spot in spots), ordered=True)
     else:
         yield Paragraph.of("Nowhere more than chance would put there, or there was nothing to cluster.")
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         for note in facts.texts("notes"):
             yield Paragraph.of(Code(name, 40), ": ", note)
     examples = account.findings.facts.each("examples")
@@ -68,7 +70,7 @@ def _spot(spot: Facts) -> str:
 
 
 def _kinds(account: Account) -> Table:
-    names = [name for name, _ in account.collections]
+    names = list(account.collections) if 1 < len(account.collections) <= _MOST_COLUMNS else []
     rows: list[tuple[Cell, ...]] = []
     faint = set()
     most = max((account.count(kind) for kind in Kind), default=0)
@@ -77,7 +79,7 @@ def _kinds(account: Account) -> Table:
         state = _STATE[SEVERITY[kind]]
         if not total:
             faint.add(number)
-        each = [count(account.count(kind, name)) for name in names] if len(names) > 1 else []
+        each = [count(account.count(kind, name)) for name in names]
         rows.append(
             (
                 (Code(kind.value),),
@@ -93,7 +95,7 @@ def _kinds(account: Account) -> Table:
         (
             Column("Kind"),
             Column("Severity"),
-            *(Column(name, Align.RIGHT) for name in (names if len(names) > 1 else [])),
+            *(Column(name, Align.RIGHT) for name in names),
             Column("Total", Align.RIGHT),
             Column(""),
             Column("Meaning"),

@@ -32,7 +32,7 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
     findings = account.findings.facts
     if not findings:
         yield ("The target: its vectors were not compared.",)
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         of, checked = facts.count("of") or facts.count("source_rows"), facts.count("checked")
         if checked < of:
             yield (
@@ -53,8 +53,14 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
             f"{plural(certificate.count('records'), 'record')}: {how}. "
             "It shows what the code can do, not what it did on that day.",
         )
-    for text in dict.fromkeys((*certificate.texts("not_seen"), *account.exploration.facts.texts("leaks"))):
-        yield (text,)
+    for text in certificate.texts("not_seen"):
+        yield ("The race laboratory does not see: ", text)
+    for text in account.exploration.facts.texts("leaks"):
+        yield (
+            "Two replays of one schedule differed, because of ",
+            Code(text, 160),
+            ": the witness is weaker.",
+        )
     corrected = account.corrected.facts
     if corrected.text("verdict") == "sampled":
         yield ("The corrected form is not proved: no failing order was found among those tried.",)
@@ -69,7 +75,7 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
             f"of at least {listing([figure(bound) for _, bound in chances])}.",
         )
     for text in account.verification.facts.texts("not_seen"):
-        yield ("Verification: ", text)
+        yield ("The verification does not see: ", text)
     if account.logs.lines_left_out:
         yield (
             f"{plural(account.logs.lines_left_out, 'log event')} of rare shapes were counted and not looked at.",
@@ -97,7 +103,7 @@ def _alternatives(account: Account) -> Iterator[tuple[Inline, ...]]:
             "The code examined may not be the code that ran, or the fault lies outside it: "
             "in the embedder, the store, or a later writer.",
         )
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         counts = facts.facts("counts")
         if counts.count("missing"):
             yield (

@@ -115,7 +115,7 @@ def _estimate(estimate: Facts) -> tuple[Inline, ...]:
 
 def _collections(account: Account) -> Table:
     rows: list[tuple[object, ...]] = []
-    for name, facts in account.collections:
+    for name, facts in account.collections.items():
         source, bad = facts.count("source_rows"), facts.count("rows_corrupt")
         of = facts.count("of") or source
         counts = facts.facts("counts")
