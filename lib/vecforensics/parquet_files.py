@@ -101,9 +101,12 @@ def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *,
             f"is no Parquet file ({broken})", where=str(path), hint="Check the uri in the case file"
         ) from None
     for name in columns:
-        if name not in plain.names:
+        if plain.names.count(name) != 1:
+            count = "no" if name not in plain.names else "more than one"
             raise error(
-                f"has no column {name!r}", where=str(path), hint=f"{hint} to one of: {', '.join(plain.names)}"
+                f"has {count} column {name!r}",
+                where=str(path),
+                hint=f"{hint} to one of: {', '.join(plain.names)}",
             )
     opened = ParquetRows(path, error, file)
     declared = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))

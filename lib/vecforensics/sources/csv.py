@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc_csv
@@ -36,7 +37,7 @@ class CsvSource:
                         raw, dimension = self._with_vectors(raw, dimension, row)
                     yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
                     row += raw.num_rows
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(
                 f"broken after row {row - 1} ({error})", where=str(self.path), hint="Mend that row"
             ) from None
@@ -45,9 +46,9 @@ class CsvSource:
         header = self.header()
         wanted = wanted_columns(self._source, self._vector)
         for name in wanted:
-            if name not in header:
+            if header.count(name) != 1:
                 raise SourceError(
-                    f"has no column {name!r}",
+                    f"has {'no' if name not in header else 'more than one'} column {name!r}",
                     where=str(self.path),
                     hint=f"Columns there: {', '.join(header)}",
                 )
@@ -69,18 +70,24 @@ class CsvSource:
         try:
             with pa.input_stream(str(self.path)) as stream:
                 first = stream.read(1 << 20)
+            # Rows of another width are the scan's to report, with their number.
             reader = pc_csv.open_csv(
-                pa.BufferReader(first[: first.rfind(b"\n") + 1] or first), parse_options=self._parse()
+                pa.BufferReader(first[: first.rfind(b"\n") + 1] or first),
+                parse_options=self._parse(invalid_row_handler=lambda row: "skip"),
             )
             return list(reader.schema.names)
-        except (pa.ArrowInvalid, OSError) as error:
+        except OSError as error:
+            raise SourceError(
+                f"cannot be read ({error})", where=str(self.path), hint="Copy the file again"
+            ) from None
+        except pa.ArrowInvalid as error:
             raise SourceError(
                 f"is no CSV with a header ({error})", where=str(self.path), hint="Put the column names first"
             ) from None
 
-    def _parse(self) -> pc_csv.ParseOptions:
+    def _parse(self, **more: Any) -> pc_csv.ParseOptions:
         return pc_csv.ParseOptions(
-            delimiter="\t" if ".tsv" in self.path.suffixes else ",", newlines_in_values=True
+            delimiter="\t" if ".tsv" in self.path.suffixes else ",", newlines_in_values=True, **more
         )
 
     def _with_vectors(
