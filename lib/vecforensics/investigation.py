@@ -22,6 +22,7 @@ from vecforensics.errors import InputError
 from vecforensics.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from vecforensics.custody import Custody
     from vecforensics.diff import Diff
     from vecforensics.evidence import Evidence
     from vecforensics.figures import Figures
@@ -108,6 +109,12 @@ class Investigation:
         from vecforensics.report import write_report
 
         return write_report(self.case, self.run)
+
+    def custody(self) -> Custody:
+        """Whether everything in the run folder is still what it was when the report was sealed."""
+        from vecforensics.custody import verify_run
+
+        return verify_run(self.run)
 
     def _repr_html_(self) -> str:
         from markupsafe import escape
