@@ -66,6 +66,7 @@ globalThis.$lab_kernel = function $lab_kernel(file, epochMs, detail) {
     return text;
   };
   NativeError.prepareStackTrace = prepare;
+  AggregateError.prototype.message = "All promises were rejected";  // Promise.any says so in V8
   const place = function $lab_place() {
     const before = NativeError.prepareStackTrace, limit = NativeError.stackTraceLimit;
     let sites;
