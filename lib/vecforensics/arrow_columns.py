@@ -30,9 +30,9 @@ def is_vector_type(kind: pa.DataType) -> bool:
 
 
 def usual_length(lists: pa.Array | pa.ChunkedArray) -> int:
-    """The length that most of these lists have, 0 where there are none."""
+    """The length that most of these lists have, nulls and empty lists left aside; 0 where there are no others."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    sizes, counts = np.unique(lengths, return_counts=True)
+    sizes, counts = np.unique(lengths[lengths > 0], return_counts=True)
     return int(sizes[counts.argmax()]) if len(sizes) else 0
 
 
@@ -84,6 +84,11 @@ def split_vectors(
         empty = pa.scalar([], ragged_type)
         return fixed, pc.if_else(mask, empty, pa.nulls(len(column), ragged_type))
     lists = column.cast(ragged_type, safe=False)
+    if not dimension:
+        # No usual length: most rows are empty or null, so none is right.
+        return pa.nulls(len(column), pa.list_(pa.float32(), 0)), pc.coalesce(
+            lists, pa.scalar([], ragged_type)
+        )
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     right = (lengths == dimension) & (dimension > 0)
     matrix = np.zeros((len(column), dimension), np.float32)
