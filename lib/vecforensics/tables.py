@@ -126,7 +126,7 @@ def examples(inv: Investigation, count: int = 5) -> Table:
     import pyarrow.parquet as pq
 
     table = pq.read_table(inv.run.findings_parquet)
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for kind in Kind:
         first = table.filter(pc.equal(table["kind"], kind.value)).slice(0, count).to_pylist()
         rows.extend({**row, "meaning": MEANING[kind]} for row in first)
@@ -157,14 +157,12 @@ def impact(inv: Investigation) -> Table:
         {
             "collection": name,
             "recall": f"{one['recall']:.3f} ({one['recall_low']:.3f}–{one['recall_high']:.3f})",
-            "records whose neighbours changed": f"{one['changed_share']:.1%} ({one['changed_low']:.1%}–{one['changed_high']:.1%})",
+            "neighbours changed for": f"{one['changed_share']:.1%} of {one['queries']:,} asked",
             "method": one["method"],
         }
         for name, one in found.items()
     ]
-    return _table(
-        "What it costs", rows, ("collection", "recall", "records whose neighbours changed", "method")
-    )
+    return _table("What it costs", rows, ("collection", "recall", "neighbours changed for", "method"))
 
 
 def limits(inv: Investigation) -> Table:
@@ -192,9 +190,18 @@ def verification(inv: Investigation) -> Table:
     if not inv.run.verification_json.is_file():
         return _table("Nothing was written, so nothing was verified", [], ("collection",))
     found = inv.run.read_json(inv.run.verification_json, made_by="migrate --repair")
-    rows = [{"collection": name, **_scalars(one)} for name, one in found["collections"].items()]
+    rows = [
+        {
+            "collection": name,
+            "checked": one["checked"],
+            "of": one["of"],
+            "wrong": ", ".join(f"{kind} {count:,}" for kind, count in found["by_collection"][name].items())
+            or "nothing",
+        }
+        for name, one in found["checked"].items()
+    ]
     return _table(
-        f"Verified by another path: {found['verdict']}", rows, tuple(rows[0]) if rows else ("collection",)
+        f"Verified by another path: {found['verdict']}", rows, ("collection", "checked", "of", "wrong")
     )
 
 
