@@ -6,9 +6,9 @@ are any. A source row and its target row share a bucket, so a bucket is a task o
 uncompressed, which a reader maps instead of decoding; a target vector of another length stands in `ragged`. Beside the columns
 of `records.py` a row has
 
-* `position`: its row number in the source, or in the scan of the target, from 0;
-* `id_hash`: xxh3_64 of the id's UTF-8, by which buckets are cut and joined;
-* `digest`: xxh3_64 of the vector's bytes, null where there is no vector of the right length.
+* `position`: its row number in the source, or in the scan of the target, from 0; * `id_hash`: xxh3_64 of the id's UTF-8, by
+which buckets are cut and joined; * `digest`: xxh3_64 of the vector's bytes, 0 where it holds a NaN or an infinity, null where
+there is no vector of the right length.
 
 `evidence.json` is written last and names every file with its SHA-256; without it nothing here counts as evidence. Each side also
 has a digest of its *content*, the sum over its rows of a 128-bit hash of everything in the row but its position: bucket count,

@@ -7,6 +7,7 @@ with the truth.
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable
@@ -206,7 +207,7 @@ def plant_shifted(world: World, count: int) -> None:
         run = world.take_run(count // 2 + 1)
         if len(run) < 5:
             continue
-        pairs = list(zip(run, run[1:], strict=False))
+        pairs = list(itertools.pairwise(run))
         for row, owner in pairs if offset == 1 else [(b, a) for a, b in pairs]:
             world.vector(row, world.expected[owner])
             world.expect(Kind.SHIFTED, world.ids[row], world.ids[owner])

@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -176,7 +177,10 @@ class EvidenceWriter:
                 "format": FORMAT,
                 "collections": collections,
                 "files": {**files, **self._attached},
-                "facts": json.loads(json.dumps(facts)),
+                "facts": {
+                    "frozen_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                    **json.loads(json.dumps(facts)),
+                },
             },
         )
         return Evidence.open(self.folder)

@@ -32,7 +32,7 @@ def matrix_of(vectors: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
 
 
 def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:
-    """xxh3_64 of each vector's bytes; null where there is no vector."""
+    """xxh3_64 of each vector's bytes; 0 where one holds a NaN or an infinity, null where there is none."""
     if vectors is None or not vectors.type.list_size:
         return pa.nulls(rows, pa.uint64())
     matrix = matrix_of(vectors)
@@ -44,6 +44,9 @@ def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:
     hashes = np.fromiter(
         (digest(data[start : start + width]) for start in range(0, rows * width, width)), np.uint64, rows
     )
+    with np.errstate(all="ignore"):
+        odd = np.flatnonzero(~np.isfinite(matrix @ np.ones(matrix.shape[1], np.float32)))
+    hashes[odd[~np.isfinite(matrix[odd]).all(axis=1)]] = 0
     return pa.array(
         hashes, mask=vectors.is_null().to_numpy(zero_copy_only=False) if vectors.null_count else None
     )

@@ -48,7 +48,7 @@ class State(IntEnum):
 class BucketTask:
     """Everything a process elsewhere needs: where the evidence lies, which bucket, and the settings.
 
-    `sampled`: only rows whose sample key is at most this are compared by content (None: all rows).
+    `sampled`: only the contents of these source rows of the bucket are compared (None: of all).
     """
 
     evidence: str
@@ -56,7 +56,6 @@ class BucketTask:
     bucket: int
     tolerance: float
     habits: StoreHabits
-    sample_seed: int = 0
     sampled: npt.NDArray[np.int32] | None = None
 
 

@@ -28,6 +28,8 @@ Flags = npt.NDArray[np.bool_]
 
 # Beyond this cosine distance no number format explains a difference: int8 at 8 dimensions stays below 1e-2.
 _FURTHEST_GRID: Final = 2e-2
+# Fewer components lie on some grid by chance.
+_FEWEST_FOR_GRID: Final = 8
 # A part counts as right from this share of the components that say anything.
 _LEAST_RIGHT: Final = 0.05
 # One block of a foreign vector; beyond 95 % right it is a handful of changed components, which is drift.
@@ -179,18 +181,25 @@ def _on_int8(expected: Matrix, actual: Matrix) -> Flags:
     error = np.abs(actual - expected).max(axis=1)
     fits = np.zeros(len(actual), np.bool_)
     with np.errstate(all="ignore"):
-        for step, origin in (
-            (peak / 127, None),
-            (peak / 128, None),
-            (spread / 255, low),
-            (smallest, low),
+        for step, origin, levels in (
+            (peak / 127, None, 1),
+            (peak / 128, None, 1),
+            (spread / 255, low, 1),
+            # A step that is only guessed must be fine, or any short vector would lie on some grid.
+            (smallest, low, 32),
         ):
             base = actual if origin is None else actual - origin[:, None]
             level = base / step[:, None]
             on_grid = (np.abs(level - np.round(level)) <= 0.02).all(axis=1)
-            fits |= on_grid & (spread <= step * 256.5) & (error <= step * 1.01) & (step > 0)
-    # Eight levels or fewer in use say nothing about a grid: almost any short vector would lie on one.
-    return fits & (spread > 0)
+            fits |= (
+                on_grid
+                & (spread <= step * 256.5)
+                & (spread >= step * levels)
+                & (error <= step * 1.01)
+                & (step > 0)
+            )
+    fine: Flags = fits & (spread > 0) & (actual.shape[1] >= _FEWEST_FOR_GRID)
+    return fine
 
 
 def _parts(
@@ -288,8 +297,8 @@ def compare_ragged(
         actual = np.stack([rows[number] for number in members])
         wanted = expected[members]
         share = (actual[:, :common] == wanted[:, :common]).sum(axis=1) / width
-        same = cosine_distances(wanted[:, :common], actual[:, :common]) <= tolerance
-        rest_zero = ~actual[:, common:].any(axis=1)
+        same = np.asarray(cosine_distances(wanted[:, :common], actual[:, :common]) <= tolerance)
+        rest_zero = np.asarray(~actual[:, common:].any(axis=1))
         for at, number in enumerate(members):
             form = "other" if not same[at] else "truncated" if length < width else "padded"
             detail: dict[str, Any] = {

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.resolve import Resolved
+from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.evidence import hash_text
@@ -49,8 +49,8 @@ def find_dangling(
     gone = np.concatenate([here.missing, np.array(list(here.mangled), np.int64)])
     for parent in sides.frozen.parents:
         named = [result.parents[parent] for result in results if len(result.parents.get(parent, ()))]
-        if not named:
-            continue
+        under_another_id = sides.source.text(PARENT_PREFIX + parent, np.array(list(here.mangled), np.int64))
+        named.append(hash_text(pa.array(under_another_id, pa.string()).drop_null()))
         absent = _absent(all_sides[parent], np.unique(np.concatenate(named)))
         if not len(absent):
             continue

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,17 +25,19 @@ from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import EvidenceVectors, row_dimensions, source_order
 from vecforensics.diff.execute import compare_all
 from vecforensics.diff.metadata import StoreHabits
-from vecforensics.diff.resolve import Resolved, resolve_collection
+from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.result import CollectionSummary, Diff
-from vecforensics.diff.sides import Sides
+from vecforensics.diff.rows import RowDimensions
+from vecforensics.diff.sampled import draw_contents, estimate
+from vecforensics.diff.settle import frozen_moment, settle
+from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import SEVERITY, Kind, Severity, Verdict, zero_counts
 from vecforensics.progress import progress
 from vecforensics.run_folder import RunFolder, write_json, write_whole
-
-if TYPE_CHECKING:
-    from vecforensics.stores import VectorReader
+from vecforensics.stores import VectorReader, open_reader
 
 __all__ = ["diff_vectors"]
 
@@ -58,32 +61,20 @@ def diff_vectors(
     `cluster`: address of a dask scheduler that sees the run folder. `refetch`: by collection, a reader that may be asked again
     for rows younger than `settle_s`. Raises EvidenceError where the evidence is absent or damaged.
     """
-    settings = {"sample": sample or None, "workers": workers, "cluster": cluster, "seed": seed}
-    with run.stage("diff", settings):
-        evidence = Evidence.open(run.evidence)
-        names = sorted(evidence.collections)
-        results = _compared(case, evidence, names, workers or _cores(), cluster)
-        sides = {
-            name: Sides.of(
-                evidence,
-                name,
-                {
-                    "source": [result.source_rows for result in results[name]],
-                    "target": [result.target_rows for result in results[name]],
-                },
-            )
-            for name in names
-        }
-        resolved = {
-            name: resolve_collection(sides[name], results[name], case.tolerance.cosine) for name in names
-        }
-        writes = place_writes(run.evidence, sides)
-        for name in names:
-            _add_drift(sides[name], results[name], resolved[name].found)
-            find_dangling(name, sides, results[name], resolved, resolved[name].found)
-            find_premature(name, sides, writes, resolved, resolved[name].found)
-        parts = [_Part(name, sides[name], results[name], resolved[name], writes[name]) for name in names]
-        diff = _assembled(case, run, evidence, parts, seed, memory_mb)
+    sample = sample or None
+    with run.stage("diff", {"sample": sample, "workers": workers, "cluster": cluster, "seed": seed}):
+        work = _Work(
+            case, run, Evidence.open(run.evidence), workers or _cores(), cluster, refetch, seed, memory_mb
+        )
+        if sample is None:
+            diff = _assembled(work, work.parts())
+        else:
+            by_id = work.parts({name: np.empty(0, np.int64) for name in work.names})
+            dimensions, orders = work.dimensions(by_id)
+            sides = {part.name: part.sides for part in by_id}
+            draw = draw_contents(dimensions, sides, orders, sample, seed)
+            parts = work.parts(draw.rows)
+            diff = _assembled(work, parts, estimate(draw, work.dimensions(parts)[0]), sample)
         _write(run, diff)
         return diff
 
@@ -92,26 +83,120 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compared(
-    case: Case, evidence: Evidence, names: list[str], workers: int, cluster: str | None
-) -> dict[str, list[BucketResult]]:
-    tasks = [
-        BucketTask(
-            str(evidence.path.resolve()),
-            name,
-            bucket,
-            case.tolerance.cosine,
-            StoreHabits.of(str(evidence.collections[name].facts.get("store", ""))),
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Everything a diff is given, and the stages up to one `_Part` a collection."""
+
+    case: Case
+    run: RunFolder
+    evidence: Evidence
+    workers: int
+    cluster: str | None
+    refetch: Mapping[str, VectorReader] | None
+    seed: int
+    memory_mb: int
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.evidence.collections)
+
+    def parts(self, contents: Mapping[str, Index] | None = None) -> list[_Part]:
+        """Compare and explain every collection. `contents`: the records whose contents are read, by collection (None: all)."""
+        results = self._compared(contents)
+        sides = {
+            name: Sides.of(
+                self.evidence,
+                name,
+                {
+                    "source": [result.source_rows for result in results[name]],
+                    "target": [result.target_rows for result in results[name]],
+                },
+            )
+            for name in self.names
+        }
+        writes = place_writes(self.run.evidence, sides)
+        resolved = {}
+        for name in self.names:
+            found = FoundRows()
+            note = self._settle(sides[name], results[name], writes[name], found)
+            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine, found)
+            resolved[name].notes += note
+        for name in self.names:
+            _add_drift(sides[name], results[name], resolved[name].found)
+            find_dangling(name, sides, results[name], resolved, resolved[name].found)
+            find_premature(name, sides, writes, resolved, resolved[name].found)
+        return [_Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]
+
+    def dimensions(self, parts: list[_Part]) -> tuple[list[RowDimensions], dict[str, Index]]:
+        """The rows of all collections, and their order."""
+        orders = {part.name: source_order(part.sides) for part in parts}
+        return [
+            row_dimensions(part.name, part.sides, part.found, part.writes, orders[part.name])
+            for part in parts
+        ], orders
+
+    def _compared(self, contents: Mapping[str, Index] | None) -> dict[str, list[BucketResult]]:
+        tasks = []
+        for name in self.names:
+            frozen = self.evidence.collections[name]
+            habits = StoreHabits.of(str(frozen.facts.get("store", "")))
+            chosen = _by_bucket(self.evidence, name, contents[name]) if contents is not None else {}
+            tasks += [
+                BucketTask(
+                    str(self.evidence.path.resolve()),
+                    name,
+                    bucket,
+                    self.case.tolerance.cosine,
+                    habits,
+                    None if contents is None else chosen.get(bucket, np.empty(0, np.int32)),
+                )
+                for bucket in range(frozen.buckets)
+            ]
+        with progress("comparing", len(tasks)) as advance:
+            results = compare_all(tasks, workers=self.workers, cluster=self.cluster, advance=advance)
+        grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
+        for task, result in zip(tasks, results, strict=True):
+            grouped[task.collection].append(result)
+        return grouped
+
+    def _settle(
+        self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows
+    ) -> list[str]:
+        if not self.case.settle_s:
+            return []
+        name = sides.frozen.name
+        target = self.case.collections[name].target
+        reader = self.refetch.get(name) if self.refetch is not None else open_reader(target, self.case.folder)
+        outcome = settle(
+            sides,
+            results,
+            writes,
+            reader,
+            target.collection,
+            settle_s=self.case.settle_s,
+            frozen_at=frozen_moment(self.evidence.facts),
+            tolerance=self.case.tolerance.cosine,
+            found=found,
         )
-        for name in names
+        if not outcome.fetched:
+            return []
+        return [
+            f"{outcome.fetched:,} rows were fetched again; {outcome.in_order:,} of them were in order then"
+        ]
+
+
+def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDArray[np.int32]]:
+    counts = [
+        evidence.table(name, "source", bucket).num_rows
         for bucket in range(evidence.collections[name].buckets)
     ]
-    with progress("comparing", len(tasks)) as advance:
-        results = compare_all(tasks, workers=workers, cluster=cluster, advance=advance)
-    grouped: dict[str, list[BucketResult]] = {name: [] for name in names}
-    for task, result in zip(tasks, results, strict=True):
-        grouped[task.collection].append(result)
-    return grouped
+    offsets = np.r_[0, np.cumsum(counts)]
+    return {
+        bucket: (rows[(rows >= offsets[bucket]) & (rows < offsets[bucket + 1])] - offsets[bucket]).astype(
+            np.int32
+        )
+        for bucket in range(len(counts))
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,56 +225,54 @@ def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> N
 
 
 def _assembled(
-    case: Case, run: RunFolder, evidence: Evidence, parts: list[_Part], seed: int, memory_mb: int
+    work: _Work, parts: list[_Part], estimate: Mapping[str, Any] | None = None, sample: int | None = None
 ) -> Diff:
     from vecforensics.diff.hotspots import find_hot_spots
     from vecforensics.diff.impact import measure_impact
 
-    summaries, tables, rows, impact = {}, [], [], {}
+    summaries, tables, impact = {}, [], {}
     for part in parts:
-        _note_unchecked(part)
+        _note_unchecked(part, sample)
         summaries[part.name] = _summary(part)
         tables.append(findings_table(part.name, part.sides, part.found, _placed(part)))
-        if summaries[part.name].rows_corrupt:
-            order = source_order(part.sides)
-            dimensions = row_dimensions(part.name, part.sides, part.found, part.writes, order)
-            rows.append(dimensions)
-            if part.sides.source.dimension:
-                vectors = EvidenceVectors(part.name, part.sides, order, part.resolved.orphans)
-                impact[part.name] = measure_impact(
-                    vectors, dimensions, queries=_IMPACT_QUERIES, seed=seed, memory_mb=memory_mb // 2
-                ).as_dict()
+    damaged = [part for part in parts if summaries[part.name].rows_corrupt]
+    rows, orders = work.dimensions(parts) if damaged else ([], {})
+    for part, dimensions in zip(parts, rows, strict=False):
+        if part in damaged and part.sides.source.dimension and sample is None:
+            vectors = EvidenceVectors(part.name, part.sides, orders[part.name], part.resolved.orphans)
+            impact[part.name] = measure_impact(
+                vectors, dimensions, queries=_IMPACT_QUERIES, seed=work.seed, memory_mb=work.memory_mb // 2
+            ).as_dict()
     table = pa.concat_tables(tables)
     return Diff(
-        case=case.case,
-        title=case.title,
+        case=work.case.case,
+        title=work.case.title,
         verdict=_verdict(summaries, table),
         collections=summaries,
         table=table,
         hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows)) if rows else (),
         impact=impact or None,
-        limits=tuple(_limits(case, parts)),
+        estimate=estimate,
+        limits=tuple(_limits(work.case, parts, sample)),
         settings={
-            "tolerance": {"cosine": case.tolerance.cosine},
-            "settle_s": case.settle_s,
-            "sample": None,
-            "seed": seed,
+            "tolerance": {"cosine": work.case.tolerance.cosine},
+            "settle_s": work.case.settle_s,
+            "sample": sample,
+            "seed": work.seed,
         },
-        evidence_digest=evidence.digest,
-        path=run.path,
+        evidence_digest=work.evidence.digest,
+        path=work.run.path,
     )
 
 
-def _note_unchecked(part: _Part) -> None:
+def _note_unchecked(part: _Part, sample: int | None) -> None:
     """Contents that nothing could be compared with are one line, not one a record."""
     resolved = part.resolved
     plain = resolved.unchecked - resolved.unusable
     if plain > 0:
-        reason = (
-            "no expected vectors"
-            if part.sides.frozen.expected is None
-            else "no expected vector for these records"
-        )
+        reason = "no expected vectors"
+        if part.sides.frozen.expected is not None:
+            reason = "not in the sample" if sample else "no expected vector for these records"
         part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": plain, "reason": reason})
 
 
@@ -239,16 +322,20 @@ def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Ver
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits(case: Case, parts: list[_Part]) -> list[str]:
+def _limits(case: Case, parts: list[_Part], sample: int | None) -> list[str]:
     sentences = [
-        f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller change is not "
-        "seen as damage."
+        f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
+        "change is not seen as damage."
     ]
     for part in parts:
         frozen = part.sides.frozen
         if frozen.expected is None:
             sentences.append(
                 f"{part.name}: there are no expected vectors; whether a vector belongs to its record was not checked."
+            )
+        elif sample:
+            sentences.append(
+                f"{part.name}: {part.resolved.unchecked:,} contents were not in the sample of {sample:,}."
             )
         elif part.resolved.unchecked:
             sentences.append(

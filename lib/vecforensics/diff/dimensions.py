@@ -85,7 +85,8 @@ class EvidenceVectors:
 
     def expected(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         vectors = self._sides.source.take(self._order[rows])
-        return vectors, np.isfinite(vectors).all(axis=1)
+        usable = np.asarray(np.isfinite(vectors).all(axis=1))
+        return vectors, usable
 
     def actual(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         target = self._targets()[self._order[rows]]

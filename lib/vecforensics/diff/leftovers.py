@@ -28,7 +28,7 @@ def block_owners(
     stop: npt.NDArray[np.int32],
     pairs: Index,
 ) -> dict[int, int]:
-    """Pair → the record whose expected vector holds the wrong block of that pair, bit for bit. At most 4,000 pairs are asked about.
+    """Pair → the record whose expected vector holds the wrong block of that pair, bit for bit; for at most 4,000 pairs.
 
     The block's largest component is compared first, over all records at once; the few records that have it are compared in full.
     """
@@ -81,7 +81,7 @@ def nobodys_groups(sides: Sides, target: Index) -> list[npt.NDArray[np.intp]]:
 
 
 def _nearly_same(sides: Sides, target: Index, rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """Groups of three or more rows that point the same way but for float noise: the same cell of all projections, then compared."""
+    """Groups of three or more rows that point the same way but for float noise: in one cell of all projections, then compared."""
     if len(rows) < 3:
         return []
     seen = np.concatenate(

@@ -54,7 +54,8 @@ class Side:
 
     def number(self, bucket: int, rows: npt.NDArray[np.integer[Any]]) -> Index:
         """Running numbers of rows of one bucket."""
-        return rows.astype(np.int64) + self.offsets[bucket]
+        numbers: Index = rows.astype(np.int64) + self.offsets[bucket]
+        return numbers
 
     def split(self, numbers: Index) -> Iterator[tuple[int, npt.NDArray[np.intp], Index]]:
         """For each bucket that holds some of `numbers`: the bucket, where in `numbers` they stand, and their rows in it."""

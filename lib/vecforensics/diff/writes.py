@@ -31,8 +31,8 @@ _PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
 
 @dataclass
 class Writes:
-    """Per source row (source order is the running number of `sides.source`): `sequence` float64 and `time` int64 (ns, UTC), NaN and
-    int64's minimum where unknown; `line` int64 (order in the log, -1 unknown); `fields` by name for hot spots."""
+    """By running source row: `sequence` float64 (NaN unknown), `time` int64 (ns, UTC; the smallest int64 unknown), `line` int64
+    (order in the log, -1 unknown), and `fields` by name for the hot spots."""
 
     sequence: npt.NDArray[np.float64]
     time: npt.NDArray[np.int64]

@@ -1,0 +1,143 @@
+"""Without expected vectors: what a target shows by itself.
+
+Nobody can say then whether a vector belongs to its record, and nothing here makes a collection clean. What can be said: an
+orphan that holds the vector of a record that is there is a further copy; one vector under three or more records whose texts
+differ is a broadcast; and a vector whose length or direction lies far outside what the others do is worth a look (`unchecked`,
+with the suspicion named).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.bucket import join_ids
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.owners import Owners
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.findings import Kind
+
+__all__ = ["copies_of_present", "find_shared_vectors", "find_suspicious"]
+
+_FAR: Final = 8.0  # robust standard deviations
+_MOST_SUSPICIOUS: Final = 1000
+_BLOCK: Final = 4096
+
+
+def _records_of(sides: Sides, target: Index) -> Index:
+    """The running source row that each running target row stands for, -1 for none."""
+    records = np.full(len(target), -1, np.int64)
+    for bucket, places, rows in sides.target.split(target):
+        source, held, more_source, more_held = join_ids(
+            sides.source.table(bucket), sides.target.table(bucket)
+        )
+        record = np.full(sides.target.table(bucket).num_rows, -1, np.int64)
+        record[np.r_[held, more_held]] = sides.source.number(bucket, np.r_[source, more_source])
+        records[places] = record[rows]
+    return records
+
+
+def copies_of_present(sides: Sides, orphans: Index) -> Owners:
+    """For each orphan (by its place in `orphans`) the present records that hold the same vector bit for bit."""
+    digests = sides.target.integers("digest", orphans)
+    wanted = np.unique(digests[digests != 0])
+    empty = np.empty(0, np.int64)
+    rows, keys = [empty], [np.empty(0, np.uint64)]
+    for bucket in range(sides.target.buckets if len(wanted) else 0):
+        held = sides.target.table(bucket)["digest"].combine_chunks().fill_null(0).to_numpy()
+        hits = np.flatnonzero(np.isin(held, wanted))
+        rows.append(sides.target.number(bucket, hits))
+        keys.append(held[hits])
+    row, key = np.concatenate(rows), np.concatenate(keys)
+    record = _records_of(sides, row)
+    query, owner = [], []
+    for value in np.unique(key[record >= 0]).tolist():
+        askers = np.flatnonzero(digests == np.uint64(value))
+        holders = record[(key == np.uint64(value)) & (record >= 0)]
+        query.append(np.repeat(askers, len(holders)))
+        owner.append(np.tile(holders, len(askers)))
+    queries = np.concatenate([empty, *query])
+    return Owners(
+        queries, np.concatenate([empty, *owner]), np.ones(len(queries), np.bool_), np.zeros(len(queries))
+    )
+
+
+def find_shared_vectors(sides: Sides, found: FoundRows) -> None:
+    """Add a broadcast for each group of three or more records with different texts under one vector."""
+    digests = sides.target.integers("digest")
+    values, counts = np.unique(digests, return_counts=True)
+    heavy = values[(counts >= 3) & (values != 0)]
+    rows = np.flatnonzero(np.isin(digests, heavy)).astype(np.int64)
+    records = _records_of(sides, rows)
+    rows, records = rows[records >= 0], records[records >= 0]
+    texts = [
+        "".join(re.findall(r"\w+", (text or "").casefold())) for text in sides.source.text("text", records)
+    ]
+    for value in heavy.tolist():
+        members = np.flatnonzero(digests[rows] == np.uint64(value))
+        vector = sides.target.take(rows[members[:1]])
+        if len({texts[member] for member in members}) < 3 or not vector.any():
+            continue
+        for member in members.tolist():
+            found.add(
+                Kind.BROADCAST,
+                source=int(records[member]),
+                target=int(rows[member]),
+                detail={"group": len(members), "owner": "unknown"},
+            )
+
+
+def find_suspicious(sides: Sides, found: FoundRows) -> int:
+    """Add an `unchecked` finding for each vector whose length or direction is far outside; returns how many there are."""
+    if sides.target.rows < 30 or not sides.target.dimension:
+        return 0
+    mean = np.zeros(sides.target.dimension)
+    numbers, lengths = [], []
+    for rows, block in sides.target.blocks(_BLOCK):
+        with np.errstate(all="ignore"):
+            length = np.linalg.norm(block.astype(np.float64), axis=1)
+            good = np.isfinite(length) & (length > 0)
+            mean += (block[good] / length[good, None]).sum(axis=0)
+        numbers.append(rows[good])
+        lengths.append(length[good])
+    norm = np.linalg.norm(mean)
+    rows_seen = np.concatenate([np.empty(0, np.int64), *numbers])
+    if not len(rows_seen) or not norm:
+        return 0
+    length = np.concatenate(lengths)
+    direction = np.concatenate(
+        [
+            sides.target.take(rows_seen[at : at + _BLOCK]) @ (mean / norm)
+            for at in range(0, len(rows_seen), _BLOCK)
+        ]
+    )
+    total = 0
+    for what, values in (("length", length), ("direction", direction / length)):
+        far, usual = _outliers(values)
+        total += len(far)
+        records = _records_of(sides, rows_seen[far][:_MOST_SUSPICIOUS])
+        for record, target, value in zip(
+            records.tolist(), rows_seen[far].tolist(), values[far].tolist(), strict=False
+        ):
+            if record >= 0:
+                found.add(
+                    Kind.UNCHECKED,
+                    source=record,
+                    target=target,
+                    detail={
+                        "suspicion": what,
+                        "value": float(f"{value:.4g}"),
+                        "usual": float(f"{usual:.4g}"),
+                    },
+                )
+    return total
+
+
+def _outliers(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], float]:
+    """Where values lie more than eight robust standard deviations (median absolute deviation) from the median, and the median."""
+    usual = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - usual)))
+    return np.flatnonzero(np.abs(values - usual) > max(_FAR * spread, 1e-3 * abs(usual), 1e-6)), usual

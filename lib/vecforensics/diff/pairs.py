@@ -1,0 +1,79 @@
+"""What the stages of the second pass hand on: joined rows that differ, and what is known of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.bucket import BucketResult
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.sides import Index, Sides
+
+__all__ = ["Pairs", "Resolved", "joined_pairs"]
+
+
+@dataclass
+class Pairs:
+    """Joined rows that differ, by running numbers; the columns of `BucketResult` end to end."""
+
+    source: Index
+    target: Index
+    state: npt.NDArray[np.uint8]
+    distance: npt.NDArray[np.float64]
+    right: npt.NDArray[np.float32]
+    start: npt.NDArray[np.int32]
+    stop: npt.NDArray[np.int32]
+    detail: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def append(self, other: Pairs) -> None:
+        base = len(self.source)
+        for name in ("source", "target", "state", "distance", "right", "start", "stop"):
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
+        self.detail.update({base + number: detail for number, detail in other.detail.items()})
+
+
+@dataclass
+class Resolved:
+    """What is known of a collection after the second pass. `held`: running target row of each present source row that was mangled
+    (source → target), for whoever asks whether a record is there under another name."""
+
+    found: FoundRows
+    missing: Index
+    orphans: Index
+    wrong: Index
+    notes: list[str] = field(default_factory=list)
+    compared: int = 0
+    unchecked: int = 0
+    unusable: int = 0
+    mangled: dict[int, int] = field(default_factory=dict)
+
+
+def joined_pairs(sides: Sides, results: Sequence[BucketResult]) -> Pairs:
+    empty = np.empty(0, np.int64)
+    pairs = Pairs(
+        empty,
+        empty,
+        np.empty(0, np.uint8),
+        np.empty(0),
+        np.empty(0, np.float32),
+        empty.astype(np.int32),
+        empty.astype(np.int32),
+    )
+    for result in results:
+        pairs.append(
+            Pairs(
+                sides.source.number(result.bucket, result.source_row),
+                sides.target.number(result.bucket, result.target_row),
+                result.state,
+                result.distance.astype(np.float64),
+                result.right,
+                result.start,
+                result.stop,
+                result.detail,
+            )
+        )
+    return pairs
