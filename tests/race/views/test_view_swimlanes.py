@@ -3,9 +3,11 @@ the trace says."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import xml.etree.ElementTree as ET
 from itertools import combinations
+from typing import Any
 
 import pytest
 import view_scenes as scenes
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from vecforensics.errors import printable
 from vecforensics.race.catalogue import NAMES
+from vecforensics.race.explore import explore
 from vecforensics.race.model import EventKind, OperationKind, Trace, Witness
 from vecforensics.race.views.edges import RETURN, missing_edges
 from vecforensics.race.views.story import took_effect
@@ -213,3 +216,57 @@ def test_a_fault_that_was_committed_counts_as_written() -> None:
     faults = [event for event in trace.events if event.kind is EventKind.FAULT]
     assert faults
     assert [took_effect(event) for event in faults] == ["but was committed" in event.text for event in faults]
+
+
+async def reads_its_own_write(records: Any, embed: Any, store: Any) -> None:
+    for record in records:
+        await store.upsert(record.id, await embed(record), dict(record.metadata))
+        if await store.fetch(record.id) is None:
+            await store.delete(record.id)
+
+
+async def locks_crosswise(records: Any, embed: Any, store: Any) -> None:
+    locks = [asyncio.Lock(), asyncio.Lock()]
+
+    async def one(record: Any, first: int) -> None:
+        async with locks[first]:
+            vector = await embed(record)
+            async with locks[1 - first]:
+                await store.upsert(record.id, vector, dict(record.metadata))
+
+    await asyncio.gather(*(one(record, n % 2) for n, record in enumerate(records)))
+
+
+def test_late_write_shows_when_it_becomes_visible() -> None:
+    witness = explore(reads_its_own_write, records=2, faults=("late",), schedules=200, survey=5).witness
+    assert witness is not None
+    drawing = draw(witness)
+    parsed(drawing.svg)
+    assert_tidy(drawing)
+    assert_edges(drawing, witness)
+    shown = next(arrow for arrow in drawing.arrows if arrow.meaning == "shows")
+    read = next(arrow for arrow in drawing.arrows if arrow.meaning == "read")
+    assert read.y1 < shown.y1
+    assert {"empty", "visible"} <= {box.text for box in drawing.boxes}
+    assert "looked up before it became visible" in " ".join(box.text for box in drawing.boxes)
+
+
+def test_deadlock_marks_the_tasks_that_wait() -> None:
+    witness = explore(locks_crosswise, records=2, schedules=200, survey=5).witness
+    assert witness is not None
+    drawing = draw(witness)
+    assert_tidy(drawing)
+    texts = [box.text for box in drawing.boxes]
+    assert texts.count("waits") == 2
+    assert "the migration returns" not in texts
+    assert any(text.startswith("The migration waits for ever") for text in texts)
+
+
+def test_run_without_any_operation_is_still_a_picture() -> None:
+    script = scenes.Script(())
+    script.event(EventKind.RETURN)
+    trace = script.trace(crashed="RuntimeError: at once <b>")
+    drawing = draw(Witness((), (), (), "vf1", trace, trace.outcome.kinds))
+    parsed(drawing.svg)
+    assert_tidy(drawing)
+    assert "The run ends with RuntimeError: at once <b>" in " ".join(box.text for box in drawing.boxes)

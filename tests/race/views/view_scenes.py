@@ -55,8 +55,10 @@ def witness_of(name: str) -> Witness:
 
 @cache
 def corrected(name: str) -> Trace:
-    """The fixed form on the witness's records, first in, first out."""
-    lab = Lab(load_suspect(f"vecforensics.race.catalogue.{name}:fixed"), Ground(witness_of(name).records))
+    """The fixed form on the witness's records, with the same faults, first in, first out."""
+    witness = witness_of(name)
+    plan = dict(item.split("=", 1) for item in witness.faults)
+    lab = Lab(load_suspect(f"vecforensics.race.catalogue.{name}:fixed"), Ground(witness.records), plan)
     return narrate(lab.play(FirstInFirstOut(), detail=True))
 
 

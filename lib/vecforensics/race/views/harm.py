@@ -1,4 +1,4 @@
-"""What went wrong with a run, in clauses: one for each kind of finding and each trouble, records named."""
+"""What went wrong with a run, in clauses: one for each trouble and each kind of finding, records named."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ __all__ = ["clauses"]
 def clauses(outcome: Outcome, names: Names) -> list[str]:
     """One clause for each kind, at least one."""
     said: list[str] = []
+    if outcome.deadlock:
+        said.append("the migration waits for ever")
+    if outcome.crashed and not outcome.tolerated:
+        said.append(f"the run ends with {clip(outcome.crashed, 80)}")
     for kind in Kind:
         mine = [item for item in outcome.damage if item.kind is kind]
         if mine:
@@ -27,10 +31,6 @@ def clauses(outcome: Outcome, names: Names) -> list[str]:
         said.append(
             f"{listed([clip(name, 40) for name in outcome.never_awaited])} was made and never awaited"
         )
-    if outcome.deadlock:
-        said.append("the migration waits for ever")
-    if outcome.crashed and not outcome.tolerated:
-        said.append(f"the run ends with {clip(outcome.crashed, 80)}")
     return said or ["the run differs from what it should be"]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vecforensics.findings import Kind
 from vecforensics.race.model import OperationKind
+from vecforensics.race.views.edges import RETURN
 from vecforensics.race.views.story import Lane, Row, RowKind, Run, Span, Story
 
 __all__ = ["LINE", "Panel", "Sizes", "label_lines", "place", "under_verb"]
@@ -122,6 +123,8 @@ def _row_height(run: Run, index: int) -> float:
     }.get(row.kind, 32.0)
     if _looks_up_parent(run, row):
         base = max(base, 54.0)
+    if index + 1 < len(run.rows) and run.rows[index + 1].kind is RowKind.RETURN:
+        below += 16  # the words about the return stand above its line
     return max(base, below + 6)
 
 
@@ -158,6 +161,8 @@ def place(story: Story, top: float, sizes: Sizes) -> tuple[tuple[Panel, ...], fl
             parting_y = line - 2
             line += 24
         lines.append(line)
+        if n == story.failing.return_row and any(edge.after == RETURN for edge in story.missing):
+            line += 24  # room for the edge that ends at the return
         line += max((_row_height(run, n) for run in runs if n < len(run.rows)), default=32.0)
     foot = lines[-1]
     panels = []

@@ -205,6 +205,17 @@ class PanelPainter:
                 stop = (x + key_x) / 2 if key_x > x else x + 20
                 self.sheet.line(x + 4.5, y, stop, y, RED, 1.6, "4 3")
                 self.sheet.cross(stop, y, 4, RED)
+        elif operation.label.startswith("visibility") and key_x is not None:
+            self.sheet.arrow_of(operation.id, "shows", x + 4.5, y, key_x - 5, y, colour)
+            room = self.panel.lane_width - 24
+            self.sheet.say(
+                key_x + 9,
+                y + 3.5,
+                fit("visible", room, 10),
+                size=10,
+                fill=RED_TEXT if hot else INK,
+                halo=True,
+            )
         elif row.kind is RowKind.DONE:
             self.sheet.circle(x, y, 3, colour)
         if row.kind is RowKind.CANCEL:
@@ -299,12 +310,9 @@ class PanelPainter:
         late = sum(1 for span in self.run.spans if span.begin < n and (span.end is None or span.end > n))
         said = f"the migration returns, {late} still under way" if late else "the migration returns"
         width = text_width(said, 10) + 14
-        self.sheet.element(
-            "rect", x=self.panel.right - 6 - width, y=y - 8, width=width, height=16, rx=3, fill=INK
-        )
-        self.sheet.say(
-            self.panel.right - 6 - width / 2, y + 3.5, said, size=10, fill="#ffffff", anchor="middle"
-        )
+        left = self.panel.right - 6 - width
+        self.sheet.element("rect", x=left, y=y - 17, width=width, height=17, rx=3, fill=INK)
+        self.sheet.say(left + width / 2, y - 5, said, size=10, fill="#ffffff", anchor="middle")
 
     def fold(self, n: int, row: Row) -> None:
         y = self.panel.ys[n]
@@ -337,7 +345,14 @@ class PanelPainter:
         )
 
     def badges(self) -> None:
+        """At the foot of each key what stands under it, at the foot of a stuck task that it waits."""
         y, beside = self.panel.ys[-1], badges_fit(self.panel)
+        for n, lane in enumerate(self.run.lanes):
+            if lane.is_task and lane.key in self.run.trace.outcome.stuck:
+                left = self.panel.lane_left[n] + 12
+                self.sheet.cross(left, y, 3.6, RED)
+                words = fit("waits", self.panel.lane_width - 23, 11)
+                self.sheet.say(left + 9, y + 4, words, size=11, fill=RED_TEXT)
         for key, said, right in self.run.ends:
             x = self.panel.line_x(key)
             if x is None:

@@ -13,7 +13,7 @@ part. The plan is made in four steps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -150,7 +150,12 @@ def tell(
     other = beside if beside is not None else witness.passing
     keys = _key_lanes(witness, names, most_operations, most_lanes)
     parting = _parting(witness.trace, other) if other is not None else None
-    title = "With this fault it fails" if witness.faults else "This order fails"
+    if witness.faults:
+        title = "With this fault it fails"
+    elif witness.passing is None:
+        title = "It fails, in any order that was tried"
+    else:
+        title = "This order fails"
     failing = _run(witness.trace, witness, keys, parting, title, names, most_operations, most_lanes)
     missing = missing_edges(witness)
     left_out = len(witness.trace.operations) - len(failing.spans)
@@ -237,13 +242,9 @@ def _path_key(task: str) -> tuple[tuple[int, str], ...]:
 def _task_heading(trace: Trace, task: str, names: Names) -> tuple[str, str]:
     """The function that runs in the task, and the one record that it works on, else its path."""
     title = task_function(trace, task) or "task"
-    keys = {
-        item.key
-        for item in trace.operations
-        if item.task == task
-        and item.kind in (OperationKind.EMBED, OperationKind.UPSERT)
-        and item.key in names.parents
-    }
+    mine = [item for item in trace.operations if item.task == task and item.key in names.parents]
+    made = [item for item in mine if item.kind in (OperationKind.EMBED, OperationKind.UPSERT)]
+    keys = {item.key for item in made or mine}
     if len(keys) == 1:
         return title, keys.pop()
     return title, f"{len(keys)} records" if keys else task if title != task else ""
@@ -334,6 +335,10 @@ def _run(
                 continue
             if again and event.kind is EventKind.COMPLETE:
                 continue  # a write acknowledged late: the fault has its row already
+            if operation.id not in begins:  # a late write begins to show, unasked, where it was acknowledged
+                fault = _last_fault(rows, operation.key, by_id)
+                begins[operation.id] = fault
+                rows[fault] = replace(rows[fault], begins=(*rows[fault].begins, operation.id))
             rows.append(Row(_ENDS[event.kind], event, number, text=event.text))
             ends[operation.id] = (len(rows) - 1, _ENDS[event.kind])
         elif event.kind is EventKind.ERROR:
@@ -346,6 +351,15 @@ def _run(
         len(rows),
     )
     return Run(title, trace.outcome.failing, trace, lanes, tuple(rows), spans, _ends(trace, lanes))
+
+
+def _last_fault(rows: Sequence[Row], key: str, by_id: Mapping[str, Operation]) -> int:
+    """The row of the last fault on `key`, 0 where there is none."""
+    for n in range(len(rows) - 1, 0, -1):
+        event = rows[n].event
+        if rows[n].kind is RowKind.FAULT and event is not None and by_id[event.operation].key == key:
+            return n
+    return 0
 
 
 def _slots(spans: list[Span], rows: int) -> tuple[Span, ...]:

@@ -61,7 +61,9 @@ class _Painter:
         for line in wrap(prose.headline, sizes.width - 2 * sizes.margin, 16, 3, bold=True):
             self.sheet.say(sizes.margin, y, line, size=16, bold=True)
             y += 21
-        result = prose.sentences[-1].text
+        # Where no order and no fault is to blame the headline is the result already; then the mechanism says more.
+        plain = not self.story.missing and not self.witness.faults
+        result = prose.sentences[1 if plain else -1].text
         for line in wrap(result, sizes.width - 2 * sizes.margin, 12, 2):
             self.sheet.say(sizes.margin, y - 1, line, size=12, fill=GREY)
             y += 17
@@ -105,10 +107,10 @@ class _Painter:
 
     def at_store(self, name: str) -> bool:
         operation = self.witness.trace.operation(name)
-        return name == RETURN or (
-            operation is not None
-            and operation.kind in (OperationKind.UPSERT, OperationKind.FETCH, OperationKind.DELETE)
-        )
+        if operation is None:
+            return name == RETURN
+        at_key = (OperationKind.UPSERT, OperationKind.FETCH, OperationKind.DELETE)
+        return operation.kind in at_key or operation.label.startswith("visibility")
 
     def missing(self, panel: Panel, edge: MissingEdge) -> None:
         on_key = all(self.at_store(name) for name in (edge.before, edge.after))

@@ -126,7 +126,12 @@ class Tale:
             return f"{_capital(names.thing(first.key))} was deleted after it had been written, not before."
         if first.kind is then.kind is OperationKind.EMBED and first.key != then.key:
             return f"{_capital(names.happened(first))} before that of {names.thing(then.key)} did."
-        return f"{_capital(names.happened(first))} before {names.happened(then)}."
+        before = (
+            "it became visible"
+            if then.label.startswith("visibility") and first.key == then.key
+            else names.happened(then)
+        )
+        return f"{_capital(names.happened(first))} before {before}."
 
     def _fault(self, item: Constraint) -> Sentence:
         operation = self.by_id.get(item.then)
@@ -166,6 +171,13 @@ class Tale:
             )
         if self.faults:
             return self._after_fault(self.faults[0])
+        if self.trace.outcome.deadlock:
+            n = len(self.trace.outcome.stuck)
+            return Sentence(
+                "mechanism",
+                f"Every operation had been answered, and {n or 'some'} task{'s' if n != 1 else ''} still waited: nothing "
+                "was left that could wake them.",
+            )
         said, places = self.flow()
         if said:
             return Sentence("mechanism", f"{_capital(said)}.", places)
@@ -255,6 +267,13 @@ class Tale:
             state = f"when {names.the_act(first)} was done, {names.the_act(then)} had not even been started"
         else:
             state = f"{names.the_act(first)} and {names.the_act(then)} were under way at the same time"
+        if then.label.startswith("visibility"):
+            return Sentence(
+                "mechanism",
+                f"The store had acknowledged the write of {names.thing(then.key)}, and it could not be seen yet: an answer "
+                "of the store does not promise that the next look-up finds the row.",
+                self.places(first),
+            )
         said, more = self.flow()
         places = tuple(dict.fromkeys([*places, *more]))[:4]
         so = f"; so {said}." if said else "."

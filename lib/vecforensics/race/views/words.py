@@ -48,9 +48,10 @@ def task_function(trace: Trace, task: str) -> str:
     """The function of the person's code that `task` was seen in, or "" where it was never seen."""
     for operation in trace.operations:
         if operation.task == task and operation.source is not None:
-            name = operation.source.function.rpartition(".")[2]
-            if name and not name.startswith(("<", "(")):
-                return printable(name)
+            # "fixed.<listcomp>" is known as "fixed", and JavaScript's "(anonymous)" not at all
+            parts = [part for part in operation.source.function.split(".") if part and part[0] not in "<("]
+            if parts:
+                return printable(parts[-1])
     return ""
 
 
@@ -89,7 +90,7 @@ class Names:
             case OperationKind.EXECUTOR:
                 return f"the call {clip(operation.key, _LONGEST_ID)}()"
             case OperationKind.TIMER if operation.label.startswith("visibility"):
-                return f"the showing of {what}"
+                return f"the moment when {what} becomes visible"
             case OperationKind.TIMER:
                 return f"the timer of {clip(operation.key, 12)} s"
 
@@ -108,7 +109,7 @@ class Names:
             case OperationKind.EXECUTOR:
                 return f"the call {clip(operation.key, _LONGEST_ID)}() ended"
             case OperationKind.TIMER if operation.label.startswith("visibility"):
-                return f"the showing of {what}"
+                return f"{what} became visible"
             case OperationKind.TIMER if operation.label.startswith("visibility"):
                 return f"{what} became visible"
             case OperationKind.TIMER:
