@@ -38,6 +38,14 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 _ENV: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
+class _Misplaced(ValueError):
+    """A rule over the whole case that one key breaks; `loc` is the way to that key, so that its line can be named."""
+
+    def __init__(self, loc: tuple[str, ...], message: str) -> None:
+        self.loc = loc
+        super().__init__(message)
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
@@ -145,13 +153,14 @@ class Case(_Model):
     @model_validator(mode="after")
     def _consistent(self) -> Case:
         if not CASE_ID.fullmatch(self.case):
-            raise ValueError("case: must match ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+            raise _Misplaced(("case",), "must match ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
         for name, collection in self.collections.items():
             for parent in collection.source.depends_on:
                 if parent not in self.collections:
                     known = ", ".join(self.collections)
-                    raise ValueError(
-                        f"collections.{name}.source.depends_on: no collection {parent!r}; there are: {known}"
+                    raise _Misplaced(
+                        ("collections", name, "source", "depends_on"),
+                        f"no collection {parent!r}; there are: {known}",
                     )
         return self
 
@@ -243,6 +252,9 @@ def parse_case(text: str, *, folder: Path, where: str) -> Case:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         loc = tuple(part for part in first["loc"] if part != "[key]")
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, _Misplaced):
+            loc += cause.loc
         raise CaseError(
             _reason(first["type"], first["msg"], loc),
             where=f"{where}:{_line(tree, loc)}",
