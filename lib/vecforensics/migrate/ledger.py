@@ -269,7 +269,7 @@ class Ledger:
             connection = self._connection()
             problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if problem != "ok":
-                raise self._damaged(f"SQLite finds it broken ({problem})")
+                raise self._damaged(f"SQLite finds it broken ({' '.join(str(problem).split())})")
             try:
                 self._seq, self._digest, self._states = walk(connection, head)
             except Broken as broken:

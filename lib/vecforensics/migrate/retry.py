@@ -7,6 +7,7 @@ honoured as given: stamina's default would give up after 45 s, before a server t
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any, Final
 import stamina
 
 __all__ = ["Retry", "is_transient", "retry_after_s"]
+
+# stamina logs each retry; unless the program has set up logging, Python would print that as a bare word on standard error.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 _STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 # A server may ask for a long pause; nobody waits for hours inside one write.

@@ -183,7 +183,7 @@ def _found(db: sqlite3.Connection, place: int, ids: list[str]) -> _Found:
     db.execute("DELETE FROM ask")
     db.executemany("INSERT INTO ask VALUES (?, ?)", enumerate(ids))
     found: _Found = {}
-    query = "SELECT ask.row, stands.vector, stands.metadata FROM ask JOIN stands ON stands.place = ? AND stands.id = ask.id"
+    query = "SELECT ask.row, stands.vector, stands.metadata FROM ask CROSS JOIN stands ON stands.place = ? AND stands.id = ask.id"
     for row, vector, metadata in db.execute(query, (place,)):
         found.setdefault(row, []).append((vector, metadata))
     return found

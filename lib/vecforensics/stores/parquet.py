@@ -141,7 +141,8 @@ class ParquetWriter(ParquetReader, VectorWriter):
         old = self._open(collection).table()
         wanted = pa.array(list(ids), pa.string())
         kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=wanted)))
-        self._replace(self._file(collection), pa.concat_tables([kept, rows.cast(old.schema)]))
+        # Where a migration replaced every row, the file has its types now; the rows put back bring their own again.
+        self._replace(self._file(collection), pa.concat_tables([kept.cast(rows.schema), rows]))
         return Ack(len(ids))
 
     def _rewrite(self, collection: str, drop: pa.ChunkedArray | pa.Array, add: pa.Table | None) -> None:
