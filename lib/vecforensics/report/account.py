@@ -26,7 +26,7 @@ from vecforensics.report.ledger import LedgerDigest, read_ledger_digest
 from vecforensics.report.wording import quoted
 from vecforensics.run_folder import RunFolder
 
-__all__ = ["VERBS", "Account", "Part", "StageState", "read_account"]
+__all__ = ["VERBS", "Account", "Part", "StageState", "in_order", "read_account"]
 
 # The verb of the command line that runs each stage.
 VERBS: Final[Mapping[str, str]] = {
@@ -206,7 +206,7 @@ def read_account(case: Case, run: RunFolder) -> Account:
         run=run,
         journal=journal,
         findings=findings,
-        collections=_in_order(case, findings.facts),
+        collections=dict(in_order(case, findings.facts, "collections")),
         exploration=part("reproduce", run.witness_json),
         corrected=part("reproduce", run.corrected_json),
         rehearsal=part("reproduce", run.rehearsal_json),
@@ -225,11 +225,10 @@ def read_account(case: Case, run: RunFolder) -> Account:
     )
 
 
-def _in_order(case: Case, findings: Facts) -> dict[str, Facts]:
-    """The diff's account of each collection, in the order of the case file."""
-    known = dict(findings.items("collections"))
-    order = {name: known[name] for name in case.collections if name in known}
-    return {**order, **known}
+def in_order(case: Case, facts: Facts, key: str) -> list[tuple[str, Facts]]:
+    """An object of objects by collection, in the order of the case file; names that it does not know come last."""
+    order = {name: number for number, name in enumerate(case.collections)}
+    return sorted(facts.items(key), key=lambda item: (order.get(item[0], len(order)), item[0]))
 
 
 def _bytes(path: Path) -> bytes:

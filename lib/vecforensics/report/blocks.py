@@ -22,6 +22,7 @@ __all__ = [
     "Code",
     "Column",
     "Drawing",
+    "Gallery",
     "Inline",
     "Interval",
     "Listing",
@@ -168,6 +169,13 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures that are looked at together."""
+
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """An SVG that passed the allow-list (`drawings.clean_svg`). `path` is where the original lies, relative to the run folder."""
 
@@ -254,6 +262,7 @@ Block = (
     | Table
     | Listing
     | Picture
+    | Gallery
     | Drawing
     | Note
     | Tiles

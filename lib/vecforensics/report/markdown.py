@@ -20,6 +20,7 @@ from vecforensics.report.blocks import (
     Cell,
     Code,
     Drawing,
+    Gallery,
     Inline,
     Listing,
     Measures,
@@ -130,6 +131,9 @@ def _block(block: Block) -> Iterator[str]:
         case Picture(path, _, _, alt, caption):
             yield f"![{escaped(alt, 300)}]({_target(path)})"
             yield f"*{escaped(caption, 1000)}*" if caption else ""
+        case Gallery(pictures):
+            for picture in pictures:
+                yield from _block(picture)
         case Drawing(path, _, alt, caption):
             yield f"![{escaped(alt, 300)}]({_target(path)})"
             yield f"*{escaped(caption, 1000)}*"

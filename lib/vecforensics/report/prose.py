@@ -15,7 +15,7 @@ from vecforensics.report.blocks import Block, Bullets, Code, Inline, Listing, Pa
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-__all__ = ["blocks_of_markdown"]
+__all__ = ["blocks_of_markdown", "inline_of_markdown"]
 
 
 def blocks_of_markdown(text: str) -> Iterator[Block]:
@@ -49,6 +49,14 @@ def blocks_of_markdown(text: str) -> Iterator[Block]:
                     items.append(parts)
                 elif parts:
                     yield Paragraph(parts)
+
+
+def inline_of_markdown(text: str) -> tuple[Inline, ...]:
+    """One line of Markdown as inline text, for sentences of other stages that name things in `code`."""
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark", {"html": False}).parseInline(text)
+    return tuple(part for token in tokens for part in _inline(token.children or ()))
 
 
 def _inline(tokens: Sequence[Token]) -> Iterator[Inline]:

@@ -48,7 +48,7 @@ def _blocks(account: Account) -> Iterator[Block]:
         )
     else:
         yield _listing(suspect, _marks(account.exploration.facts, suspect[0], State.BAD))
-    yield Subheading("As it is verified")
+    yield Subheading("The corrected form")
     if not account.corrected:
         fixed = _frozen(account, "corrected", account.case.corrected)
         if fixed is not None:

@@ -23,6 +23,7 @@ from vecforensics.report.blocks import (
     Table,
 )  # fmt: skip
 from vecforensics.report.facts import Facts
+from vecforensics.report.prose import inline_of_markdown
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.pictures import pictures
 from vecforensics.report.wording import count, figure, plural
@@ -54,7 +55,7 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Paragraph.of("Nowhere more than chance would put there, or there was nothing to cluster.")
     for name, facts in account.collections.items():
         for note in facts.texts("notes"):
-            yield Paragraph.of(Code(name, 40), ": ", note)
+            yield Paragraph.of(Code(name, 40), ": ", *inline_of_markdown(note))
     examples = account.findings.facts.each("examples")
     if examples:
         yield Subheading("Examples")

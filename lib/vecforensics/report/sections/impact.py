@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vecforensics.report.account import Account
+from vecforensics.report.account import Account, in_order
 from vecforensics.report.blocks import (
     Align,
     Block,
@@ -18,11 +18,12 @@ from vecforensics.report.blocks import (
     joined,
 )
 from vecforensics.report.facts import Facts
+from vecforensics.report.sections.pictures import pictures
 from vecforensics.report.wording import count, figure, share
 
 __all__ = ["impact", "worst_recall"]
 
-_MOST_HURT = 5
+_MOST_HURT = 3
 _MOST_IDS = 3
 
 
@@ -40,7 +41,9 @@ def impact(account: Account) -> Iterator[Block]:
     """Impact per collection, or the sentence that it was not measured."""
     yield Subheading("Impact on search and recommendations")
     found = [
-        (name, facts) for name, facts in account.findings.facts.items("impact") if facts.count("queries")
+        (name, facts)
+        for name, facts in in_order(account.case, account.findings.facts, "impact")
+        if facts.count("queries")
     ]
     if not found:
         yield Paragraph.of("Not measured in this run.")
@@ -71,6 +74,7 @@ def impact(account: Account) -> Iterator[Block]:
             ),
             tuple(hurt),
         )
+    yield from pictures(account, "summary")
     for method in dict.fromkeys(facts.text("method") for _, facts in found):
         if method:
             yield Paragraph.of("Method: ", method)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vecforensics.findings import Verdict
 from vecforensics.report.account import Account
 from vecforensics.report.blocks import Block, Bullets, Code, Inline, Section, Subheading
+from vecforensics.report.prose import inline_of_markdown
 from vecforensics.report.sections.cause import unexplained
 from vecforensics.report.wording import count, figure, listing, plural, share
 
@@ -42,7 +43,7 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
     if account.estimate:
         yield ("Contents were sampled, so the number of corrupt records is an estimate.",)
     for text in findings.texts("limits"):
-        yield (text,)
+        yield inline_of_markdown(text)
     certificate = account.exploration.facts.facts("certificate")
     if not account.exploration:
         yield ("The migration code: no order of events was tried.",)

@@ -49,8 +49,10 @@ def _blocks(account: Account) -> Iterator[Block]:
     drawn = [measure for name, item in measured if (measure := _measure(name, item)) is not None]
     if drawn:
         yield Measures("As measured in the rehearsals; each scale begins at nought", tuple(drawn))
-    if measured or account.case.claims:
+    if measured:
         yield _table(account, measured)
+    elif account.case.claims:
+        yield _claims(account)
     yield from pictures(account, "metrics")
     yield from _conditions(account.rehearsal.facts)
 
@@ -100,6 +102,18 @@ def _table(account: Account, measured: list[tuple[str, Facts]]) -> Table:
         ),
         tuple(rows),
     )  # fmt: skip
+
+
+def _claims(account: Account) -> Table:
+    """The incident's own figures alone, where there is nothing to set beside them."""
+    return Table(
+        "What the incident claims of itself; nothing of it was measured in this run",
+        (Column("Metric"), Column("Claimed before", Align.RIGHT), Column("Claimed after", Align.RIGHT)),
+        tuple(
+            (metric_label(name), claim_text(name, before), claim_text(name, after))
+            for name, (before, after) in account.case.claims.items()
+        ),
+    )
 
 
 def _conditions(facts: Facts) -> Iterator[Paragraph]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
-from vecforensics.report.account import Account
+from vecforensics.report.account import Account, in_order
 from vecforensics.report.blocks import (
     Align,
     Block,
@@ -60,18 +60,18 @@ def _blocks(account: Account) -> Iterator[Block]:
         )
         yield Listing(account.command("migrate", "--repair"), language="sh")
     if account.plan:
-        yield from _plan(account.plan.facts)
+        yield from _plan(account, account.plan.facts)
     if account.ledger is not None:
         yield from _ledger(account.ledger)
     yield from _verification(account)
     yield from pictures(account, "repair")
 
 
-def _plan(plan: Facts) -> Iterator[Block]:
+def _plan(account: Account, plan: Facts) -> Iterator[Block]:
     yield Subheading("The plan, frozen before the first write")
     rows: list[tuple[Cell, ...]] = [
         ((Code(name, 40),), *(count(facts.count(kind)) for kind in ("upsert", "delete", "quarantine")))
-        for name, facts in plan.items("counts")
+        for name, facts in in_order(account.case, plan, "counts")
     ]
     if rows:
         yield Table(
@@ -163,7 +163,7 @@ def _verification(account: Account) -> Iterator[Block]:
     yield Paragraph.of("Verdict on the target as it is now: ", signal, ".")
     by_collection = facts.facts("by_collection")
     rows: list[tuple[Cell, ...]] = []
-    for name, done in facts.items("checked"):
+    for name, done in in_order(account.case, facts, "checked"):
         found = by_collection.counts(name)
         bad = sum(found.get(kind.value, 0) for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
         rows.append(
@@ -187,10 +187,6 @@ def _verification(account: Account) -> Iterator[Block]:
     damaged = facts.texts("evidence_damaged")
     if damaged:
         yield Note(("Evidence damaged: ", *joined([Code(text, 160) for text in damaged]), "."), State.BAD)
-    for title, texts in (
-        ("How it was verified:", facts.texts("method")),
-        ("What it cannot see:", facts.texts("not_seen")),
-    ):
-        if texts:
-            yield Paragraph.of(title)
-            yield Bullets(texts)
+    if facts.texts("method"):
+        yield Paragraph.of("How it was verified:")
+        yield Bullets(facts.texts("method"))

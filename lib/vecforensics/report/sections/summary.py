@@ -76,7 +76,7 @@ def _race_tile(account: Account) -> Tile:
     match account.race_verdict:
         case "failing":
             first = account.exploration.facts.count("schedules_to_first_failure")
-            detail = f"in schedule {count(first)}" if first else "replayable"
+            detail = f"in schedule {count(first)} of {count(schedules)}" if first else "replayable"
             return Tile("Cause", "Reproduced", detail, State.BAD)
         case "proved":
             return Tile("Cause", "Not this code", "no failing order exists", State.UNKNOWN)
