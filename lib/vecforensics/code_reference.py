@@ -41,7 +41,8 @@ def load_function(reference: str, folder: Path, error: type[InputError]) -> Call
         raise error(
             f"syntax error: {broken.msg}", where=f"{broken.filename}:{broken.lineno}", hint="Mend the file"
         ) from None
-    except Exception as broken:
+    except (Exception, SystemExit) as broken:
+        # A script that ends with sys.exit(main()) would else end us, and with 0.
         raise error(
             f"fails while it is imported ({type(broken).__name__}: {broken})",
             where=reference,

@@ -1,0 +1,105 @@
+"""Parquet files of strangers: bombs, damage, and what only looks odd."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vecforensics.case import Source, Target
+from vecforensics.errors import SourceError, TargetError
+from vecforensics.sources import open_source
+from vecforensics.stores import open_reader
+
+
+def bomb(path: Path, column: pa.Array, repeats: int) -> None:
+    """`repeats` rows that all point at one value: some kilobytes that unfold to hundreds of megabytes."""
+    index = pa.array([0] * repeats, pa.int32())
+    ids = pa.array(range(repeats)).cast(pa.string())
+    table = pa.table({"id": ids, "body": pa.DictionaryArray.from_arrays(index, column)})
+    pq.write_table(table, path, compression="zstd", row_group_size=repeats)
+
+
+def test_a_text_bomb_in_a_source(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    bomb(path, pa.array(["x" * 100_000]), 20_000)
+    assert path.stat().st_size < 400_000
+    with pytest.raises(SourceError, match=r"unfold to some [\d,]+ MB.*Refused as a decompression bomb"):
+        list(open_source(Source(uri="bomb.parquet", id="id", text=("body",)), tmp_path).scan())
+
+
+def test_a_vector_bomb_in_a_target(tmp_path: Path) -> None:
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array([0.0] * (1_000 * 40_000), pa.float32()), 40_000)
+    table = pa.table({"id": [str(n) for n in range(1_000)], "vector": zeros})
+    pq.write_table(table, tmp_path / "c.parquet", compression="zstd")
+    assert (tmp_path / "c.parquet").stat().st_size < 400_000
+    reader = open_reader(Target(uri="parquet:c.parquet", collection="c"), tmp_path)
+    with pytest.raises(TargetError, match="Refused as a decompression bomb"):
+        list(reader.scan("c"))
+
+
+def test_a_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    bomb(path, pa.array(["x" * 1_000_000]), 4_000)
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from vecforensics.case import Source; from vecforensics.sources import open_source\n"
+        "import pyarrow.parquet, vecforensics.sources.parquet\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: list(open_source(Source(uri='bomb.parquet', id='id', text=('body',)), Path(sys.argv[1])).scan())\n"
+        "except Exception as error: print(type(error).__name__, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    name, grown = done.stdout.split()
+
+    assert name == "SourceError"
+    kilobytes = int(grown) // (1_024 if sys.platform == "darwin" else 1)
+    assert kilobytes < 300_000  # 4 GB of text
+
+
+def test_a_small_file_of_equal_rows_is_no_bomb(tmp_path: Path) -> None:
+    bomb(tmp_path / "equal.parquet", pa.array(["the same text in each row"]), 20_000)
+    batches = open_source(Source(uri="equal.parquet", id="id", text=("body",)), tmp_path).scan()
+
+    assert sum(batch.num_rows for batch in batches) == 20_000
+
+
+def test_an_empty_row_group_among_others(tmp_path: Path) -> None:
+    table = pa.table({"id": ["1", "2"], "body": ["x", "y"]})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        for part in (table.slice(0, 0), table.slice(0, 1), table.slice(0, 0), table.slice(1, 1)):
+            writer.write_table(part)
+    batches = open_source(Source(uri="a.parquet", id="id", text=("body",)), tmp_path).scan()
+
+    assert [one for batch in batches for one in batch.column("id").to_pylist()] == ["1", "2"]
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"id": pa.array([], pa.string()), "body": pa.array([], pa.string())}), tmp_path / "a.parquet"
+    )
+    batches = list(open_source(Source(uri="a.parquet", id="id", text=("body",)), tmp_path).scan())
+
+    assert sum(batch.num_rows for batch in batches) == 0
+
+
+def test_large_strings_and_dictionaries_read_like_strings(tmp_path: Path) -> None:
+    for number, ids in enumerate(
+        (
+            pa.array(["a", "b"], pa.large_string()),
+            pa.array(["a", "b"]).dictionary_encode(),
+            pa.array(["a", "b"], pa.string_view()),
+        )
+    ):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"id": ids, "body": ids}), path)
+        table = pa.Table.from_batches(
+            open_source(Source(uri=path.name, id="id", text=("body",)), tmp_path).scan()
+        )
+        assert table.column("id").to_pylist() == table.column("text").to_pylist() == ["a", "b"]
