@@ -5,7 +5,7 @@ from __future__ import annotations
 from vecforensics.race.model import Certificate, Exploration, Pass
 from vecforensics.race.views.words import clip
 
-__all__ = ["certificate_lines", "pass_rows"]
+__all__ = ["certificate_lines", "pass_rows", "probability"]
 
 
 def pass_rows(certificate: Certificate) -> list[tuple[str, str, str, str, str]]:
@@ -19,6 +19,11 @@ def pass_rows(certificate: Certificate) -> list[tuple[str, str, str, str, str]]:
 def _extent(item: Pass) -> str:
     extent = "exhaustive" if item.exhaustive else "sampled"
     return f"{extent}; {clip(item.note, 120)}" if item.note else extent
+
+
+def probability(bound: float) -> str:
+    """ "0.062 or more"; a bound of one is certainty."""
+    return f"{bound:.2g} or more" if bound < 1 else "1"
 
 
 def certificate_lines(exploration: Exploration) -> list[str]:

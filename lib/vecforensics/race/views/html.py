@@ -16,7 +16,7 @@ from markupsafe import Markup
 from vecforensics.errors import printable
 from vecforensics.race.model import Exploration, Source, Trace, Verdict, Witness
 from vecforensics.race.views.brush import BLUE, GREY, RED_TEXT
-from vecforensics.race.views.certificate import pass_rows
+from vecforensics.race.views.certificate import pass_rows, probability
 from vecforensics.race.views.prose import explain, explain_verdict
 from vecforensics.race.views.swimlanes import draw
 from vecforensics.race.views.text import lanes_text
@@ -129,7 +129,7 @@ def _certificate(exploration: Exploration) -> Markup:
         ("conflicts considered", "; ".join(certificate.conflicts) or "none"),
         ("faults considered", "; ".join(certificate.faults) or "none"),
         *(
-            (f"PCT, depth {depth}", f"hit by one schedule with probability {bound:.2g} or more")
+            (f"PCT, depth {depth}", f"hit by one schedule with probability {probability(bound)}")
             for depth, bound in sorted(certificate.pct_bound.items())
         ),
         ("not seen", "; ".join(certificate.not_seen) or "–"),

@@ -20,7 +20,8 @@ from vecforensics.race.model import (
     Verdict,
     Witness,
 )
-from vecforensics.race.views.tale import Sentence, Tale
+from vecforensics.race.views.facts import Sentence
+from vecforensics.race.views.tale import Tale
 from vecforensics.race.views.words import clip, listed, place_text
 
 __all__ = ["Prose", "Sentence", "explain", "explain_verdict"]

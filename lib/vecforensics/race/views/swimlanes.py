@@ -16,8 +16,10 @@ from vecforensics.race.views.edges import RETURN, MissingEdge
 from vecforensics.race.views.layout import Panel, Sizes, place
 from vecforensics.race.views.panel import PanelPainter, badges_fit
 from vecforensics.race.views.prose import explain
-from vecforensics.race.views.story import Story, named_operations, tell
+from vecforensics.race.views.selection import named_operations
+from vecforensics.race.views.story import Story
 from vecforensics.race.views.svg import Box, fit, text_width, wrap
+from vecforensics.race.views.telling import tell
 
 __all__ = ["Drawing", "draw", "swimlanes"]
 

@@ -13,7 +13,8 @@ import textwrap
 from vecforensics.race.model import Exploration, OperationKind, Trace, Verdict, Witness
 from vecforensics.race.views.certificate import certificate_lines
 from vecforensics.race.views.prose import explain, explain_verdict
-from vecforensics.race.views.story import Lane, RowKind, Run, Span, Story, tell, took_effect
+from vecforensics.race.views.story import Lane, RowKind, Run, Span, Story, took_effect
+from vecforensics.race.views.telling import tell
 from vecforensics.race.views.words import clip, place_text
 
 __all__ = ["ascii_only", "exploration_text", "lanes_text"]
