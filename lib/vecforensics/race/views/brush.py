@@ -23,6 +23,7 @@ __all__ = [
     "RED_FILL",
     "RED_TEXT",
     "RED_TINT",
+    "Arrow",
     "Brush",
     "Curve",
 ]
