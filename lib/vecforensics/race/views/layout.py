@@ -100,7 +100,7 @@ def under_verb(span: Span, run: Run) -> str:
     return operation.key
 
 
-def _row_height(run: Run, index: int) -> float:
+def _row_height(run: Run, index: int, early: set[str]) -> float:
     """From the line of a row to that of the next."""
     row: Row = run.rows[index]
     lines: dict[str, int] = {}
@@ -121,24 +121,17 @@ def _row_height(run: Run, index: int) -> float:
         RowKind.FAULT: 44.0,
         RowKind.CANCEL: 30.0,
     }.get(row.kind, 32.0)
-    if _looks_up_parent(run, row):
+    if _looks_up_parent(run, row, early):
         base = max(base, 54.0)
     if index + 1 < len(run.rows) and run.rows[index + 1].kind is RowKind.RETURN:
         below += 16  # the words about the return stand above its line
     return max(base, below + 6)
 
 
-def _looks_up_parent(run: Run, row: Row) -> bool:
-    """Whether the row shows, below the write of a child, that its parent was not there."""
+def _looks_up_parent(run: Run, row: Row, early: set[str]) -> bool:
+    """Whether the row shows, below the write of a child, if its parent was there. `early`: children that were ever premature."""
     operation = run.trace.operation(row.event.operation) if row.event is not None else None
-    return (
-        operation is not None
-        and operation.kind is OperationKind.UPSERT
-        and any(
-            item.kind is Kind.PREMATURE and item.record_id == operation.key
-            for item in run.trace.outcome.damage
-        )
-    )
+    return operation is not None and operation.kind is OperationKind.UPSERT and operation.key in early
 
 
 def _slots_of(run: Run, lane: Lane) -> int:
@@ -153,6 +146,8 @@ def place(story: Story, top: float, sizes: Sizes) -> tuple[tuple[Panel, ...], fl
     count = len(runs)
     width = (sizes.width - 2 * sizes.margin - (count - 1) * sizes.gap) / count
     rows = max(len(run.rows) for run in runs)
+    damage = story.failing.trace.outcome.damage
+    early = {item.record_id for item in damage if item.kind is Kind.PREMATURE and item.record_id is not None}
     line = top
     lines: list[float] = []
     parting_y: float | None = None
@@ -163,7 +158,7 @@ def place(story: Story, top: float, sizes: Sizes) -> tuple[tuple[Panel, ...], fl
         lines.append(line)
         if n == story.failing.return_row and any(edge.after == RETURN for edge in story.missing):
             line += 24  # room for the edge that ends at the return
-        line += max((_row_height(run, n) for run in runs if n < len(run.rows)), default=32.0)
+        line += max((_row_height(run, n, early) for run in runs if n < len(run.rows)), default=32.0)
     foot = lines[-1]
     panels = []
     for n, run in enumerate(runs):
