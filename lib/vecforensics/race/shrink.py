@@ -10,7 +10,7 @@ Inversions are dropped until each that is left is needed; what is left are the c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vecforensics.race.play import Run
@@ -81,8 +81,7 @@ class _Shrinker:
 def shrink(lab: Lab, run: Run, wanted: str, budget: int = 50) -> Shrunk:
     """`wanted`: the kind that must stay. `budget`: schedules to spend, all in all."""
     shrinker = _Shrinker(frozenset({wanted}), budget)
-    # Faults are named by operation ids, which do not survive fewer records; and a fine schedule is replayed index by index.
-    if not lab.plan and not lab.fine:
+    if not lab.fine:  # a fine schedule is replayed index by index
         with contextlib.suppress(_Budget):
             lab, run = _fewer_records(shrinker, lab, run)
     pairs: tuple[Pair, ...] = ()
@@ -95,7 +94,9 @@ def shrink(lab: Lab, run: Run, wanted: str, budget: int = 50) -> Shrunk:
 
 
 def _fewer_records(shrinker: _Shrinker, lab: Lab, run: Run) -> tuple[Lab, Run]:
-    ranks = {name: place for place, name in enumerate(labels(run.schedule))}
+    names = labels(run.schedule)
+    ranks = {name: place for place, name in enumerate(names)}
+    faults = {name: lab.plan[op.id] for op, name in zip(run.schedule, names, strict=True) if op.id in lab.plan}
     records = lab.ground.records
     best = (lab, run)
     tried: set[tuple[int, ...]] = {tuple(range(len(records)))}
@@ -107,6 +108,11 @@ def _fewer_records(shrinker: _Shrinker, lab: Lab, run: Run) -> tuple[Lab, Run]:
             return False
         tried.add(key)
         smaller = lab.with_records(subset)
+        if faults:
+            plan = _carried(shrinker, smaller.with_plan({}), faults, ranks)
+            if plan is None:
+                return False
+            smaller = smaller.with_plan(plan)
         found = _fails_on(shrinker, smaller, ranks, search)
         if found is None:
             return False
@@ -132,6 +138,17 @@ def _fewer_records(shrinker: _Shrinker, lab: Lab, run: Run) -> tuple[Lab, Run]:
         size = len(best[0].ground.records)
         step = min(step, (size + 1) // 2)
     return best
+
+
+def _carried(
+    shrinker: _Shrinker, lab: Lab, faults: Mapping[Label, str], ranks: dict[Label, int]
+) -> dict[str, str] | None:
+    """The fault plan for fewer records: operations have other ids there, and are recognised by what they do. None where one
+    of them no longer happens."""
+    shrinker.used += 1
+    run = lab.play(Ranked(ranks))
+    ids = {name: op.id for op, name in zip(run.schedule, labels(run.schedule), strict=True)}
+    return {ids[name]: fault for name, fault in faults.items()} if faults.keys() <= ids.keys() else None
 
 
 def _fails_on(shrinker: _Shrinker, lab: Lab, ranks: dict[Label, int], search: bool) -> Run | None:
