@@ -133,6 +133,8 @@ def test_measured_figures_stand_beside_the_claim_and_say_that_they_are_simulated
     assert "33.7 %" in text
     assert "32.1 % to 35.2 %" in text
     assert "34 % → 0 %" in text
+    assert "5 of 20" in text
+    assert "embed 80 ms" in text
     assert "Claimed by the incident" in text
 
 
@@ -280,7 +282,7 @@ def test_impact_is_shown_with_the_searches_hurt_most(tmp_path: Path) -> None:
     text = chapter(page(write_report(*full_run(tmp_path, impact=impact)).html), "summary").replace(
         "\u00a0", " "
     )
-    assert "0.64 @10" in text
+    assert "0.64 at 10" in text
     assert "0.61 to 0.67" in text
     assert "88.0 %" in text
     assert "10007" in text

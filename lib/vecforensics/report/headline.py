@@ -68,7 +68,11 @@ def _estimated(account: Account) -> str:
 def cause_phrase(account: Account) -> str:
     """The cause in a clause, or that it is not known."""
     if not account.exploration:
-        return "cause not examined"
+        return (
+            "cause not examined"
+            if account.case.suspect
+            else "cause not examined, since the case names no code"
+        )
     suspect = account.exploration.facts.text("suspect") or account.case.suspect or "the migration"
     suspect = visible(_file_name(suspect), 60)
     match account.race_verdict:

@@ -32,6 +32,7 @@ from vecforensics.report.plots import bar_svg, measure_svg
 
 __all__ = ["render_html"]
 
+_SHORT: Final = 24
 # The space between a number and its unit: no line may break there.
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|ms|s|min)\b|%)")
 # Shape before colour: what a mark means can be read in black and white.
@@ -92,8 +93,10 @@ def _inline(part: Inline) -> Markup:
         case Strong(text):
             return Markup("<strong>{}</strong>").format(visible(text))
         case Signal(text, state):
-            return Markup('<span class="signal {}"><span aria-hidden="true">{}</span> {}</span>').format(
-                state.value, _SHAPES[state], visible(text)
+            # A word or two stay on one line with their shape; a sentence may break.
+            width = " long" if len(text) > _SHORT else ""
+            return Markup('<span class="signal {}{}"><span aria-hidden="true">{}</span> {}</span>').format(
+                state.value, width, _SHAPES[state], visible(text)
             )
         case _:
             return escape(_UNIT.sub("\u00a0", visible(part)))

@@ -21,6 +21,15 @@ def absence(account: Account, part: Part, without: str = "") -> Note:
     stage, command = part.stage, Code(account.command(part.stage), limit=400)
     what, entry = _WHAT[stage], account.stages.get(stage)
     parts: tuple[Inline, ...]
+    if stage == "reproduce" and account.case.suspect is None:
+        return Note(
+            (
+                "The case names no migration code, so none was explored. Name it in the case file, as ",
+                Code("suspect:"),
+                ".",
+            ),
+            State.UNKNOWN,
+        )
     match account.stage_state(stage):
         case StageState.FAILED:
             reason = entry.text("error") if entry else ""

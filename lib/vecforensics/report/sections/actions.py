@@ -84,13 +84,21 @@ def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
         yield (
             f"Decide on {plural(account.ledger.quarantined, 'quarantined operation')}; each has its reason in the ledger.",
         )
-    if corrupt and not account.exploration:
+    if corrupt and account.case.suspect is None:
+        yield (
+            "Name the code that ran the migration in the case file, as ",
+            Code("suspect:"),
+            ", and look for the cause.",
+        )
+    elif corrupt and not account.exploration:
         yield ("Look for the cause: ", command("reproduce"))
     if unexplained(account) and account.exploration:
         names = listing([kind.value for kind in unexplained(account)])
         yield (f"Look for a second cause: the race examined does not produce {names}.",)
     if account.corrected.facts.text("verdict") in ("proved", "sampled") and account.race_verdict == "failing":
-        yield ("Replace the code by the corrected form above, and keep its exploration as a test in CI.",)
+        yield (
+            "Replace the code by the corrected form that this report shows, and keep its exploration as a test in CI.",
+        )
     unchecked = account.source_rows - account.findings.facts.count("rows_checked")
     if account.findings and unchecked > 0:
         yield (

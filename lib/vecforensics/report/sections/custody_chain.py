@@ -19,6 +19,7 @@ from vecforensics.report.blocks import (
     State,
     Subheading,
     Table,
+    joined,
 )  # fmt: skip
 from vecforensics.report.wording import count, quoted
 
@@ -58,11 +59,7 @@ def _blocks(account: Account) -> Iterator[Block]:
     yield Subheading("Tools")
     revision = git_revision(account.case.folder)
     versions = {**tool_versions(), **({"git revision of the case": revision} if revision else {})}
-    yield Table(
-        "Versions at the time of writing",
-        (Column("Tool"), Column("Version")),
-        tuple((name, (Code(version),)) for name, version in versions.items()),
-    )
+    yield Paragraph.of(*joined([Code(f"{name} {version}") for name, version in versions.items()]), ".")
 
 
 def _inputs(account: Account) -> Table:

@@ -94,7 +94,7 @@ def _row(name: str, facts: Facts) -> tuple[Cell, ...]:
     )
     return (
         (Code(name, 40),),
-        f"{figure(recall)} @{facts.count('k')}" if recall is not None else "–",
+        f"{figure(recall)} at {facts.count('k')}" if recall is not None else "–",
         f"{figure(around[0])} to {figure(around[1])}" if around else "exact",
         share(changed) if changed is not None else "–",
         f"{share(among[0])} to {share(among[1])}" if among else "exact",

@@ -22,7 +22,7 @@ from vecforensics.report.blocks import (
 from vecforensics.report.facts import Facts
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.pictures import pictures
-from vecforensics.report.wording import claim_text, count, figure, metric_label, metric_text
+from vecforensics.report.wording import claim_text, count, metric_label, metric_text, setting_text
 
 __all__ = ["metrics"]
 
@@ -57,14 +57,25 @@ def _blocks(account: Account) -> Iterator[Block]:
     yield from _conditions(account.rehearsal.facts)
 
 
-def _interval(name: str, facts: Facts) -> Interval | None:
-    value, low, high = facts.number("value"), facts.number("low"), facts.number("high")
-    return None if value is None else Interval(value, low, high, metric_text(name, value))
+def _value(name: str, item: Facts, side: Facts) -> str:
+    """The measured value; a number of runs says of how many."""
+    value = side.number("value")
+    if value is None:
+        return "not measured"
+    of = f" of {count(side.count('n'))}" if item.text("unit") == "count" and side.count("n") else ""
+    return metric_text(name, value) + of
 
 
 def _measure(name: str, item: Facts) -> Measure | None:
-    before, after = _interval(name, item.facts("before")), _interval(name, item.facts("after"))
+    before, after = (_interval(name, item, item.facts(side)) for side in ("before", "after"))
     return None if before is None or after is None else Measure(metric_label(name), before, after)
+
+
+def _interval(name: str, item: Facts, side: Facts) -> Interval | None:
+    value = side.number("value")
+    if value is None:
+        return None
+    return Interval(value, side.number("low"), side.number("high"), _value(name, item, side))
 
 
 def _range(name: str, facts: Facts) -> str:
@@ -83,9 +94,8 @@ def _table(account: Account, measured: list[tuple[str, Facts]]) -> Table:
         cells: list[Cell] = [metric_label(name)]
         for side in ("before", "after"):
             facts = item.facts(side)
-            value = facts.number("value")
             cells += [
-                metric_text(name, value) if value is not None else "not measured",
+                _value(name, item, facts),
                 _range(name, facts),
                 count(facts.count("n")) if facts.count("n") else "–",
             ]
@@ -119,10 +129,10 @@ def _claims(account: Account) -> Table:
 def _conditions(facts: Facts) -> Iterator[Paragraph]:
     physics = facts.facts("physics")
     settings = [
-        f"{name.replace('_', ' ')} {figure(value) if (value := physics.number(name)) is not None else physics.values[name]}"
-        for name in sorted(physics.values)
-        if isinstance(physics.values[name], str | int | float)
+        setting_text(name, value)
+        for name, value in sorted(physics.values.items())
+        if isinstance(value, str | int | float)
     ]
-    named = [f"{key} {count(facts.count(key))}" for key in ("records", "seed") if key in facts]
+    named = [f"{key} {facts.count(key)}" for key in ("records", "seed") if key in facts]
     if settings or named:
         yield Paragraph.of("Conditions of the rehearsals: ", "; ".join([*named, *settings]), ".")

@@ -65,7 +65,10 @@ def _tiles(account: Account) -> Iterator[Tile]:
     if worst is not None:
         k, recall = worst
         yield Tile(
-            f"Recall@{k}", figure(recall), "of 1 where it is worst", State.BAD if recall < 1 else State.GOOD
+            f"Recall at {k}",
+            figure(recall),
+            "of 1 where it is worst",
+            State.BAD if recall < 1 else State.GOOD,
         )
     yield _race_tile(account)
     yield _repair_tile(account)
