@@ -296,7 +296,7 @@ def _answer(question: _Question) -> Exploration:
             pct_bound={depth: pct_bound(depth, search.tasks, search.choices) for depth in (1, 2, 3)}
             if sampled
             else {},
-            not_seen=_NOT_SEEN,
+            not_seen=(*_NOT_SEEN, *getattr(question.program, "not_seen", ())),
         ),
         schedules_to_first_failure=search.first,
         failures=dict(sorted(search.failures.items())),

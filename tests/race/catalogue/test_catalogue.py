@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from stock_asyncio import kinds_on_stock_asyncio
+from stock_threads import kinds_on_real_threads
 
 from vecforensics.findings import Kind
 from vecforensics.race import Exploration, Trouble, Verdict, catalogue, explore
@@ -78,6 +79,14 @@ def test_the_witness_replays_on_stock_asyncio(name: str) -> None:
     assert witness is not None
     assert kinds_on_stock_asyncio(catalogue.entry(name).broken, witness) == set(witness.kinds)
     assert witness.leaks == ()
+
+
+@pytest.mark.parametrize("name", sorted(set(catalogue.NAMES) - set(COROUTINES)))
+def test_the_witness_replays_on_real_threads(name: str) -> None:
+    witness = explored(name, "broken").witness
+    assert witness is not None
+    assert kinds_on_real_threads(catalogue.entry(name).broken, witness) == set(witness.kinds)
+    assert kinds_on_real_threads(catalogue.entry(name).fixed, witness) == set()
 
 
 @pytest.mark.parametrize("name", catalogue.NAMES)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from js_runs import body, first, last, program, run
 
+from vecforensics.race import explore
 from vecforensics.race.javascript import JavaScriptProgram, engine
 
 LOOP = "for (const user of users) await vectorDB.insert(user.id, await generateVector(user), user.metadata);"
@@ -26,7 +27,9 @@ def test_without_the_notice_the_certificate_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(engine, "_library", lambda: None)
     suspect = program(tmp_path, body("Promise.reject(new Error('unseen'));\n" + LOOP))
     assert "unhandled rejections" in suspect.not_seen[0]
-    assert run(suspect).outcome.kinds == ()
+    found = explore(suspect, records=2, schedules=5)
+    assert found.failures == {}
+    assert suspect.not_seen[0] in found.certificate.not_seen
 
 
 def test_an_unhandled_rejection_ends_the_process_and_loses_what_is_under_way(tmp_path: Path) -> None:
