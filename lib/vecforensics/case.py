@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from vecforensics.errors import CaseError
 
@@ -147,7 +155,7 @@ class Case(_Model):
     tolerance: Tolerance = Tolerance()
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     rehearsal: Rehearsal = Rehearsal()
-    claims: dict[Name, tuple[float, float]] = Field(default_factory=dict)
+    claims: dict[Name, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

@@ -18,8 +18,10 @@ from report_builder import (
     begin,
     findings_of,
     full_run,
+    make_case,
 )
 
+from vecforensics.errors import CaseError
 from vecforensics.findings import Kind, Verdict
 from vecforensics.report import write_report
 from vecforensics.report.account import read_account
@@ -147,6 +149,12 @@ def test_a_case_without_claims_gets_no_claims(tmp_path: Path) -> None:
     text = chapter(page(write_report(case, run).html), "metrics")
     assert "33.7" in text
     assert "laimed" not in text
+
+
+@pytest.mark.parametrize("claim", ["[.nan, 0]", "[0.3, .inf]", "[0.3]", "high", "{before: 1, after: 0}"])
+def test_a_claim_that_is_no_pair_of_numbers_is_refused_with_its_line(tmp_path: Path, claim: str) -> None:
+    with pytest.raises(CaseError, match=r"case\.yaml:1[4-6]: claims\.error_rate"):
+        make_case(tmp_path, CASE.replace("[0.34, 0.0]", claim))
 
 
 def test_action_items_speak_only_of_kinds_that_were_found(tmp_path: Path) -> None:

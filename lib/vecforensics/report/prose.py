@@ -8,7 +8,7 @@ address to click on, and `javascript:` is just a word in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vecforensics.report.blocks import Block, Bullets, Code, Inline, Listing, Paragraph, Strong, Subheading
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 __all__ = ["blocks_of_markdown", "inline_of_markdown"]
+
+# No sentence is longer; what is, is no prose, and would fill the page.
+_LONGEST: Final = 2_000
 
 
 def blocks_of_markdown(text: str) -> Iterator[Block]:
@@ -64,8 +67,9 @@ def _inline(tokens: Sequence[Token]) -> Iterator[Inline]:
     for token in tokens:
         match token.type:
             case "text" | "text_special" | "html_inline":
-                if token.content:
-                    yield Strong(token.content) if strong else token.content
+                text = token.content if len(token.content) <= _LONGEST else f"{token.content[:_LONGEST]}…"
+                if text:
+                    yield Strong(text) if strong else text
             case "code_inline":
                 yield Code(token.content, 400)
             case "softbreak" | "hardbreak":
