@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from js_runs import body, first, last, program, run
 
+from vecforensics.errors import MissingExtra
 from vecforensics.race import explore
 from vecforensics.race.javascript import JavaScriptProgram, engine
 
@@ -352,3 +354,9 @@ def test_a_stack_ends_with_the_program_s_own_frames(tmp_path: Path) -> None:
     assert stacks[0] == ["Error", "at where (migration.js:3", "at migrateDataToVectorDB (migration.js:4"]
     assert stacks[1][1:] == ["at where (migration.js:3", "", "at migrateDataToVectorDB (migration.js:6"]
     assert stacks[2][1:] == ["at migration.js:7"]
+
+
+def test_without_quickjs_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "quickjs", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'vecforensics\[js\]'"):
+        program(tmp_path, body(LOOP))
