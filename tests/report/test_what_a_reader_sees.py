@@ -23,6 +23,8 @@ from report_builder import (
 
 from vecforensics.errors import CaseError
 from vecforensics.findings import Kind, Verdict
+from vecforensics.migrate.chain import State
+from vecforensics.migrate.ledger import Ledger
 from vecforensics.report import write_report
 from vecforensics.report.account import read_account
 from vecforensics.report.headline import headline
@@ -153,7 +155,7 @@ def test_a_case_without_claims_gets_no_claims(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("claim", ["[.nan, 0]", "[0.3, .inf]", "[0.3]", "high", "{before: 1, after: 0}"])
 def test_a_claim_that_is_no_pair_of_numbers_is_refused_with_its_line(tmp_path: Path, claim: str) -> None:
-    with pytest.raises(CaseError, match=r"case\.yaml:1[4-6]: claims\.error_rate"):
+    with pytest.raises(CaseError, match=r"case\.yaml:1[4-6]: .*claims\.error_rate"):
         make_case(tmp_path, CASE.replace("[0.34, 0.0]", claim))
 
 
@@ -235,6 +237,18 @@ def test_a_repair_that_was_not_proved_clean_is_never_called_clean(
     soup = page(report.html)
     assert "refused: no vector" in chapter(soup, "repair")
     assert "quarantined operation" in chapter(soup, "actions")
+
+
+def test_a_repair_that_was_taken_back_is_no_repair(tmp_path: Path) -> None:
+    case, run = full_run(tmp_path)
+    with Ledger.open(run.ledger_sqlite) as ledger:
+        ledger.advance([1, 2, 3, 4], State.ROLLED_BACK)
+    report = write_report(case, run)
+    assert report.headline.endswith("a repair was applied and taken back.")
+    assert report.repaired is None
+    text = chapter(page(report.html), "repair")
+    assert "taken back to what stood there before" in text
+    assert "Nothing stands in the target of the repair" in text
 
 
 def test_a_clean_target_is_called_clean_only_when_all_of_it_was_checked(tmp_path: Path) -> None:

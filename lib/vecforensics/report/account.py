@@ -141,8 +141,15 @@ class Account:
         return self.ledger is not None and self.ledger.applied > 0
 
     @property
+    def taken_back(self) -> bool:
+        """Whether a repair was written and rolled back."""
+        return self.ledger is not None and not self.ledger.applied and self.ledger.rolled_back > 0
+
+    @property
     def repaired(self) -> Verdict | None:
-        """What the independent verification said after the repair; None where nothing was verified."""
+        """What the independent verification said after the repair; None where nothing was verified, or nothing of it stands."""
+        if self.taken_back:
+            return None
         try:
             return Verdict(self.verification.facts.text("verdict"))
         except ValueError:

@@ -120,6 +120,8 @@ def _what_it_does(account: Account) -> str:
 
 def repair_phrase(account: Account) -> str:
     """What was done about it, as far as it was proved."""
+    if account.taken_back:
+        return "a repair was applied and taken back"
     if not account.applied:
         return "a repair is planned and not applied" if account.plan else "not repaired"
     match account.repaired:

@@ -54,7 +54,9 @@ def _blocks(account: Account) -> Iterator[Block]:
     if not account.plan and account.ledger is None:
         yield absence(account, account.plan)
         return
-    if not account.applied:
+    if account.taken_back:
+        yield Note(("Nothing stands in the target of the repair: it was rolled back.",), State.UNKNOWN)
+    elif not account.applied:
         yield Paragraph.of(
             "Nothing has been written to the target. This is what would be done, and the command that does it:"
         )
@@ -147,6 +149,11 @@ def _reason(detail: str) -> str:
 def _verification(account: Account) -> Iterator[Block]:
     yield Subheading("Independent verification")
     facts = account.verification.facts
+    if account.taken_back:
+        yield Paragraph.of(
+            "Whatever was verified before the roll-back says nothing of the target as it is now."
+        )
+        return
     if not account.verification:
         if account.applied:
             yield Note(

@@ -89,6 +89,8 @@ def _race_tile(account: Account) -> Tile:
 
 
 def _repair_tile(account: Account) -> Tile:
+    if account.taken_back:
+        return Tile("Target now", "Not repaired", "the repair was taken back", State.UNKNOWN)
     if not account.applied:
         return Tile("Target now", "Not repaired", "plan ready" if account.plan else "no plan", State.UNKNOWN)
     match account.repaired:
