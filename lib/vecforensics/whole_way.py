@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vecforensics.custody import write_manifest
 from vecforensics.errors import ToolFailed, printable
 from vecforensics.investigation import Investigation
 from vecforensics.runner import run_notebooks
@@ -60,13 +61,17 @@ def run_all(inv: Investigation, *, apply: bool, sample: int | None) -> RunVerdic
         inv.report()
         raise
     inv.run.note(status="done")
+    # The last notebook sealed the run from inside; now its own executed copy is there too.
+    write_manifest(inv.case, inv.run)
     return _verdict(inv)
 
 
 def _verdict(inv: Investigation) -> RunVerdict:
     found = inv.run.read_json(inv.run.findings_json, made_by="diff")
     verified = inv.run.verification_json
-    repaired = inv.run.read_json(verified, made_by="migrate --repair")["verdict"] if verified.is_file() else ""
+    repaired = (
+        inv.run.read_json(verified, made_by="migrate --repair")["verdict"] if verified.is_file() else ""
+    )
     total = sum(one["source_rows"] for one in found["collections"].values())
     headline = f"{inv.case.case}: {found['verdict']}, {found['rows_corrupt']:,} of {total:,} records"
     if repaired:

@@ -8,6 +8,7 @@ quick.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -32,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("vecforensics: stopped; what was finished is kept", err=True)
         return 130
+    except Exception as error:
+        if os.environ.get("VECFORENSICS_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        return _refused(
+            f"a fault of ours, please report it ({what}). With VECFORENSICS_TRACEBACK=1 it says where"
+        )
     return code if isinstance(code, int) else 0
 
 

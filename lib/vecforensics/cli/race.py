@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.exceptions import Exit
 
-from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN
+from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN, opened
 from vecforensics.errors import printable
 
 __all__ = ["race"]
@@ -82,18 +83,23 @@ def race(
       vecforensics race data/postpilot/migration.js
       vecforensics race migration.py:migrate --replay 'STRING printed by a failure'
     """
-    settings = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
-    given = {name: value for name, value in settings.items() if value is not None}
+    given: dict[str, Any] = {"seed": seed, "faults": faults, "prove": prove}
+    for name, value in (
+        ("records", records),
+        ("schedules", schedules),
+        ("strategy", strategy),
+        ("replay", replay),
+    ):
+        if value is not None:
+            given[name] = value
     is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
     if is_case:
-        from vecforensics.cli.stages import opened
-
         with opened(suspect, out) as inv:
-            result = inv.reproduce(seed=seed, faults=faults, prove=prove, **given)
+            result = inv.reproduce(**given)
     else:
         from vecforensics.race import explore
 
-        result = explore(suspect, seed=seed, faults=faults, prove=prove, **given)
+        result = explore(suspect, **given)
     if json_ is not None:
         from vecforensics.run_folder import write_whole
 

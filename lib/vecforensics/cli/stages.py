@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,10 @@ def with_out(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def opened(where: str, out: Path | None) -> Iterator[Investigation]:
     """The investigation that an argument names. A run that was begun for unusable input leaves nothing behind."""
-    from vecforensics.investigation import investigate
+    from vecforensics.investigation import bundled_case, investigate
     from vecforensics.run_folder import RunFolder
 
+    where = where or str(bundled_case())
     begun = not RunFolder.is_run(where)
     inv = investigate(where, out if out is not None else Path("reports"))
     try:
@@ -59,6 +60,8 @@ def opened(where: str, out: Path | None) -> Iterator[Investigation]:
     except InputError:
         if begun and not inv.run.done("collect"):
             shutil.rmtree(inv.run.path, ignore_errors=True)
+            with suppress(OSError):
+                inv.run.path.parent.rmdir()
         raise
 
 
@@ -97,11 +100,11 @@ def ends_with_run(command: Callable[..., tuple[Investigation, int]]) -> Callable
 def investigate(
     where: str, out: Path | None, apply_: bool, fail_on: str, sample: int | None
 ) -> tuple[Investigation, int]:
-    """Run all notebooks headless and write the incident report.
+    """Run all notebooks headless and write the incident report; without a case, on the bundled one.
 
     \b
     Example:
-      vecforensics investigate data/postpilot/case.yaml
+      vecforensics investigate
       vecforensics investigate case.yaml --apply --fail-on unrepaired
     """
     from vecforensics.whole_way import run_all

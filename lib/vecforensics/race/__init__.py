@@ -21,7 +21,7 @@ from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration, Trouble, Verdict, Witness
 from vecforensics.race.records import generate_records
 from vecforensics.race.rehearsal import Rehearsal
-from vecforensics.race.stage import Unexplored, prove_corrected, rehearse_case, reproduce
+from vecforensics.race.stage import Unexplored, physics_of, prove_corrected, rehearse_case, reproduce
 from vecforensics.race.suspect import load_suspect
 from vecforensics.race.world import FAULTS, RateLimited, StoreUnavailable
 
@@ -39,6 +39,7 @@ __all__ = [
     "explore",
     "generate_records",
     "load_suspect",
+    "physics_of",
     "prove_corrected",
     "rehearse_case",
     "reproduce",

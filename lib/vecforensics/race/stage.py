@@ -31,7 +31,7 @@ from vecforensics.race.model import Exploration, Verdict
 from vecforensics.race.records import generate_records
 from vecforensics.race.rehearsal import Physics, Rehearsal, rehearse
 from vecforensics.race.suspect import load_suspect
-from vecforensics.records import Record
+from vecforensics.records import Record, canonical_json
 from vecforensics.run_folder import RunFolder, write_whole
 
 __all__ = ["CORRECTED", "Unexplored", "physics_of", "prove_corrected", "rehearse_case", "reproduce"]
@@ -63,6 +63,10 @@ class Unexplored:
 
     reason: str
     verdict: str = "unexplored"
+
+    def to_json(self) -> str:
+        """The reason, where a result was expected."""
+        return canonical_json({"verdict": self.verdict, "reason": self.reason}) + "\n"
 
     def __str__(self) -> str:
         return printable(self.reason)
