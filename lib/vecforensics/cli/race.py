@@ -83,15 +83,9 @@ def race(
       vecforensics race data/postpilot/migration.js
       vecforensics race migration.py:migrate --replay 'STRING printed by a failure'
     """
-    given: dict[str, Any] = {"seed": seed, "faults": faults, "prove": prove}
-    for name, value in (
-        ("records", records),
-        ("schedules", schedules),
-        ("strategy", strategy),
-        ("replay", replay),
-    ):
-        if value is not None:
-            given[name] = value
+    optional = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
+    given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+    given |= {"seed": seed, "faults": faults, "prove": prove}
     is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
     if is_case:
         with opened(suspect, out) as inv:
