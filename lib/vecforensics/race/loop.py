@@ -459,7 +459,6 @@ class AsyncioProgram:
 
     driver: Final = "asyncio"
     fine: Final = True
-    tracked: Final = True
     conflicts: Final = (
         "same id in the store, at least one write",
         "same lock, semaphore, event, condition or queue",
@@ -471,6 +470,13 @@ class AsyncioProgram:
         self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()
     ) -> None:
         self.migrate, self.name, self.files = migrate, name, files
+
+    @property
+    def tracked(self) -> bool:
+        """What the program shares is read from its source; without one, nothing can be said."""
+        from vecforensics.race.shared_lines import lines_of
+
+        return bool(self.files) and all(lines_of(file).readable for file in self.files)
 
     def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
         loop = ControlledLoop(world)

@@ -24,13 +24,14 @@ _known: dict[str, bool] = {}
 
 
 def is_own_code(file: str) -> bool:
-    """Whether `file` is neither of this engine, nor of the standard library, nor made up ("<frozen …>")."""
+    """Whether `file` is neither of this engine, nor of the standard library, nor made up ("<frozen …>", or "<string>",
+    where the methods of dataclasses come from)."""
     answer = _known.get(file)
     if answer is None:
         folder = str(Path(file).parent)
         engine = folder == _HERE or folder == f"{_HERE}/strategies"
         library = file.startswith((*_STDLIB, *_LIBRARIES))
-        answer = _known[file] = not (engine or library or file.startswith("<frozen"))
+        answer = _known[file] = not (engine or library or file.startswith("<frozen") or file == "<string>")
     return answer
 
 

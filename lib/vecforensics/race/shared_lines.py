@@ -66,6 +66,8 @@ class Lines:
     readable: bool
     accesses: dict[int, tuple[Access, ...]]
     variables: dict[int, tuple[Variable, ...]]
+    statement: dict[int, tuple[int, ...]]
+    """Line -> the lines of its statement that touch something: what an `await` in the middle of it may still have to do."""
 
 
 _APPENDING: Final = {"append", "add", "extend", "appendleft", "put_nowait"}
@@ -116,9 +118,9 @@ def lines_of(file: str) -> Lines:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Lines(False, {}, {})
+        return Lines(False, {}, {}, {})
     if not source.strip():
-        return Lines(False, {}, {})
+        return Lines(False, {}, {}, {})
     binder = _Binder()
     binder.visit(tree)
     reader = _Reader(binder)
@@ -127,7 +129,21 @@ def lines_of(file: str) -> Lines:
         True,
         {line: tuple(dict.fromkeys(found)) for line, found in reader.accesses.items()},
         {line: tuple(dict.fromkeys(found)) for line, found in reader.variables.items()},
+        _statements(tree, reader.accesses.keys() | reader.variables.keys()),
     )
+
+
+def _statements(tree: ast.AST, touching: set[int]) -> dict[int, tuple[int, ...]]:
+    """Of a compound statement only the head counts: its body is made of statements of their own."""
+    found: dict[int, tuple[int, ...]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            end = body[0].lineno - 1 if isinstance(body, list) and body else (node.end_lineno or node.lineno)
+            lines = tuple(line for line in range(node.lineno, max(node.lineno, end) + 1) if line in touching)
+            for line in range(node.lineno, max(node.lineno, end) + 1):
+                found[line] = lines
+    return found
 
 
 class _Walker(ast.NodeVisitor):
@@ -199,7 +215,13 @@ class _Binder(_Walker):
             self._bind(node.name)
         scope = self.enter(node, getattr(node, "name", f"lambda:{node.lineno}"), True)
         arguments = node.args
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        for argument in (
+            *arguments.posonlyargs,
+            *arguments.args,
+            *arguments.kwonlyargs,
+            arguments.vararg,
+            arguments.kwarg,
+        ):
             if argument is not None:
                 scope.bindings[argument.arg] = scope.bindings.get(argument.arg, 0) + 1
                 scope.parameters.add(argument.arg)
@@ -280,7 +302,13 @@ def _is_fresh(value: ast.expr) -> bool:
     if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
         return True
     function = value.func if isinstance(value, ast.Call) else None
-    name = function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    name = (
+        function.id
+        if isinstance(function, ast.Name)
+        else function.attr
+        if isinstance(function, ast.Attribute)
+        else ""
+    )
     return name in _FRESH
 
 

@@ -105,7 +105,9 @@ class TrackedLoop(ControlledLoop):
         self._joins: dict[int, list[Any]] = {}
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
-        handle = Handle((callback, args, context if context is not None else copy_context(), self.tracker.clock))
+        handle = Handle(
+            (callback, args, context if context is not None else copy_context(), self.tracker.clock)
+        )
         self.ready.append(handle)
         return handle
 
@@ -163,7 +165,9 @@ class TrackedLoop(ControlledLoop):
             return
         if name not in ("_on_task_done", "_done_callback", "_on_completion"):
             return
-        cells = dict(zip(code.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()), strict=True))
+        cells = dict(
+            zip(code.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()), strict=True)
+        )
         if "todo" in cells:
             return  # as_completed: no join, every answer goes into a queue, which is a touch of its own
         future = args[0]
@@ -191,14 +195,19 @@ class TrackedLoop(ControlledLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return _TrackedFuture(self)
 
-    def new_task(self, coro: Any, info: TaskInfo, name: str | None, context: Context | None) -> ControlledTask:
+    def new_task(
+        self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
+    ) -> ControlledTask:
         number = len(self.tasks) + 1
         task = _TrackedTask(coro, self, number, info, name or f"Task-{number}", context)
         task.clock = self.tracker.clock
+        self.tracker.touch(("births",), ALL, "i")
         self.tasks.append(task)
         return task
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
         tracker, timers = self.tracker, self.world.timers
         if timers and when < timers[0].when:
             tracker.revoke(timers[0])  # it could have fired before this one was set

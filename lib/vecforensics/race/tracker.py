@@ -15,6 +15,7 @@ which are followed with the interpreter's trace function. That slows a run down 
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from collections import defaultdict, deque
@@ -25,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from vecforensics.race.places import is_own_code
-from vecforensics.race.shared_lines import ALL, Access, Chain, Key, lines_of
+from vecforensics.race.shared_lines import ALL, Access, Chain, Key, Lines, lines_of
 from vecforensics.race.world import DELETE, FETCH, TIMER, UPSERT, VISIBLE, Ground, Op
 
 __all__ = ["Summary", "Touch", "Tracker", "conflict", "dependent"]
@@ -61,11 +62,15 @@ def conflict(one: Touch, two: Touch) -> bool:
 
 
 def dependent(one: Summary, two: Summary) -> bool:
+    """Whether an event that sleeps has to be woken after another. Two children of one join are: the later of them carries on with
+    what follows the join, so the sleeper may do more now than it did when it was played."""
     if len(one) > len(two):
         one, two = two, one
     for token, touches in one.items():
         others = two.get(token)
-        if others is not None and any(conflict(a, b) for a in touches for b in others):
+        if others is not None and (
+            token[0] == "join" or any(conflict(a, b) for a in touches for b in others)
+        ):
             return True
     return False
 
@@ -88,9 +93,10 @@ class Tracker:
         self.ground = ground
         self.clock = 0
         self.events: list[_Happened] = []
-        self.races: list[tuple[int, int]] = []
+        self.races: list[tuple[int, int, int]] = []
+        """(earlier event, later event, clock of the later at the touch)"""
         self.revoked: list[tuple[Op, int]] = []
-        self._raced: set[tuple[int, int]] = set()
+        self._raced: set[tuple[int, int, int]] = set()
         # thing -> [(event, key, mode, clock)]
         self._touched: defaultdict[Token, list[tuple[int, Any, str, int]]] = defaultdict(list)
         self._names: dict[int, tuple[Token, Any]] = {}
@@ -135,6 +141,7 @@ class Tracker:
         for key in self.ground.expected:
             self.touch(("store", key), ALL, "r")
         self.touch(("strangers",), ALL, "r")
+        self.touch(("births",), ALL, "r")
         for path in others:
             self.touch(("end", path), ALL, "r")
 
@@ -163,9 +170,11 @@ class Tracker:
         for other, other_key, other_mode, other_clock in reversed(touched):
             if other == index or not conflict(mine, (other_key, other_mode)):
                 continue
-            if other >= 0 and not clock >> other & 1 and (other, index) not in self._raced:
-                self._raced.add((other, index))
-                self.races.append((other, index))
+            if other >= 0 and not clock >> other & 1:
+                race = (other, index, clock >> other << other)
+                if race not in self._raced:
+                    self._raced.add(race)
+                    self.races.append(race)
             clock |= other_clock
             if other_mode == "w" and other_key in (ALL, key):
                 break  # whatever conflicts with this touch further back, that write has seen
@@ -189,7 +198,12 @@ class Tracker:
             if not lines.readable:
                 self.touch(("file", file), ALL, "w")
                 return None
-            return self._line_tracer(file)
+            on_line = self._line_tracer(file)
+            if code.co_flags & _SUSPENDABLE and frame.f_lasti > 4:
+                # Woken in the middle of a statement: the rest of it is done without another line event.
+                for line in lines.statement.get(frame.f_lineno, ()):
+                    self._line(frame, file, line, lines)
+            return on_line
         primitive = _PRIMITIVES.get(file.rpartition("/")[2]) if "/asyncio/" in file else None
         if primitive is not None:
             mode = primitive.get(code.co_name, primitive.get("*"))
@@ -201,20 +215,19 @@ class Tracker:
 
     def _line_tracer(self, file: str) -> Callable[[FrameType, str, Any], Any]:
         lines = lines_of(file)
-        accesses, variables = lines.accesses, lines.variables
 
         def on_line(frame: FrameType, event: str, arg: Any) -> Any:
             if event == "line":
-                line = frame.f_lineno
-                if line in variables:
-                    for variable in variables[line]:
-                        self.touch(("variable", file, variable.scope, variable.name), ALL, variable.mode)
-                if line in accesses:
-                    for access in accesses[line]:
-                        self._access(frame, file, access)
+                self._line(frame, file, frame.f_lineno, lines)
             return on_line
 
         return on_line
+
+    def _line(self, frame: FrameType, file: str, line: int, lines: Lines) -> None:
+        for variable in lines.variables.get(line, ()):
+            self.touch(("variable", file, variable.scope, variable.name), ALL, variable.mode)
+        for access in lines.accesses.get(line, ()):
+            self._access(frame, file, access)
 
     def _access(self, frame: FrameType, file: str, access: Access) -> None:
         names = frame.f_locals
@@ -229,7 +242,9 @@ class Tracker:
             value = _step(frame, names, value, what, key)
             if value is _NOTHING:
                 return
-            token = self.name(value, (*token, what, str(key) if what == "attr" else _evaluated(frame, names, key)))
+            token = self.name(
+                value, (*token, what, str(key) if what == "attr" else _evaluated(frame, names, key))
+            )
         category = _category(value)
         if category is None:
             return
@@ -273,6 +288,7 @@ _PRIMITIVES: Final[dict[str, dict[str, str | None]]] = {
 }
 
 _NOTHING: Final = object()
+_SUSPENDABLE: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _PURE: Final = {
     "all", "any", "bool", "bytes", "dict", "enumerate", "filter", "float", "format", "frozenset", "hash", "id", "int", "isinstance",
     "iter", "len", "list", "map", "max", "min", "print", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple",

@@ -104,19 +104,24 @@ class Dpor:
 
     def _plan(self, tracker: Tracker) -> None:
         path, events = self._path, tracker.events
-        for first, second in tracker.races:
-            node = path[first]
+        for first, second, clock in tracker.races:
             bit = events[first].bit
-            # What came after `first` and did not need it, then `second`: the first of these could have come instead.
-            after = [k for k in range(first + 1, second) if not events[k].hb & bit]
-            after.append(second)
+            # What came after `first` and did not need it, then `second`: whichever of these needs none of the others could have
+            # come instead of `first`.
             seen = 0
             initials: list[str] = []
-            for k in after:
-                if not events[k].hb & seen:
-                    initials.append(events[k].name)
-                seen |= events[k].bit
-            self._add(node, initials)
+            for k in range(first + 1, second):
+                hb = events[k].hb
+                if not hb & bit:
+                    if not hb & seen:
+                        initials.append(events[k].name)
+                    seen |= events[k].bit
+            name = events[second].name
+            if not clock & seen:
+                # The touch itself needs none of them. Where the rest of `second` does (it is the last of a join), only `second`
+                # ahead of the others keeps what follows the join where it was.
+                initials = [name] if events[second].hb & seen else [*initials, name]
+            self._add(path[first], initials)
         for op, index in tracker.revoked:
             self._add(path[index], [op.id])
 
@@ -160,7 +165,9 @@ class _Walk(FirstInFirstOut):
         node = self._path[depth - 1]
         node.summary = summary = self._tracker.events[depth - 1].summary
         if self._sleep:
-            self._sleep = {name: other for name, other in self._sleep.items() if not dependent(other, summary)}
+            self._sleep = {
+                name: other for name, other in self._sleep.items() if not dependent(other, summary)
+            }
 
     def _find(self, enabled: Sequence[Op], node: _Node) -> int:
         for index, op in enumerate(enabled):

@@ -35,7 +35,7 @@ class Withhold:
                     tasks.add(op.task)
                     whole.append((place, True))
             targets = [(place, False) for place in range(len(base.schedule))] + whole
-            stride = -(-len(targets) // max(1, self._limit - 1))
+            stride = max(1, -(-len(targets) // max(1, self._limit - 1)))
             self._targets = targets[::stride][::-1]
             return base
         if not self._targets:
