@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from vecforensics.case import Case
 from vecforensics.case_records import parents_first, records_of
-from vecforensics.errors import CaseError, printable
+from vecforensics.errors import CaseError, SuspectError, printable
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
+from vecforensics.race.counterpart import counterpart
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration, Verdict
 from vecforensics.race.records import generate_records
@@ -234,9 +235,20 @@ def _draw(case: Case, run: RunFolder, found: Exploration) -> None:
     if found.verdict is not Verdict.FAILING or found.witness is None:
         write_whole(run.race / "witness.md", explain_verdict(found) + "\n")
         return
-    write_whole(run.race / "swimlanes.svg", swimlanes(found.witness))
+    corrected = load_suspect(case.corrected or CORRECTED, case.folder)
+    instead = counterpart(corrected, found.witness)
+    if instead.outcome.failing:
+        write_whole(run.race / "swimlanes.svg", swimlanes(found.witness))
+    else:
+        title = "The corrected code, in the same order"
+        write_whole(run.race / "swimlanes.svg", swimlanes(found.witness, beside=instead, beside_title=title))
     write_whole(run.race / "witness.md", explain(found.witness).markdown())
     write_whole(run.race / "witness.chrome-trace.json", chrome_trace(found.witness))
     write_whole(run.race / "witness.shiviz.log", shiviz_log(found.witness))
-    for name, text in repro_files(found, case.folder).items():
+    try:
+        files = repro_files(found, case.folder)
+    except SuspectError as unplayable:
+        # Some faults no client can provoke by latencies; the laboratory's own replay remains.
+        files = {"repro.txt": f"{unplayable}\n"}
+    for name, text in files.items():
         write_whole(run.race / name, text)
