@@ -101,6 +101,11 @@ class Scene:
         collect(loaded, scene.run, empty_target=True)
         return scene
 
+    def collect_again(self) -> None:
+        """A new run, with what stands in the target now as evidence."""
+        self.run = RunFolder.begin(self.folder / "case.yaml", self.case, self.folder / "reports")
+        collect(self.case, self.run, empty_target=True)
+
     def copy(self, folder: Path) -> Scene:
         """The same scene at another place, to be broken there."""
         shutil.copytree(self.folder, folder)

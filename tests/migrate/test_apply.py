@@ -59,6 +59,7 @@ def test_rows_that_stand_for_nothing_go_only_where_the_diff_proved_it(tmp_path: 
     scene.right()
     row = scene.right_rows("users")[0]
     scene.put("users", [("NaN", row[1], row[2]), ("ghost", row[1], row[2])])
+    scene.collect_again()
     before = scene.copy(tmp_path / "without")
     done = before.migrate("apply")
     assert done.deleted == 0

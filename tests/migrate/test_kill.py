@@ -43,6 +43,7 @@ def broken_target(folder: Path, store: str = "parquet") -> Scene:
     users, posts = scene.right_rows("users"), scene.right_rows("posts")
     scene.put("users", [users[0], users[1], users[1], ("3.0", users[2][1], users[2][2])])
     scene.put("posts", [posts[0], (posts[1][0], posts[0][1], posts[1][2]), ("undefined", posts[4][1], None)])
+    scene.collect_again()
     scene.findings(
         [
             ("users", Kind.DUPLICATE, "2", "2"),

@@ -29,6 +29,7 @@ def mess(scene: Scene) -> None:
         ],
     )
     scene.put("posts", posts[:3])
+    scene.collect_again()
     scene.findings([("users", Kind.MANGLED_ID, "3", "NaN")])
 
 

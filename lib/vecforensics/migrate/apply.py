@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from vecforensics import stores
 from vecforensics.case import Case
 from vecforensics.embedding import Embedder, open_embedder
@@ -30,7 +33,7 @@ from vecforensics.migrate.gathering import Gathering
 from vecforensics.migrate.lane import EmbedLane, Lane
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.outline import Key
-from vecforensics.migrate.place import Place, spot
+from vecforensics.migrate.place import Place, rows_standing, spot
 from vecforensics.migrate.plan import Chunk, Plan
 from vecforensics.migrate.retry import Retry
 from vecforensics.migrate.strategies import Strategy
@@ -208,8 +211,18 @@ class _Work:
         for collection, ops in by_collection.items():
             todo = {op: record_id for op, record_id in ops.items() if self.ledger.state(op) not in _ENDED}
             self.effects.prepare(collection, todo)
-            self.effects.remove(collection, todo)
+            self.effects.remove(collection, todo, self._judged(collection, todo.values()))
         self._close(operations)
+
+    def _judged(self, collection: str, ids: Iterable[str]) -> dict[str, str]:
+        """What stood under `ids` when the evidence was collected, as digests."""
+        wanted = pa.array(ids, pa.string())
+        found: dict[str, str] = {}
+        for bucket in range(self.evidence.collection(collection).buckets):
+            rows = self.evidence.table(collection, "target", bucket)
+            here = rows.filter(pc.is_in(rows.column("id"), value_set=wanted))
+            found |= {one: stands.digest for one, stands in rows_standing(here).items()}
+        return found
 
     def _stands_for_done(self, operation: Operation) -> bool:
         """Whether the record that the row stands for stands under its right id; the row is quarantined where it does not."""

@@ -108,9 +108,16 @@ class Effects:
             self.ledger.advance([write.op], State.QUARANTINED, reason)
         return [None] * len(writes)
 
-    def remove(self, collection: str, ops: Mapping[int, str]) -> None:
-        """Delete the rows of `ops` (operation → id) and read back that they are gone: from INTENT or SENT to VERIFIED."""
+    def remove(self, collection: str, ops: Mapping[int, str], judged: Mapping[str, str]) -> None:
+        """Delete the rows of `ops` (operation → id) and read back that they are gone: from INTENT or SENT to VERIFIED.
+
+        `judged`: id → digest of what the diff saw there. What is no longer that was not judged, and stays.
+        """
         place = self.places[collection]
+        fresh = {op: ops[op] for op in ops if self.ledger.state(op) is State.INTENT}
+        there = self.retried(place, lambda: place.standing(list(fresh.values())))
+        other = [op for op, one in fresh.items() if one in there and there[one].digest != judged.get(one)]
+        self.ledger.advance(other, State.QUARANTINED, "changed since the evidence was collected: it stays")
         self.ledger.advance([op for op in ops if self.ledger.state(op) is State.INTENT], State.SENT)
         sent = [op for op in ops if self.ledger.state(op) is State.SENT]
         if sent:

@@ -21,7 +21,7 @@ from vecforensics.migrate.strategies import Vector
 from vecforensics.records import canonical_json
 from vecforensics.stores import VectorWriter
 
-__all__ = ["Place", "Standing", "Write", "pack", "spot", "unpack"]
+__all__ = ["Place", "Standing", "Write", "pack", "rows_standing", "spot", "unpack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +94,9 @@ class Place:
 
     def standing(self, ids: Sequence[str]) -> dict[str, Standing]:
         """What stands under each of `ids`; an id with nothing is left out. Notes the crowded ones."""
-        rows = self.writer.fetch(self.collection, ids).combine_chunks()
-        vectors = rows.column("vector").combine_chunks()
-        found: dict[str, Standing] = {}
-        metadata = rows.column("metadata").to_pylist()
-        ragged = rows.column("ragged")
-        valid = vectors.is_valid().to_numpy(zero_copy_only=False)
-        size = vectors.type.list_size
-        flat = vectors.values.slice(vectors.offset * size, len(vectors) * size)
-        matrix = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(vectors), size)
-        for at, record_id in enumerate(rows.column("id").to_pylist()):
-            vector = matrix[at] if valid[at] else None
-            other = b"" if vector is not None else repr(ragged[at].as_py()).encode()
-            digest = hashlib.sha256(b"" if vector is None else vector.tobytes())
-            digest.update(other + b"\0" + (metadata[at] or "\0").encode())
-            digests = [digest.hexdigest()]
-            known = found.get(record_id)
-            if known is not None:
-                self.crowded.add(record_id)
-                digests = sorted([*known.digest.split(), *digests])
-            found[record_id] = Standing(len(digests), vector, metadata[at], " ".join(digests))
-        self.crowded.difference_update(i for i in ids if i not in found or found[i].rows == 1)
+        found = rows_standing(self.writer.fetch(self.collection, ids))
+        self.crowded.difference_update(ids)
+        self.crowded.update(record_id for record_id, stands in found.items() if stands.rows > 1)
         return found
 
     def as_meant(self, write: Write, stands: Standing | None) -> bool:
@@ -133,6 +115,28 @@ class Place:
             return False
         meant_metadata = json.loads(canonical_json(write.metadata))
         return all(there_metadata.get(name) == value for name, value in meant_metadata.items())
+
+
+def rows_standing(rows: pa.Table) -> dict[str, Standing]:
+    """The rows of a target batch by id. The digest does not depend on whether a vector lies in `vector` or in `ragged`."""
+    whole = rows.combine_chunks()
+    vectors, ragged = whole.column("vector").combine_chunks(), whole.column("ragged")
+    metadata = whole.column("metadata").to_pylist()
+    valid = vectors.is_valid().to_numpy(zero_copy_only=False)
+    size = vectors.type.list_size
+    flat = vectors.values.slice(vectors.offset * size, len(vectors) * size)
+    matrix = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(vectors), size)
+    found: dict[str, Standing] = {}
+    for at, record_id in enumerate(whole.column("id").to_pylist()):
+        vector = matrix[at] if valid[at] else None
+        numbers = vector if vector is not None else np.array(ragged[at].as_py() or [], np.float32)
+        digest = hashlib.sha256(
+            canonical_json([len(numbers), metadata[at]]).encode() + numbers.tobytes()
+        ).hexdigest()
+        known = found.get(record_id)
+        digests = sorted([*(known.digest.split() if known else ()), digest])
+        found[record_id] = Standing(len(digests), vector, metadata[at], " ".join(digests))
+    return found
 
 
 def spot(target: Target) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
 
 
 def _rows(path: Path) -> Any:
-    columns = ["collection", "source_id", "target_id", "kind", "detail"]
+    columns = ["collection", "source_id", "target_id", "kind", "partner_id", "detail"]
     try:
         file = pq.ParquetFile(path)
         missing = set(FINDINGS_SCHEMA.names) - set(file.schema_arrow.names)
@@ -92,15 +92,14 @@ def _rows(path: Path) -> Any:
 
 
 def _add_parents(row: Mapping[str, Any], upserts: Mapping[str, set[str]], order: Outline) -> None:
-    """The parent that a dangling record misses, where its finding names one that the source holds."""
+    """The parent that a dangling record misses (`partner_id`, of the collection `detail.parent`), where the source holds it."""
     try:
         detail = json.loads(row["detail"])
     except ValueError:
         return
-    if isinstance(detail, dict):
-        parent = (str(detail.get("parent_collection", "")), str(detail.get("parent_id", "")))
-        if parent[0] in upserts and order.holds(parent):
-            upserts[parent[0]].add(parent[1])
+    parent = (str(detail.get("parent")) if isinstance(detail, dict) else "", row["partner_id"])
+    if parent[0] in upserts and order.holds(parent):
+        upserts[parent[0]].add(parent[1])
 
 
 def _neighbours(case: Case) -> dict[str, list[str]]:
