@@ -196,6 +196,7 @@ class ThreadsProgram:
     fine: Final = False
     tracked: Final = False
     conflicts: Final[tuple[str, ...]] = ()
+    not_seen: Final = ("threads that interrupt one another between two lines that wait for nothing",)
 
     def __init__(self, migrate: Callable[..., Any], name: str, files: tuple[str, ...] = ()) -> None:
         self.migrate, self.name, self.files = migrate, name, files

@@ -158,6 +158,7 @@ def test_a_correct_migration_never_fails(migrate: Any) -> None:
     assert found.failures == {}
     assert found.verdict in (Verdict.PROVED, Verdict.SAMPLED)
     assert found.certificate.driver == "threads"
+    assert any("interrupt one another" in line for line in found.certificate.not_seen)
 
 
 def test_a_sequential_migration_is_proved() -> None:
