@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from js_runs import body, first, last, program, run
 
-from vecforensics.race import Verdict, explore, generate_records
-from vecforensics.race.loop import AsyncioProgram
+from vecforensics.race import Verdict, explore, generate_records, load_suspect
+from vecforensics.race.coroutines import AsyncioProgram
 
 INCIDENT = """\
 const { generateVector, vectorDB } = require("./clients");
@@ -271,7 +271,7 @@ def test_a_program_of_both_languages_meets_the_same_world(tmp_path: Path) -> Non
     from vecforensics.race.world import Ground
 
     ground = Ground(generate_records(12))
-    python = play(AsyncioProgram(migrate, "migrate"), ground, FirstInFirstOut())
+    python = play(load_suspect(migrate), ground, FirstInFirstOut())
     javascript = play(program(tmp_path, SEQUENTIAL), ground, FirstInFirstOut())
     rows = [{key: slot[:3] for key, slot in each.world.data.items()} for each in (python, javascript)]
     assert rows[0] == rows[1]
