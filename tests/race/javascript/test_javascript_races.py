@@ -8,7 +8,6 @@ import pytest
 from js_runs import body, first, last, program, run
 
 from vecforensics.race import Verdict, explore, generate_records, load_suspect
-from vecforensics.race.coroutines import AsyncioProgram
 
 INCIDENT = """\
 const { generateVector, vectorDB } = require("./clients");
