@@ -113,8 +113,16 @@ _JOINS: dict[str, list[str]] = {
 
 def source_of(seed: int) -> str:
     rng = random.Random(seed)
-    text = HEAD.replace("{permits}", str(rng.choice((1, 1, 2)))).replace("{capacity}", str(rng.choice((0, 1))))
-    lines = ["async def source(count):", "    for item in range(count):", "        yield item + 1", f"        {_operation(rng)}", ""]
+    text = HEAD.replace("{permits}", str(rng.choice((1, 1, 2)))).replace(
+        "{capacity}", str(rng.choice((0, 1)))
+    )
+    lines = [
+        "async def source(count):",
+        "    for item in range(count):",
+        "        yield item + 1",
+        f"        {_operation(rng)}",
+        "",
+    ]
     names = [f"t{number}" for number in range(rng.choice((2, 2, 3)))]
     for name in names:
         lines += [f"async def {name}():", "    nonlocal counter"]
@@ -125,9 +133,16 @@ def source_of(seed: int) -> str:
     tasks = ", ".join(f"asyncio.create_task({name}())" for name in names)
     starts = "\n".join(f"        group.create_task({name}())" for name in names)
     for line in _JOINS[rng.choice(sorted(_JOINS))]:
-        lines += line.replace("{calls}", calls).replace("{tasks}", tasks).replace("{starts}", starts).split("\n")
+        lines += (
+            line.replace("{calls}", calls).replace("{tasks}", tasks).replace("{starts}", starts).split("\n")
+        )
     observed = rng.choice(
-        ("(log, sorted(seen), slots, counter, queue.qsize())", "(len(log), counter)", "counter", "(sorted(slots), gate.is_set())")
+        (
+            "(log, sorted(seen), slots, counter, queue.qsize())",
+            "(len(log), counter)",
+            "counter",
+            "(sorted(slots), gate.is_set())",
+        )
     )
     return text + textwrap.indent("\n".join(lines), "    ") + TAIL.replace("{observed}", observed)
 

@@ -29,13 +29,14 @@ __all__ = ["Program", "Session", "TaskInfo"]
 class TaskInfo:
     """A task by its creation path: "main", "main.2" (the second task that main made), "main.2.1". Same in every schedule."""
 
-    __slots__ = ("children", "index", "name", "operations", "parent", "source")
+    __slots__ = ("_path", "children", "index", "name", "operations", "parent", "source")
 
     def __init__(self, parent: TaskInfo | None, index: int, name: str = "") -> None:
         self.parent, self.index, self.name = parent, index, name
         self.children = 0
         self.operations = 0
         self.source: Any = None
+        self._path = ""
 
     def child(self, name: str = "") -> TaskInfo:
         self.children += 1
@@ -43,7 +44,11 @@ class TaskInfo:
 
     @property
     def path(self) -> str:
-        return f"{self.parent.path}.{self.index}" if self.parent is not None else (self.name or "main")
+        if not self._path:
+            self._path = (
+                f"{self.parent.path}.{self.index}" if self.parent is not None else (self.name or "main")
+            )
+        return self._path
 
     @property
     def sort_key(self) -> tuple[int, ...]:

@@ -47,11 +47,15 @@ DEFAULT_SCHEDULES: Final = 2_000
 STRATEGIES: Final = ("fifo", "withhold", "dpor", "exhaustive", "pct", "random")
 
 _TASTE = 16
+_TRACKED_CHOICES = 15_000
 _SURVEY = 200
 
 _NOT_SEEN = (
     "work that the operating system does for the program: sockets, files, processes",
     "records beyond the number explored",
+)
+_NOT_TRACKED = (
+    "state inside objects of libraries that are not part of asyncio (DPOR takes it for unshared)",
 )
 
 
@@ -98,7 +102,8 @@ def explore(
             prefer=tuple(prefer),
             survey=survey,
         )
-    return in_own_thread(lambda: _answer(question))
+    found: Exploration = in_own_thread(lambda: _answer(question))
+    return found
 
 
 def _program(suspect: str | Callable[..., Any] | Program, folder: Path | None) -> Program:
@@ -296,7 +301,11 @@ def _answer(question: _Question) -> Exploration:
             pct_bound={depth: pct_bound(depth, search.tasks, search.choices) for depth in (1, 2, 3)}
             if sampled
             else {},
-            not_seen=(*_NOT_SEEN, *getattr(question.program, "not_seen", ())),
+            not_seen=(
+                *_NOT_SEEN,
+                *(_NOT_TRACKED if question.program.tracked else ()),
+                *getattr(question.program, "not_seen", ()),
+            ),
         ),
         schedules_to_first_failure=search.first,
         failures=dict(sorted(search.failures.items())),
@@ -305,14 +314,17 @@ def _answer(question: _Question) -> Exploration:
 
 
 def _alone(question: _Question, search: _Search, lab: Lab) -> bool:
+    """One strategy only; with faults on, every plan gets an equal part of the budget."""
     exhaustive = True
-    for planned in _plans(question, lab, search):
+    plans = list(_plans(question, lab))
+    for place, planned in enumerate(plans):
         strategy = _make(question.strategy or "", question.seed)
-        search.turn(strategy, planned, search.budget)
+        share = -(-(search.budget - search.spent) // (len(plans) - place))
+        search.turn(strategy, planned, share)
         exhaustive = exhaustive and strategy.complete
         if search.over:
-            break
-    return exhaustive and not search.over
+            return exhaustive and place == len(plans) - 1 and search.first is None
+    return exhaustive
 
 
 def _make(name: str, seed: int) -> Strategy:
@@ -332,7 +344,7 @@ def _in_turns(question: _Question, search: _Search, lab: Lab) -> bool:
     shares = search.budget if not question.faults else max(1, search.budget // 2)
     exhaustive = _one_plan(question, search, lab, shares)
     if question.faults and not search.over:
-        plans = list(_plans(question, lab, search))[1:]
+        plans = list(_plans(question, lab))[1:]
         for place, planned in enumerate(plans):
             share = max(1, (search.budget - search.spent) // (len(plans) - place))
             exhaustive = _one_plan(question, search, planned, share) and exhaustive
@@ -359,7 +371,7 @@ def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> boo
     if not proof.complete and not question.prove:
         left = end - search.spent
         turn(Withhold(max(64, left // 4)), max(64, left // 4))
-        turn(proof, left * 2 // 5)
+        turn(proof, min(left * 2 // 5, _most(proof, search)))
         if not proof.complete:
             turn(Pct(seed), left // 6)
             turn(Uniform(seed), (end - search.spent) * 4 // 5)
@@ -370,7 +382,14 @@ def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> boo
     return proof.complete
 
 
-def _plans(question: _Question, lab: Lab, search: _Search) -> Iterator[Lab]:
+def _most(proof: Strategy, search: _Search) -> int:
+    """A schedule under DPOR's eyes costs about ten others; its share is bounded by choices made, not by schedules begun."""
+    return (
+        max(_TASTE, _TRACKED_CHOICES // max(1, search.choices)) if isinstance(proof, Dpor) else search.budget
+    )
+
+
+def _plans(question: _Question, lab: Lab) -> Iterator[Lab]:
     """The lab without faults, then one for every way to inject at most `fault_budget` of them.
 
     Operations are those of the first-in-first-out run without faults; what only comes into being after a fault is reached
@@ -386,10 +405,12 @@ def _plans(question: _Question, lab: Lab, search: _Search) -> Iterator[Lab]:
         for plan in generation:
             base = Fifo().step(lab.with_plan(plan))
             assert base is not None
-            for op in base.schedule:
-                for variant in variants:
-                    if op.id not in plan and _applies(variant, op.kind) and (not plan or op.id > max(plan)):
-                        following.append({**plan, op.id: variant})
+            following.extend(
+                {**plan, op.id: variant}
+                for op in base.schedule
+                for variant in variants
+                if op.id not in plan and _applies(variant, op.kind) and (not plan or op.id > max(plan))
+            )
         yield from (lab.with_plan(plan) for plan in following)
         generation = following
 

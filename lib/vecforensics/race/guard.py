@@ -63,7 +63,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     raise error
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: Any, /) -> None:
     watcher = _watched.get(threading.get_ident())
     if watcher is None:
         _real_sleep(seconds)
@@ -133,7 +133,7 @@ def watch_leaks(files: Sequence[str]) -> Iterator[list[str]]:
             ):
                 note(f"random.{code.co_name}")
         elif event == "c_call" and is_own_code(frame.f_code.co_filename):
-            module, name = getattr(arg, "__module__", None), getattr(arg, "__name__", "")
+            module, name = str(getattr(arg, "__module__", "")), str(getattr(arg, "__name__", ""))
             owner = getattr(arg, "__self__", None)
             if (module, name) in _LEAKS:
                 note(_LEAKS[module, name])
@@ -162,7 +162,6 @@ def _set_loops(files: Sequence[str]) -> Iterator[str]:
         for node in ast.walk(tree):
             loop = node.iter if isinstance(node, ast.For | ast.comprehension) else None
             call = loop.func if isinstance(loop, ast.Call) else None
-            if isinstance(loop, ast.Set | ast.SetComp) or (
-                isinstance(call, ast.Name) and call.id in ("set", "frozenset")
-            ):
+            made = isinstance(call, ast.Name) and call.id in ("set", "frozenset")
+            if loop is not None and (made or isinstance(loop, ast.Set | ast.SetComp)):
                 yield f"the order of a set, {file}:{loop.lineno}"

@@ -1,4 +1,4 @@
-"""The asyncio driver: an event loop that keeps every promise of the stock one, and leaves the rest to the strategy.
+"""The controlled loop: an event loop that keeps every promise of the stock one, and leaves the rest to the strategy.
 
 Stock asyncio promises that callbacks run first in, first out; a program may rely on it and this loop keeps it. What stock
 asyncio does not promise is when the world answers. So the loop has no selector and no clock: it runs its callbacks in rounds
@@ -14,46 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from asyncio import events
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Final, NoReturn
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.world import (
-    DELETE,
-    DIMENSION,
-    EMBED,
-    EXECUTOR,
-    FETCH,
-    TIMER,
-    UPSERT,
-    Op,
-    StoredRow,
-    World,
-)
-from vecforensics.records import Record
+from vecforensics.race.world import EXECUTOR, TIMER, Op, World
 
-if TYPE_CHECKING:
-    from vecforensics.race.tracker import Tracker
-
-__all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram", "ControlledLoop", "stable_asyncio"]
+__all__ = ["ControlledFuture", "ControlledLoop", "ControlledTask", "Handle", "stable_asyncio"]
 
 # asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
-_current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
-_Future = asyncio.Future
-# The engine's own questions; a tracked task takes the program's as touches.
-_done, _cancelled = asyncio.Task.done, asyncio.Task.cancelled
-_FLOAT32 = np.dtype(np.float32)
-_SHAPE = (DIMENSION,)
+_current_task: Callable[[Any], Any] = vars(asyncio.tasks)["_current_tasks"].get
+# A base without types: what asyncio declares for a loop's methods is wider than what a program can use here.
+_AbstractLoop: Any = asyncio.AbstractEventLoop
+_DESTROYED: Final = "_log_destroy_pending"
+# References to a task that the program has dropped: the list of tasks, the loop over it (two), the call, the future's callback.
+_HELD_BY_NOBODY: Final = 5
 
 
 class Handle(list[Any]):
@@ -133,7 +112,7 @@ class TimerHandle:
         return self._when
 
 
-class ControlledLoop(asyncio.AbstractEventLoop):
+class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     """The loop of one run. `world` gets timers and executor calls; `tasks` maps each task to its creation path."""
 
     def __init__(self, world: World) -> None:
@@ -146,16 +125,17 @@ class ControlledLoop(asyncio.AbstractEventLoop):
         self.stray: list[tuple[str, BaseException | None]] = []
         self.generators: list[Any] = []
         self.closed = False
+        world.collect = self.collect
         self.handler: Any = None
 
     # --- callbacks -------------------------------------------------------------------------------------------------
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
         handle = Handle((callback, args, context if context is not None else copy_context()))
         self.ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    call_soon_threadsafe = call_soon
 
     def advance(self, limit: int) -> bool:
         """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
@@ -178,7 +158,7 @@ class ControlledLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return ControlledFuture(self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         parent = _current_task(self)
@@ -207,7 +187,7 @@ class ControlledLoop(asyncio.AbstractEventLoop):
 
     def info(self) -> TaskInfo:
         task = _current_task(self)
-        return self.outside if task is None else task.info  # type: ignore[no-any-return]
+        return self.outside if task is None else task.info
 
     # --- time and threads ------------------------------------------------------------------------------------------
 
@@ -238,7 +218,7 @@ class ControlledLoop(asyncio.AbstractEventLoop):
     ) -> Any:
         return self.call_at(self.world.now + delay, callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """The call happens in one piece when the strategy completes it; its threads are not real ones."""
         future = ControlledFuture(self)
         name = getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", "call")
@@ -249,6 +229,20 @@ class ControlledLoop(asyncio.AbstractEventLoop):
             op.source = place_of_caller()
         self.world.begin(op)
         return future
+
+    def collect(self, op: Op) -> bool:
+        """Let the garbage collector take the task that waits for `op`, if nobody but asyncio and this loop holds it; stock
+        asyncio keeps weak references only. False where the program still has the task."""
+        for place, task in enumerate(self.tasks):
+            if task.info is op.task and place > 0:
+                if sys.getrefcount(task) > _HELD_BY_NOBODY or asyncio.Task.done(task):
+                    return False
+                del self.tasks[place]
+                setattr(task, _DESTROYED, False)
+                with contextlib.suppress(BaseException):
+                    task.get_coro().close()
+                return True
+        return False
 
     # --- what asyncio asks of a loop ---------------------------------------------------------------------------------
 
@@ -322,179 +316,4 @@ def _refusing(name: str) -> Callable[..., NoReturn]:
 for _name in sorted(set(dir(asyncio.AbstractEventLoop)) - set(vars(ControlledLoop)) - set(dir(object))):
     if not _name.startswith("_"):
         setattr(ControlledLoop, _name, _refusing(_name))
-ControlledLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
-
-
-class AsyncStore:
-    """The store that a coroutine migration is handed."""
-
-    __slots__ = ("_loop", "_world")
-
-    def __init__(self, loop: ControlledLoop) -> None:
-        self._loop, self._world = loop, loop.world
-
-    async def upsert(self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        if type(vector) is np.ndarray and vector.dtype == _FLOAT32:
-            payload = (vector.tobytes(), vector.shape == _SHAPE)
-        else:
-            payload = World.serialise(vector)
-        op = self._op(UPSERT, id, payload, None if metadata is None else dict(metadata))
-        try:
-            await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
-
-    async def fetch(self, id: str) -> StoredRow | None:
-        op = self._op(FETCH, id)
-        try:
-            return await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
-
-    async def delete(self, id: str) -> None:
-        op = self._op(DELETE, id)
-        try:
-            await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
-
-    async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
-        if type(record) is str:
-            op = self._op(EMBED, record, (record, 0))
-        else:
-            op = self._op(EMBED, record.id, (record.text, record.version))
-        try:
-            return await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
-
-    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
-        loop = self._loop
-        task = _current_task(loop)
-        info = task.info if task is not None else loop.outside
-        if type(key) is not str:
-            key = str(key)
-        op = Op(kind, key, info, _Future(loop=loop), payload, metadata)
-        world = self._world
-        if world.log is None:
-            world.begun += 1
-            world.pending.append(op)
-        else:
-            op.source = place_of_caller() or info.source
-            world.begin(op)
-        return op
-
-
-class AsyncSession:
-    """One run of a coroutine migration."""
-
-    def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
-        self.loop, self.main = loop, main
-        self.advance = loop.advance
-        self.done: Callable[[], bool] = partial(_done, main)
-        self.unhandled: BaseException | None = None
-
-    @property
-    def error(self) -> BaseException | None:
-        if not _done(self.main):
-            return None
-        if _cancelled(self.main):
-            return asyncio.CancelledError("migrate was cancelled")
-        return self.main.exception()
-
-    def left_behind(self) -> list[TaskInfo]:
-        main = self.main
-        return [
-            task.info
-            for task in self.loop.tasks
-            if task is not main and not _done(task) and not task.cancelling()
-        ]
-
-    def stuck(self) -> list[TaskInfo]:
-        return [task.info for task in self.loop.tasks if not _done(task)]
-
-    def lost_errors(self) -> list[LostError]:
-        lost = []
-        for task in self.loop.tasks:
-            if task is not self.main and task._log_traceback:  # type: ignore[attr-defined]
-                error = task._exception  # type: ignore[attr-defined]
-                lost.append(LostError(task.info.path, _short(error), last_place(error)))
-        for message, stray in self.loop.stray:
-            text = _short(stray) if stray is not None else message
-            lost.append(LostError("callback", text, last_place(stray) if stray is not None else None))
-        return lost
-
-    def close(self) -> None:
-        loop = self.loop
-        loop.closed = True
-        for task in loop.tasks:
-            if _done(task):
-                task._log_traceback = False  # type: ignore[attr-defined]
-            else:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-        for task in loop.tasks:
-            if not _done(task):
-                coroutine = task.get_coro()
-                # A coroutine that answers GeneratorExit with another await or an error is closed enough.
-                with contextlib.suppress(BaseException):
-                    coroutine.close()  # type: ignore[union-attr]
-        # Tasks refer to the loop and the loop to them: cut, so that a schedule is freed at once and not by the collector.
-        loop.tasks.clear()
-        loop.ready.clear()
-        loop.generators.clear()
-        events._set_running_loop(None)
-        sys.set_asyncgen_hooks(None, None)
-
-
-def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-class AsyncioProgram:
-    """A coroutine function `migrate(records, embed, store)` on the controlled loop."""
-
-    driver: Final = "asyncio"
-    fine: Final = True
-    conflicts: Final = (
-        "same id in the store, at least one write",
-        "same lock, semaphore, event, condition or queue",
-        "same shared object, variable or attribute of the program, at least one write",
-        "what a time-out or a cancellation takes back",
-    )
-
-    def __init__(
-        self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()
-    ) -> None:
-        self.migrate, self.name, self.files = migrate, name, files
-
-    @property
-    def tracked(self) -> bool:
-        """What the program shares is read from its source; without one, nothing can be said."""
-        from vecforensics.race.shared_lines import lines_of
-
-        return bool(self.files) and all(lines_of(file).readable for file in self.files)
-
-    def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
-        loop = ControlledLoop(world)
-        return self._begin(loop, AsyncStore(loop), records)
-
-    def start_tracked(self, world: World, records: Sequence[Record], tracker: Tracker) -> AsyncSession:
-        from vecforensics.race.tracked import TrackedLoop, TrackedStore
-
-        loop = TrackedLoop(world, tracker)
-        return self._begin(loop, TrackedStore(loop), records)
-
-    def _begin(self, loop: ControlledLoop, store: AsyncStore, records: Sequence[Record]) -> AsyncSession:
-        events._set_running_loop(loop)
-        sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
-        awaitable = self.migrate(records, store.embed, store)
-        if not asyncio.iscoroutine(awaitable):
-            raise SuspectError(
-                f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
-                hint="Write it as async def migrate(records, embed, store)",
-            )
-        return AsyncSession(loop, loop.new_task(awaitable, loop.root, None, None))
+ControlledLoop.__abstractmethods__ = frozenset()

@@ -11,8 +11,13 @@ once it has used its choices. And where nothing but timers and idle rounds happe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Final, Protocol
 
 from vecforensics.race.check import damage, judge, right
 from vecforensics.race.driver import Program, Session
@@ -82,7 +87,7 @@ def play(
     The session is closed when this returns. Raises SuspectError where the program asked for what cannot be controlled.
     """
     world = World(ground, plan=plan, detail=detail, sink=sink)
-    with controlled(world.refuse, world.sleep):
+    with controlled(world.refuse, world.sleep), _never_awaited(world) if detail else nullcontext():
         session = start(world) if start is not None else program.start(world, ground.records)
         run = Run(world, session)
         try:
@@ -90,9 +95,40 @@ def play(
         finally:
             session.close()
             ground.restore()
+    if world.never_awaited:
+        run.outcome = replace(run.outcome, never_awaited=tuple(world.never_awaited))
     if world.refused is not None:
         raise world.refused
     return run
+
+
+@contextmanager
+def _never_awaited(world: World) -> Iterator[None]:
+    """Collect coroutines that were called and thrown away, with the line that called them."""
+    depth = sys.get_coroutine_origin_tracking_depth()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sys.set_coroutine_origin_tracking_depth(1)
+        try:
+            yield
+        finally:
+            sys.set_coroutine_origin_tracking_depth(depth)
+    for warning in caught:
+        found = _DROPPED.search(str(warning.message))
+        if found is not None:
+            name = (
+                found["name"]
+                .replace("AsyncStore.embed", "embed")
+                .replace("AsyncStore", "store")
+                .replace(".<locals>", "")
+            )
+            world.never_awaited.append(f"{name}, {found['file']}:{found['line']}" if found["file"] else name)
+
+
+_DROPPED: Final = re.compile(
+    r"coroutine '(?P<name>[^']+)' was never awaited(?:.*File \"(?P<file>[^\"]+)\", line (?P<line>\d+))?",
+    re.DOTALL,
+)
 
 
 def _drive(run: Run, chooser: Chooser, fine: bool) -> None:

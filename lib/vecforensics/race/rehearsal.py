@@ -48,7 +48,7 @@ _CONFIDENCE = 0.95
 class Played:
     """One run. Times are virtual: latencies in milliseconds from the call of an upsert to its acknowledgement.
 
-    `wrong`: records with damage at the end, of `records`. `console`: what a JavaScript program printed, as (time in seconds, level,
+    `wrong`: records with damage at the end, of `records`. `console`: what a JavaScript program printed, as (time in s, level,
     text). `raised`: the exception that left `migrate`.
     """
 
@@ -154,7 +154,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Both migrations in the same simulated conditions. `physics_after` differs where the corrected side brings its own retries."""
+    """Both migrations in the same simulated conditions. `physics_after` differs where the corrected side retries."""
 
     before: tuple[Played, ...]
     after: tuple[Played, ...]
@@ -252,7 +252,8 @@ def rehearse(
             "share",
             mean_share([run.error_rate for run in first]),
             mean_share([run.error_rate for run in second]),
-            f"Records wrong in the target at the end of a run, of all; mean over runs, 95 % bootstrap interval; simulated.{retried}",
+            f"Records wrong in the target at the end of a run, of all; mean over runs, 95 % bootstrap interval; "
+            f"simulated.{retried}",
         ),
         Metric(
             "latency_ms",
@@ -317,7 +318,7 @@ def count_of(hits: Sequence[bool]) -> Share:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """`failing`: the share of runs with a wrong record or a crash, with its Wilson interval; `error_rate`: mean share of wrong records."""
+    """`failing`: share of runs with a wrong record or a crash, Wilson interval; `error_rate`: mean share of wrong records."""
 
     concurrency: int
     failing: Share

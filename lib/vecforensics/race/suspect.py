@@ -68,7 +68,7 @@ def _program(function: Callable[..., Any], name: str) -> Program:
     code = getattr(inspect.unwrap(inner), "__code__", None)
     files = (code.co_filename,) if code is not None else ()
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(inspect.unwrap(inner)):
-        from vecforensics.race.loop import AsyncioProgram
+        from vecforensics.race.coroutines import AsyncioProgram
 
         return AsyncioProgram(function, name, files)
     from vecforensics.race.threads import ThreadsProgram

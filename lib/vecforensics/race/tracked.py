@@ -8,13 +8,15 @@ matters between two of them only where one failed (or the first one wins, in FIR
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
+from vecforensics.race.coroutines import AsyncStore
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.loop import AsyncStore, ControlledFuture, ControlledLoop, ControlledTask, Handle
-from vecforensics.race.shared_lines import ALL
+from vecforensics.race.loop import ControlledFuture, ControlledLoop, ControlledTask, Handle
+from vecforensics.race.shared_names import ALL
 from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import Op, World
 
@@ -104,17 +106,18 @@ class TrackedLoop(ControlledLoop):
         self.tracker = tracker
         self._joins: dict[int, list[Any]] = {}
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
         handle = Handle(
             (callback, args, context if context is not None else copy_context(), self.tracker.clock)
         )
         self.ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    call_soon_threadsafe = call_soon
 
     def advance(self, limit: int) -> bool:
-        ready, tracker = self.ready, self.tracker
+        ready, tracker, settrace = self.ready, self.tracker, sys.settrace
+        trace, before = tracker.trace, sys.gettrace()
         while ready:
             if limit <= 0:
                 return False
@@ -136,10 +139,13 @@ class TrackedLoop(ControlledLoop):
                     tracker.where = "callback"
                     self._count_down(callback, args)
                     task = None
+                settrace(trace)
                 try:
                     context.run(callback, *args)
                 except Exception as error:
                     self.stray.append((f"exception in callback {callback!r}", error))
+                finally:
+                    settrace(before)
                 if task is not None:
                     if asyncio.Task.done(task):
                         self._ended(task)
@@ -223,9 +229,21 @@ class TrackedLoop(ControlledLoop):
         op.payload = fire
         return handle
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         future = super().run_in_executor(executor, func, *args)
-        self.tracker.created(self.world.pending[-1])
+        op = self.world.pending[-1]
+        self.tracker.created(op)
+        call = op.payload
+
+        def traced_call() -> Any:
+            before = sys.gettrace()
+            sys.settrace(self.tracker.trace)
+            try:
+                return call()
+            finally:
+                sys.settrace(before)
+
+        op.payload = traced_call
         return future
 
 
@@ -235,8 +253,11 @@ class TrackedStore(AsyncStore):
     __slots__ = ()
 
     def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
+        trace = sys.gettrace()
+        sys.settrace(None)  # the engine's own steps need not be followed, and following is what costs
         op = super()._op(kind, key, payload, metadata)
         loop = self._loop
         assert isinstance(loop, TrackedLoop)
         loop.tracker.created(op)
+        sys.settrace(trace)
         return op

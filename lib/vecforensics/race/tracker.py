@@ -1,8 +1,8 @@
 """What happened before what, and which events touched the same thing, while a schedule is played.
 
-An *event* is the completion of one operation together with all the program code that runs until it is quiet again. Each task, and
-each callback on its way, carries a clock: the set of events that it has seen, as the bits of an integer. A task learns of an event
-when it is woken by it, when it waits for a task that has seen it, when it touches what that event touched before.
+An *event* is the completion of one operation together with all the program code that runs until it is quiet again. Each task,
+and each callback on its way, carries a clock: the set of events that it has seen, as the bits of an integer. A task learns of an
+event when it is woken by it, when it waits for a task that has seen it, when it touches what that event touched before.
 
 Whenever something is touched that an earlier event touched in a conflicting way, and the clock does not hold that event, the two
 could have happened the other way round: that is a *race*, and the strategy DPOR will reverse it. Names of shared things are the
@@ -10,26 +10,45 @@ same in every schedule (how the thing is reached from the program's source), so 
 between schedules.
 
 Touches come from the world (ids in the store), from asyncio's own primitives, and from the person's lines (`shared_lines.py`),
-which are followed with the interpreter's trace function. That slows a run down two to four times; only DPOR asks for it.
+which are followed with the interpreter's trace function. That slows a run down about ten times; only DPOR asks for it.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
-import types
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import numpy as np
 
 from vecforensics.race.places import is_own_code
-from vecforensics.race.shared_lines import ALL, Access, Chain, Key, Lines, lines_of
+from vecforensics.race.shared_lines import Access, Lines, lines_of
+from vecforensics.race.shared_names import ALL
+from vecforensics.race.shared_objects import (
+    NOTHING,
+    category_of,
+    evaluated,
+    follow,
+    holds,
+    may_write,
+    root_of,
+)
 from vecforensics.race.world import DELETE, FETCH, TIMER, UPSERT, VISIBLE, Ground, Op
 
 __all__ = ["Summary", "Touch", "Tracker", "conflict", "dependent"]
+
+# File of asyncio -> method -> mode; "*" for all others.
+_PRIMITIVES: Final[dict[str, dict[str, str | None]]] = {
+    "locks.py": {"is_set": "r", "locked": "r", "__init__": None, "*": "w"},
+    "queues.py": {"empty": "r", "qsize": "r", "full": "r", "__init__": None, "*": "w"},
+    "timeouts.py": {"_on_timeout": "w", "__aexit__": "w", "reschedule": "w", "expired": "r"},
+    "taskgroups.py": {"_abort": "w", "create_task": "r"},
+}
+
+_FIRST: Final = 4  # bytes of code before the body of a coroutine, at least
+_SUSPENDABLE: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 Token = tuple[Any, ...]
 Touch = tuple[Any, str]  # key, mode
@@ -58,7 +77,7 @@ def conflict(one: Touch, two: Touch) -> bool:
         return other == "w" and other_key == ALL
     if other == "n":
         return mode == "w" and key == ALL
-    return bool(key == other_key or key == ALL or other_key == ALL)
+    return bool(key in (other_key, ALL) or other_key == ALL)
 
 
 def dependent(one: Summary, two: Summary) -> bool:
@@ -100,6 +119,7 @@ class Tracker:
         # thing -> [(event, key, mode, clock)]
         self._touched: defaultdict[Token, list[tuple[int, Any, str, int]]] = defaultdict(list)
         self._names: dict[int, tuple[Token, Any]] = {}
+        self._handlers: dict[CodeType, Callable[[FrameType], Any] | None] = {}
         self._timer = 0
         self.where = "main"
 
@@ -190,34 +210,50 @@ class Tracker:
     # --- the person's lines ------------------------------------------------------------------------------------------
 
     def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
-        """The trace function of this thread."""
+        """The trace function of a thread that runs the program."""
         code = frame.f_code
+        try:
+            handler = self._handlers[code]
+        except KeyError:
+            handler = self._handlers[code] = self._handler(code)
+        return handler(frame) if handler is not None else None
+
+    def _handler(self, code: CodeType) -> Callable[[FrameType], Any] | None:
+        """What to do when a function of this code is called or woken."""
         file = code.co_filename
         if is_own_code(file):
             lines = lines_of(file)
             if not lines.readable:
-                self.touch(("file", file), ALL, "w")
-                return None
-            on_line = self._line_tracer(file)
-            if code.co_flags & _SUSPENDABLE and frame.f_lasti > 4:
-                # Woken in the middle of a statement: the rest of it is done without another line event.
-                for line in lines.statement.get(frame.f_lineno, ()):
-                    self._line(frame, file, line, lines)
-            return on_line
-        primitive = _PRIMITIVES.get(file.rpartition("/")[2]) if "/asyncio/" in file else None
-        if primitive is not None:
-            mode = primitive.get(code.co_name, primitive.get("*"))
-            if mode is not None:
-                holder = frame.f_locals.get("self")
-                if holder is not None:
-                    self.touch(self.name(holder, ("primitive", type(holder).__name__, self.where)), ALL, mode)
-        return None
+                return lambda frame: self.touch(("file", file), ALL, "w")
+            on_line = self._line_tracer(file, lines)
+            if not code.co_flags & _SUSPENDABLE:
+                return lambda frame: on_line
 
-    def _line_tracer(self, file: str) -> Callable[[FrameType, str, Any], Any]:
-        lines = lines_of(file)
+            def woken(frame: FrameType) -> Any:
+                if frame.f_lasti > _FIRST:
+                    # In the middle of a statement: the rest of it is done without another line event.
+                    for line in lines.statement.get(frame.f_lineno, ()):
+                        self._line(frame, file, line, lines)
+                return on_line
+
+            return woken
+        primitive = _PRIMITIVES.get(file.rpartition("/")[2]) if "/asyncio/" in file else None
+        mode = primitive.get(code.co_name, primitive.get("*")) if primitive is not None else None
+        if mode is None:
+            return None
+
+        def touched(frame: FrameType) -> None:
+            holder = frame.f_locals.get("self")
+            if holder is not None:
+                self.touch(self.name(holder, ("primitive", type(holder).__name__, self.where)), ALL, mode)
+
+        return touched
+
+    def _line_tracer(self, file: str, lines: Lines) -> Callable[[FrameType, str, Any], Any]:
+        touching = lines.accesses.keys() | lines.variables.keys()
 
         def on_line(frame: FrameType, event: str, arg: Any) -> Any:
-            if event == "line":
+            if event == "line" and frame.f_lineno in touching:
                 self._line(frame, file, frame.f_lineno, lines)
             return on_line
 
@@ -232,36 +268,35 @@ class Tracker:
     def _access(self, frame: FrameType, file: str, access: Access) -> None:
         names = frame.f_locals
         chain = access.chain
-        found = _root(frame, names, chain.root)
-        if found is _NOTHING:
+        found = root_of(frame, names, chain.root)
+        if found is NOTHING:
             return
         value: Any = found
         place = access.owner if access.owner is not None else f"{frame.f_code.co_qualname} in {self.where}"
         token = self.name(value, ("at", file, place, chain.root))
-        for what, key in chain.steps:
-            value = _step(frame, names, value, what, key)
-            if value is _NOTHING:
+        for what, step in chain.steps:
+            value = follow(frame, names, value, what, step)
+            if value is NOTHING:
                 return
             token = self.name(
-                value, (*token, what, str(key) if what == "attr" else _evaluated(frame, names, key))
+                value, (*token, what, step if what == "attr" else evaluated(frame, names, step))
             )
-        category = _category(value)
+        category = category_of(value)
         if category is None:
             return
         mode = access.mode
-        key: Any = access.key if access.key == ALL else _evaluated(frame, names, access.key)
-        if category == "object":
-            # Only named attributes of an object of the person's own class are state that lines can see.
-            if access.key == ALL or access.key[0] != "attr":
-                return
+        key: Any = access.key if access.key == ALL else evaluated(frame, names, access.key)
+        # Of an object of the person's own class only named attributes are state that lines can see.
+        if category == "object" and (access.key == ALL or access.key[0] != "attr"):
+            return
         if mode == "a":
-            mode = "w" if _may_write(frame, names, access.call) else "r"
+            mode = "w" if may_write(frame, names, access.call) else "r"
         elif mode == "r" and key == ALL and category == "iterator":
             mode = "w"
         elif mode in ("i", "s"):
             if mode == "s":
                 self.touch(token, key, "w")
-                if category not in ("dict", "set") or _has(value, key):
+                if category not in ("dict", "set") or holds(value, key):
                     return
             if access.ordered:
                 key, mode = ALL, "w"
@@ -277,161 +312,3 @@ class Tracker:
         if known is None:
             known = self._names[id(value)] = (otherwise, value)
         return known[0]
-
-
-# File of asyncio -> method -> mode; "*" for all others.
-_PRIMITIVES: Final[dict[str, dict[str, str | None]]] = {
-    "locks.py": {"is_set": "r", "locked": "r", "__init__": None, "*": "w"},
-    "queues.py": {"empty": "r", "qsize": "r", "full": "r", "__init__": None, "*": "w"},
-    "timeouts.py": {"_on_timeout": "w", "__aexit__": "w", "reschedule": "w", "expired": "r"},
-    "taskgroups.py": {"_abort": "w", "create_task": "r"},
-}
-
-_NOTHING: Final = object()
-_SUSPENDABLE: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
-_PURE: Final = {
-    "all", "any", "bool", "bytes", "dict", "enumerate", "filter", "float", "format", "frozenset", "hash", "id", "int", "isinstance",
-    "iter", "len", "list", "map", "max", "min", "print", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple",
-    "type", "zip",
-}  # fmt: skip
-_PURE_MODULES: Final = {
-    "asyncio", "collections", "copy", "dataclasses", "functools", "hashlib", "itertools", "json", "logging", "math", "operator", "re",
-    "statistics", "textwrap", "time", "typing", "uuid",
-}  # fmt: skip
-_CATEGORIES: dict[type, str | None] = {
-    list: "list", dict: "dict", set: "set", deque: "list", bytearray: "list", defaultdict: "dict", np.ndarray: "list",
-    types.SimpleNamespace: "object",
-}  # fmt: skip
-
-
-def _category(value: Any) -> str | None:
-    """What kind of shared state a value is; None for what cannot change or is followed elsewhere."""
-    kind = type(value)
-    try:
-        return _CATEGORIES[kind]
-    except KeyError:
-        pass
-    found: str | None = None
-    if isinstance(value, dict):
-        found = "dict"
-    elif isinstance(value, set):
-        found = "set"
-    elif isinstance(value, list | deque | np.ndarray):
-        found = "list"
-    elif kind.__module__ in ("itertools", "array", "builtins") and (
-        hasattr(kind, "__next__") and kind.__name__ not in ("coroutine", "async_generator")
-    ):
-        found = "iterator"
-    elif kind.__module__ == "array":
-        found = "list"
-    elif any(
-        is_own_code(function.__code__.co_filename)
-        for function in vars(kind).values()
-        if isinstance(function, types.FunctionType)
-    ) and not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
-        found = "object"
-    _CATEGORIES[kind] = found
-    return found
-
-
-def _root(frame: FrameType, names: dict[str, Any], root: str) -> Any:
-    if root in names:
-        return names[root]
-    return frame.f_globals.get(root, _NOTHING)
-
-
-def _step(frame: FrameType, names: dict[str, Any], value: Any, what: str, key: Any) -> Any:
-    """Follow one step without running anything of the person's."""
-    if what == "attr":
-        own = getattr(value, "__dict__", None)
-        if isinstance(own, dict) and key in own:
-            return own[key]
-        slot = getattr(type(value), key, None)
-        if isinstance(slot, types.MemberDescriptorType):
-            return getattr(value, key, _NOTHING)
-        return _NOTHING
-    place = _evaluated(frame, names, key)
-    if place == ALL:
-        return _NOTHING
-    try:
-        if isinstance(value, dict):
-            return dict.get(value, place, _NOTHING)
-        if type(value) in (list, tuple, deque, np.ndarray):
-            return value[place]
-    except (TypeError, IndexError, KeyError):
-        pass
-    return _NOTHING
-
-
-def _evaluated(frame: FrameType, names: dict[str, Any], key: Key) -> Any:
-    """The key of an element as something that can be compared; ALL where it is not known."""
-    if key == ALL:
-        return ALL
-    what = key[0]
-    if what == "const":
-        return key[1]
-    if what == "attr":
-        return (".", key[1])
-    if what == "tuple":
-        parts = tuple(_evaluated(frame, names, item) for item in key[1:])
-        return ALL if ALL in parts else parts
-    chain: Chain = key[1]
-    value = _root(frame, names, chain.root)
-    for step, inner in chain.steps:
-        if value is _NOTHING:
-            return ALL
-        value = _step(frame, names, value, step, inner)
-    return value if isinstance(value, str | int | float | bool | None) else ALL
-
-
-def _has(value: Any, key: Any) -> bool:
-    return key != ALL and key in value
-
-
-def _may_write(frame: FrameType, names: dict[str, Any], call: Chain | None) -> bool:
-    """Whether a call may change its arguments unseen. A function of the person's own is seen line by line."""
-    if call is None:
-        return True
-    if not call.steps and call.root in _PURE and call.root not in names and call.root not in frame.f_globals:
-        return False
-    value = _root(frame, names, call.root)
-    if value is _NOTHING:
-        # A builtin, or a name that a later line binds: next() and setattr() change their argument.
-        return call.root not in _PURE
-    if isinstance(value, types.ModuleType):
-        return value.__name__.partition(".")[0] not in _PURE_MODULES
-    for what, key in call.steps:
-        if what != "attr":
-            return True
-        value = getattr(value, "__dict__", {}).get(key, getattr(type(value), key, _NOTHING))
-        if value is _NOTHING:
-            return True
-    function = getattr(value, "__func__", value)
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        module = getattr(function, "__module__", "") or ""
-        return not (
-            is_own_code(code.co_filename)
-            or module.startswith("vecforensics.race.")
-            or module.partition(".")[0] in _PURE_MODULES
-        )
-    if isinstance(value, type):
-        return False
-    return not (getattr(value, "__name__", "") in _MUTATORS_WITH_SAFE_ARGUMENTS)
-
-
-# Methods of containers store a reference to their argument and leave it alone.
-_MUTATORS_WITH_SAFE_ARGUMENTS: Final = {
-    "add", "append", "appendleft", "discard", "extend", "get", "index", "insert", "pop", "remove", "setdefault", "update", "join",
-    "copy", "count", "put_nowait", "put", "tobytes", "union", "difference", "issubset", "startswith", "encode", "format",
-}  # fmt: skip
-
-
-def traced(tracker: Tracker, work: Callable[[], Any]) -> Any:
-    """Do `work` with the trace function of `tracker`; another's (a debugger's, coverage's) comes back afterwards."""
-    before = sys.gettrace()
-    sys.settrace(tracker.trace)
-    try:
-        return work()
-    finally:
-        sys.settrace(before)

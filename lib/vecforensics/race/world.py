@@ -112,6 +112,7 @@ class Op:
 
     when: float
     read: Op | None
+    clock: int
 
     @property
     def id(self) -> str:
@@ -209,6 +210,8 @@ class World:
         self.refused: SuspectError | None = None
         self.log: list[tuple[Any, ...]] | None = [] if detail else None
         self.tracker: Tracker | None = None
+        self.never_awaited: list[str] = []
+        self.collect: Callable[[Op], bool] | None = None
 
     # --- beginning -------------------------------------------------------------------------------------------------
 
@@ -346,6 +349,13 @@ class World:
                 self.note("fault", op, FAULT_TEXT[fault])
                 self.note("complete", op)
             op.future.set_result(None)
+            return True
+        if fault == "collected":
+            # Only the driver knows who still holds the task; one that is held cannot be collected.
+            if self.collect is None or not self.collect(op):
+                return False
+            if self.log is not None:
+                self.note("fault", op, FAULT_TEXT[fault])
             return True
         if fault.startswith("timeout"):
             if op.kind not in (UPSERT, DELETE):

@@ -13,12 +13,13 @@ before whatever took it back.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vecforensics.race.play import Run
 from vecforensics.race.strategies.lab import FirstInFirstOut, Lab
-from vecforensics.race.tracker import Summary, Tracker, dependent, traced
+from vecforensics.race.tracker import Summary, Tracker, dependent
 from vecforensics.race.world import Op
 
 if TYPE_CHECKING:
@@ -77,10 +78,8 @@ class Dpor:
             return lab.program.start_tracked(world, lab.ground.records, tracker)
 
         run: Run | None = None
-        try:
-            run = traced(tracker, lambda: lab.play(walk, start=start))
-        except _Asleep:
-            pass
+        with contextlib.suppress(_Asleep):
+            run = lab.play(walk, start=start)
         walk.settle()
         del self._path[len(tracker.events) :]
         self._plan(tracker)

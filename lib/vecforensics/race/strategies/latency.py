@@ -46,7 +46,7 @@ class Physics:
     refusal_ms                         how long a 429 takes to arrive
     retry_after_s                      what a 429 asks for
     store_median_ms, store_sigma       the store's answer to one upsert, fetch or delete in an idle store
-    store_capacity                     operations in flight at which the store is half as fast: latency × (1 + in flight / capacity).
+    store_capacity                     operations in flight at which the store is half as fast: latency × (1 + flying / capacity);
                                        0: load does not matter
     executor_median_ms                 a call that the program hands to a thread
     crash_on_unhandled_rejection       JavaScript only: an unhandled rejection ends the process, as Node has it since 15

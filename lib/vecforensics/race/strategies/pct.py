@@ -22,7 +22,7 @@ __all__ = ["Pct", "pct_bound"]
 
 def pct_bound(depth: int, tasks: int, choices: int) -> float:
     """The least probability with which one schedule hits a failure of this depth."""
-    return 1.0 / (max(1, tasks) * max(1, choices) ** (depth - 1))
+    return float(1.0 / (max(1, tasks) * max(1, choices) ** (depth - 1)))
 
 
 class Pct:

@@ -1,0 +1,217 @@
+"""The driver for coroutines: `async def migrate(records, embed, store)` on the controlled loop.
+
+The store and the embedder are coroutine functions as a client library's are: nothing happens before the coroutine runs, what it
+is given is serialised when it does, and then it waits. Waiting is where the strategy comes in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio import events
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.errors import SuspectError
+from vecforensics.race.driver import TaskInfo
+from vecforensics.race.loop import ControlledLoop
+from vecforensics.race.model import LostError
+from vecforensics.race.places import last_place, place_of_caller
+from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, Op, StoredRow, World
+from vecforensics.records import Record
+
+if TYPE_CHECKING:
+    from vecforensics.race.tracker import Tracker
+
+__all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram"]
+
+# asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
+_current_task: Callable[[Any], Any] = vars(asyncio.tasks)["_current_tasks"].get
+# The engine's own questions; a tracked task takes the program's as touches.
+_done, _cancelled = asyncio.Task.done, asyncio.Task.cancelled
+_Future = asyncio.Future
+_DESTROYED: Final = "_log_destroy_pending"
+_FLOAT32 = np.dtype(np.float32)
+_SHAPE = (DIMENSION,)
+
+
+class AsyncStore:
+    """The store that a coroutine migration is handed."""
+
+    __slots__ = ("_loop", "_world")
+
+    def __init__(self, loop: ControlledLoop) -> None:
+        self._loop, self._world = loop, loop.world
+
+    async def upsert(self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        if type(vector) is np.ndarray and vector.dtype == _FLOAT32:
+            payload = (vector.tobytes(), vector.shape == _SHAPE)
+        else:
+            payload = World.serialise(vector)
+        op = self._op(UPSERT, id, payload, None if metadata is None else dict(metadata))
+        try:
+            await op.future
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+
+    async def fetch(self, id: str) -> StoredRow | None:
+        op = self._op(FETCH, id)
+        try:
+            row: StoredRow | None = await op.future
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+        return row
+
+    async def delete(self, id: str) -> None:
+        op = self._op(DELETE, id)
+        try:
+            await op.future
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+
+    async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
+        if isinstance(record, str):
+            op = self._op(EMBED, record, (record, 0))
+        else:
+            op = self._op(EMBED, record.id, (record.text, record.version))
+        try:
+            vector: npt.NDArray[np.float32] = await op.future
+        except asyncio.CancelledError:
+            self._world.cancel(op)
+            raise
+        return vector
+
+    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
+        loop = self._loop
+        task = _current_task(loop)
+        info = task.info if task is not None else loop.outside
+        if type(key) is not str:
+            key = str(key)
+        op = Op(kind, key, info, _Future(loop=loop), payload, metadata)
+        world = self._world
+        if world.log is None:
+            world.begun += 1
+            world.pending.append(op)
+        else:
+            op.source = place_of_caller() or info.source
+            world.begin(op)
+        return op
+
+
+class AsyncSession:
+    """One run of a coroutine migration."""
+
+    def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
+        self.loop, self.main = loop, main
+        self.advance = loop.advance
+        self.done: Callable[[], bool] = partial(_done, main)
+        self.unhandled: BaseException | None = None
+
+    @property
+    def error(self) -> BaseException | None:
+        if not _done(self.main):
+            return None
+        if _cancelled(self.main):
+            return asyncio.CancelledError("migrate was cancelled")
+        return self.main.exception()
+
+    def left_behind(self) -> list[TaskInfo]:
+        main = self.main
+        return [
+            task.info
+            for task in self.loop.tasks
+            if task is not main and not _done(task) and not task.cancelling()
+        ]
+
+    def stuck(self) -> list[TaskInfo]:
+        return [task.info for task in self.loop.tasks if not _done(task)]
+
+    def lost_errors(self) -> list[LostError]:
+        lost = []
+        for task in self.loop.tasks:
+            if task is not self.main and task._log_traceback:
+                error: Any = task._exception
+                lost.append(LostError(task.info.path, _short(error), last_place(error)))
+        for message, stray in self.loop.stray:
+            text = _short(stray) if stray is not None else message
+            lost.append(LostError("callback", text, last_place(stray) if stray is not None else None))
+        return lost
+
+    def close(self) -> None:
+        loop = self.loop
+        loop.closed = True
+        for task in loop.tasks:
+            if _done(task):
+                task._log_traceback = False
+            else:
+                setattr(task, _DESTROYED, False)
+        for task in loop.tasks:
+            if not _done(task):
+                coroutine = task.get_coro()
+                # A coroutine that answers GeneratorExit with another await or an error is closed enough.
+                with contextlib.suppress(BaseException):
+                    coroutine.close()
+        # Tasks refer to the loop and the loop to them: cut, so that a schedule is freed at once and not by the collector.
+        loop.tasks.clear()
+        loop.ready.clear()
+        loop.generators.clear()
+        events._set_running_loop(None)
+        sys.set_asyncgen_hooks(None, None)
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class AsyncioProgram:
+    """A coroutine function `migrate(records, embed, store)` on the controlled loop."""
+
+    driver: Final = "asyncio"
+    fine: Final = True
+    conflicts: Final = (
+        "same id in the store, at least one write",
+        "same lock, semaphore, event, condition or queue",
+        "same shared object, variable or attribute of the program, at least one write",
+        "what a time-out or a cancellation takes back",
+    )
+
+    def __init__(
+        self, migrate: Callable[..., Awaitable[Any]], name: str, files: tuple[str, ...] = ()
+    ) -> None:
+        self.migrate, self.name, self.files = migrate, name, files
+
+    @property
+    def tracked(self) -> bool:
+        """What the program shares is read from its source; without one, nothing can be said."""
+        from vecforensics.race.shared_lines import lines_of
+
+        return bool(self.files) and all(lines_of(file).readable for file in self.files)
+
+    def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
+        loop = ControlledLoop(world)
+        return self._begin(loop, AsyncStore(loop), records)
+
+    def start_tracked(self, world: World, records: Sequence[Record], tracker: Tracker) -> AsyncSession:
+        from vecforensics.race.tracked import TrackedLoop, TrackedStore
+
+        loop = TrackedLoop(world, tracker)
+        return self._begin(loop, TrackedStore(loop), records)
+
+    def _begin(self, loop: ControlledLoop, store: AsyncStore, records: Sequence[Record]) -> AsyncSession:
+        events._set_running_loop(loop)
+        sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
+        awaitable = self.migrate(records, store.embed, store)
+        if not asyncio.iscoroutine(awaitable):
+            raise SuspectError(
+                f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
+                hint="Write it as async def migrate(records, embed, store)",
+            )
+        return AsyncSession(loop, loop.new_task(awaitable, loop.root, None, None))
