@@ -292,3 +292,24 @@ def _template(factory: pytest.TempPathFactory) -> Scene:
     if id(factory) not in _TEMPLATES:
         _TEMPLATES[id(factory)] = broken_target(factory.mktemp("template") / "scene")
     return _TEMPLATES[id(factory)]
+
+
+def test_a_store_is_tidied_now_and_then_and_that_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vecforensics.migrate import effects
+    from vecforensics.stores.parquet import ParquetWriter
+
+    tidied: list[str] = []
+
+    def optimize(writer: ParquetWriter, collection: str) -> None:
+        tidied.append(collection)
+        raise RuntimeError("no room to tidy")
+
+    monkeypatch.setattr(effects, "_TIDY_EVERY", 3)
+    monkeypatch.setattr(ParquetWriter, "optimize", optimize)
+    scene = Scene.make(tmp_path)
+    assert scene.migrate("apply", strategy="serial").verdict is Verdict.CLEAN
+    assert sorted(tidied) == ["posts", "posts", "users"]
+    with Ledger.open(scene.run.ledger_sqlite) as ledger:
+        assert ledger.notes("tidying failed")[0]["error"] == "RuntimeError: no room to tidy"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -172,4 +174,29 @@ def test_lancedb_killed_after_a_commit_can_go_on_or_go_back(scratch: Path) -> No
     assert back.migrate("rollback").conflicts == []
     assert back.dump() == before
     assert scene.migrate("apply").verdict is Verdict.CLEAN
+    assert scene.stands_right()
+
+
+def test_ctrl_c_ends_what_is_under_way_and_the_next_run_goes_on(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vecforensics.stores.parquet import ParquetWriter
+
+    scene = broken_target(scratch / "scene")
+    real = ParquetWriter.upsert
+
+    def upsert(writer: ParquetWriter, collection: str, batch: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return real(writer, collection, batch)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ParquetWriter, "upsert", upsert)
+        with pytest.raises(KeyboardInterrupt):
+            scene.migrate("apply", strategy="serial")
+    with Ledger.open(scene.run.ledger_sqlite) as ledger:
+        counts = ledger.counts()
+    assert (counts[State.APPLIED], counts[State.SENT]) == (1, 0)
+    nothing_acknowledged_is_lost(scene)
+    assert scene.migrate("apply", strategy="serial").verdict is Verdict.CLEAN
     assert scene.stands_right()

@@ -32,6 +32,7 @@ _Result = TypeVar("_Result")
 # So many refusals without one success, and it is the other side that is broken, not the records.
 _HOPELESS: Final = 16
 _NOBODY_CAN_WRITE: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM})
+_TIDY_EVERY: Final = 256
 # Rows of one pre-image: bounded, since SQLite keeps at most a gigabyte in one value.
 _IMAGE_ROWS: Final = 1_024
 
@@ -185,6 +186,7 @@ class Effects:
                         )
                     if rest:
                         place.put(rest)
+                        self._tidy(place)
         except Exception as error:
             self._stop_if_out_of_reach(place, error)
             refusals = self._refusals[id(place)]
@@ -198,6 +200,15 @@ class Effects:
             return [*landed, *applied, *more], [*refused, *others]
         self._refusals[id(place)].accepted += len(group)
         return list(group), []
+
+    def _tidy(self, place: Place) -> None:
+        """Now and then, so that one-by-one writing does not grow slower with every write. It may fail: nothing depends on it."""
+        place.calls += 1
+        if place.calls % _TIDY_EVERY == 0:
+            try:
+                place.writer.optimize(place.collection)
+            except Exception as error:
+                self.ledger.note("tidying failed", {"store": place.writer.uri, "error": why(error)})
 
     def _landed(self, place: Place, writes: Sequence[Write]) -> list[Write]:
         standing = self.retried(place, lambda: place.standing([write.id for write in writes]))

@@ -62,6 +62,7 @@ class Place:
         self.writer, self.collection, self.dimension, self.lock = writer, target.collection, dimension, lock
         self._id_column = target.id
         self._tolerance = tolerance
+        self.calls = 0
         self.crowded: set[str] = set()
         """Ids under which more than one row stands: an upsert would leave several, so these are removed first."""
 

@@ -100,6 +100,9 @@ class VectorWriter(VectorReader):
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
         """Remove all rows that stand under `ids`; an absent id is no error."""
 
+    def optimize(self, collection: str) -> None:
+        """Tidy up what many small writes left behind; nothing to do where a store does so itself."""
+
     def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids` in the store's own columns, for `restore`. A duplicate comes as often as it stands."""
         return self.fetch(collection, ids)
