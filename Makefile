@@ -13,7 +13,7 @@ BENCHES := bench-diff bench-race
 PYTHON ?= $(firstword $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python; done) python3)
 ARGS ?=
-VECFORENSICS = @PYTHONPATH=lib $(PYTHON) -m vecforensics
+VECFORENSICS = @PYTHONPATH=lib "$(PYTHON)" -m vecforensics
 
 $(VERBS):
 	$(VECFORENSICS) $@ $(ARGS)
