@@ -313,6 +313,11 @@ def _answer(question: _Question) -> Exploration:
     )
 
 
+def _not_seen(program: Program) -> tuple[str, ...]:
+    """What lies outside of what was explored, the driver's own limits included."""
+    return (*_NOT_SEEN, *(_NOT_TRACKED if program.tracked else ()), *getattr(program, "not_seen", ()))
+
+
 def _alone(question: _Question, search: _Search, lab: Lab) -> bool:
     """One strategy only; with faults on, every plan gets an equal part of the budget."""
     exhaustive = True
