@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vecforensics.diff import Diff
-    from vecforensics.race import Rehearsal
+    from vecforensics.race import Curve, Rehearsal
 
-__all__ = ["Figures", "draw_diff", "draw_rehearsal", "figures_of"]
+__all__ = ["Figures", "draw_curve", "draw_diff", "draw_rehearsal", "figures_of"]
 
 _CAPTIONS: Final = "captions.json"
 _DPI: Final = 144
@@ -86,7 +86,15 @@ def draw_diff(run: RunFolder, diff: Diff) -> Figures:
                 figure,
                 f"What the damage costs the neighbours of {name}",
             )
-    return _keep(run, "diff", drawn)
+    return _keep(run, "diff", drawn, instead=True)
+
+
+def draw_curve(run: RunFolder, curve: Curve) -> Figures:
+    """The share of failing runs over concurrency."""
+    from vecforensics.race.views.figures import failure_figure
+
+    caption = "How likely a run of the suspect fails with so many connections to the provider, simulated"
+    return _keep(run, "reproduce", {"failure-curve.png": (failure_figure(curve), caption)})
 
 
 def draw_rehearsal(run: RunFolder, rehearsal: Rehearsal) -> Figures:
@@ -141,9 +149,14 @@ def _captions(run: RunFolder) -> dict[str, dict[str, str]]:
     return cast("dict[str, dict[str, str]]", run.read_json(file, made_by="diff")) if file.is_file() else {}
 
 
-def _keep(run: RunFolder, stage: str, drawn: Mapping[str, tuple[Figure, str]]) -> Figures:
+def _keep(
+    run: RunFolder, stage: str, drawn: Mapping[str, tuple[Figure, str]], *, instead: bool = False
+) -> Figures:
+    """Save figures and their captions. `instead`: they take the place of all that the stage drew before."""
     with run.locked():
-        captions = {name: one for name, one in _captions(run).items() if one.get("stage") != stage}
+        captions = {
+            name: one for name, one in _captions(run).items() if not instead or one.get("stage") != stage
+        }
         for name, (figure, caption) in drawn.items():
             buffer = io.BytesIO()
             # The date and the version of matplotlib would make two runs over the same evidence differ.

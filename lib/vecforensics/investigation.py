@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vecforensics.evidence import Evidence
     from vecforensics.figures import Figures
     from vecforensics.migrate import MigrationRun
-    from vecforensics.race import Exploration, Rehearsal, Unexplored
+    from vecforensics.race import Curve, Exploration, Rehearsal, Unexplored
     from vecforensics.report import IncidentReport
 
 __all__ = ["Investigation", "bundled_case", "investigate"]
@@ -89,6 +89,17 @@ class Investigation:
             draw_rehearsal(self.run, result)
         return result
 
+    def failure_curve(self, **settings: Any) -> Curve | Unexplored:
+        """How likely the suspect fails, over the number of connections to the provider. Settings: `records`, `runs`."""
+        from vecforensics.figures import draw_curve
+        from vecforensics.race import Curve, failure_curve_of_case
+
+        self.collect()
+        result = failure_curve_of_case(self.case, self.run, **settings)
+        if isinstance(result, Curve):
+            draw_curve(self.run, result)
+        return result
+
     def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
         """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`."""
         from vecforensics.migrate import migrate
@@ -113,8 +124,9 @@ class Investigation:
     def custody(self) -> Custody:
         """Whether everything in the run folder is still what it was when the report was sealed."""
         from vecforensics.custody import verify_run
+        from vecforensics.migrate import check_ledger
 
-        return verify_run(self.run)
+        return verify_run(self.run, check_ledger=check_ledger)
 
     def _repr_html_(self) -> str:
         from markupsafe import escape

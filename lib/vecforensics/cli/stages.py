@@ -226,8 +226,9 @@ def verify(where: str) -> None:
       vecforensics verify reports/ERR-2026-57/20261124T081437Z
     """
     from vecforensics.custody import verify_run
+    from vecforensics.migrate import check_ledger
     from vecforensics.run_folder import RunFolder
 
-    custody = verify_run(RunFolder.open(where))
+    custody = verify_run(RunFolder.open(where), check_ledger=check_ledger)
     click.echo(str(custody))
     raise Exit(CLEAN if custody.intact else FOUND)

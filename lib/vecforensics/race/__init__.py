@@ -20,13 +20,21 @@ from vecforensics.race.exchange import exploration_from_json
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration, Trouble, Verdict, Witness
 from vecforensics.race.records import generate_records
-from vecforensics.race.rehearsal import Rehearsal
-from vecforensics.race.stage import Unexplored, physics_of, prove_corrected, rehearse_case, reproduce
+from vecforensics.race.rehearsal import Curve, Rehearsal
+from vecforensics.race.stage import (
+    Unexplored,
+    failure_curve_of_case,
+    physics_of,
+    prove_corrected,
+    rehearse_case,
+    reproduce,
+)
 from vecforensics.race.suspect import load_suspect
 from vecforensics.race.world import FAULTS, RateLimited, StoreUnavailable
 
 __all__ = [
     "FAULTS",
+    "Curve",
     "Exploration",
     "RateLimited",
     "Rehearsal",
@@ -37,6 +45,7 @@ __all__ = [
     "Witness",
     "exploration_from_json",
     "explore",
+    "failure_curve_of_case",
     "generate_records",
     "load_suspect",
     "physics_of",

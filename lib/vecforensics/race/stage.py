@@ -1,10 +1,11 @@
 """The reproduce stage: the case's suspect on the case's own records, its corrected counterpart, and both in simulated conditions.
 
-Three questions, each answered alone so that a notebook can ask them one after the other:
+Four questions, each answered alone so that a notebook can ask them one after the other:
 
     reproduce          which order of events does the damage?        race/witness.json, repro.py, swimlanes.svg, witness.md, …
     prove_corrected    does the corrected code have such an order?   race/corrected.json
     rehearse_case      how often, and how quick, in practice?        race/rehearsal.json
+    failure_curve_of_case   and with how much in flight at once?     race/curve.json
 
 The records are those of the frozen evidence: the ones that the diff found mangled, dangling or missing come first, with their
 parents, so that the witness speaks of ids that the person knows.
@@ -13,7 +14,7 @@ parents, so that the witness speaks of ids that the person knows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Final
 
@@ -30,12 +31,20 @@ from vecforensics.race.counterpart import counterpart
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration, Verdict
 from vecforensics.race.records import generate_records
-from vecforensics.race.rehearsal import Physics, Rehearsal, rehearse
+from vecforensics.race.rehearsal import Curve, Physics, Rehearsal, failure_curve, rehearse
 from vecforensics.race.suspect import load_suspect
 from vecforensics.records import Record, canonical_json
 from vecforensics.run_folder import RunFolder, write_whole
 
-__all__ = ["CORRECTED", "Unexplored", "physics_of", "prove_corrected", "rehearse_case", "reproduce"]
+__all__ = [
+    "CORRECTED",
+    "Unexplored",
+    "failure_curve_of_case",
+    "physics_of",
+    "prove_corrected",
+    "rehearse_case",
+    "reproduce",
+]
 
 # A reference and not an import: stages do not know one another.
 CORRECTED: Final = "vecforensics.migrate.strategies.waves:migrate"
@@ -54,6 +63,9 @@ _RECORDS: Final = 12
 _SCHEDULES: Final = 2_000
 # At this size a corrected migration with bounded parallelism has some hundred orders: few enough for all of them.
 _PROVABLE: Final = 4
+# Seven points of the curve: some seconds in all.
+_CURVE_RECORDS: Final = 200
+_CURVE_RUNS: Final = 12
 # Beyond so many rows a side, the first ones stand for all: records are Python objects here.
 _MOST_ROWS: Final = 200_000
 
@@ -141,6 +153,20 @@ def rehearse_case(case: Case, run: RunFolder, *, runs: int | None = None) -> Reh
         )
         write_whole(run.rehearsal_json, result.to_json())
         return result
+
+
+def failure_curve_of_case(
+    case: Case, run: RunFolder, *, records: int = _CURVE_RECORDS, runs: int = _CURVE_RUNS
+) -> Curve | Unexplored:
+    """How likely the suspect fails on the first `records` records, over the connections to the provider."""
+    if case.suspect is None:
+        return _NO_SUSPECT
+    with run.locked():
+        migrated = parents_first(_frozen(run).values(), case.rehearsal.order_by)[:records]
+        program = load_suspect(case.suspect, case.folder)
+        curve = failure_curve(program, migrated, physics_of(case), runs, case.rehearsal.seed)
+        write_whole(run.race / "curve.json", canonical_json(asdict(curve)) + "\n")
+        return curve
 
 
 def physics_of(case: Case) -> Physics:

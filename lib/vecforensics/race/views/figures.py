@@ -44,7 +44,10 @@ def failure_figure(curve: Curve, observed: float | None = None) -> Figure:
     points = curve.points
     worst = max(points, key=lambda point: point.failing.value)
     safe = [point.concurrency for point in points if point.failing.value == 0]
-    if worst.failing.value == 0:
+    if worst.failing.value == 1 and min(point.failing.value for point in points) == 1:
+        rates = [_percent(point.error_rate.value) for point in (points[0], points[-1])]
+        title = f"Every simulated run fails; records wrong: {rates[0]} to {rates[1]}"
+    elif worst.failing.value == 0:
         title = f"No run failed at any concurrency ({worst.failing.n} simulated runs each)"
     else:
         title = f"{_percent(worst.failing.value)} of simulated runs fail at concurrency {worst.concurrency}"
