@@ -1,8 +1,8 @@
-"""Random small migrations over everything asyncio offers, as source text: what DPOR claims is checked on them against brute force.
+"""Random small migrations over everything asyncio offers, as source text, for checking DPOR against brute force.
 
-A program has two or three tasks of one to three steps each, joined in one of several ways. What it did ends up in the store: at the
-end the main task writes a vector that stands for all of the shared state, so that two schedules have the same outcome only where
-everything that can be observed is the same.
+A program has two or three tasks of one to three steps each, joined in one of several ways. What it did ends up in the store: at
+the end the main task writes a vector that stands for all of the shared state, so that two schedules have the same outcome only
+where everything that can be observed is the same.
 """
 
 from __future__ import annotations

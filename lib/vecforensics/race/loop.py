@@ -93,17 +93,25 @@ def stable_asyncio() -> Iterator[None]:
 
 
 class TimerHandle:
-    """What `call_later` gives."""
+    """What `call_later` gives. One that is due but whose callback has not run can still be cancelled, as in stock asyncio."""
 
-    __slots__ = ("_op", "_when", "_world", "cancelled_")
+    __slots__ = ("_op", "_when", "_world", "cancelled_", "due")
 
     def __init__(self, world: World, op: Op, when: float) -> None:
         self._world, self._op, self._when, self.cancelled_ = world, op, when, False
+        self.due: Handle | None = None
+
+    @property
+    def op(self) -> Op:
+        return self._op
 
     def cancel(self) -> None:
         if not self.cancelled_:
             self.cancelled_ = True
-            self._world.cancel(self._op)
+            if self.due is not None:
+                self.due.cancel()
+            else:
+                self._world.cancel(self._op)
 
     def cancelled(self) -> bool:
         return self.cancelled_
@@ -204,8 +212,8 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         handle = TimerHandle(world, op, when)
 
         def fire() -> None:
-            handle.cancelled_ = True
-            self.ready.append(Handle((callback, args, context)))
+            handle.due = Handle((callback, args, context))
+            self.ready.append(handle.due)
 
         op.payload = fire
         if world.log is not None:

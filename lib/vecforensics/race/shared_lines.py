@@ -113,7 +113,7 @@ class _Reader(Walker):
         self.accesses: dict[int, list[Access]] = {}
         self.variables: dict[int, list[Variable]] = {}
         self._inserted: list[tuple[int, int, Access, str, Scope]] = []
-        self._whole: set[str] = set()
+        self._whole: set[tuple[str | None, str]] = set()  # function (None for attributes), name
 
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.Module):
@@ -135,7 +135,7 @@ class _Reader(Walker):
         if mode in ("i", "s"):
             self._inserted.append((line, len(found), access, str(last), self.scope))
         elif key == ALL and mode in ("r", "a", "w"):
-            self._whole.add(str(last))
+            self._whole.add((None if chain.steps else scope.label, str(last)))
         found.append(access)
 
     def variable(self, node: ast.AST, name: str, mode: str) -> None:
@@ -152,7 +152,7 @@ class _Reader(Walker):
                 made_here = name in self.binder.fresh_attributes and name not in self.binder.stale_attributes
             else:
                 made_here = name in owner.fresh and name not in owner.stale and name not in owner.parameters
-            private = made_here and name not in self._whole
+            private = made_here and (None if access.chain.steps else owner.label, name) not in self._whole
             self.accesses[line][place] = replace(access, ordered=not private)
 
     # --- loads -----------------------------------------------------------------------------------------------------
@@ -277,10 +277,11 @@ class _Reader(Walker):
             self.method(node, holder, node.func.attr)
         else:
             self.through(node.func, function)
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+        named = [(keyword.value, "w" if keyword.arg == "out" else "a") for keyword in node.keywords]
+        for argument, mode in (*((item, "a") for item in node.args), *named):
             inner = argument.value if isinstance(argument, ast.Starred) else argument
             if chain_of(inner) is not None:
-                self.load(inner, "n" if function == Chain("len") else "a", function)
+                self.load(inner, "n" if function == Chain("len") else mode, function)
             else:
                 self.visit(inner)
 

@@ -26,8 +26,13 @@ _PURE: Final = {
 }  # fmt: skip
 _PURE_MODULES: Final = {
     "asyncio", "collections", "copy", "dataclasses", "functools", "hashlib", "itertools", "json", "logging", "math", "operator",
-    "re", "statistics", "textwrap", "time", "typing", "uuid",
+    "numpy", "re", "statistics", "textwrap", "time", "typing", "uuid",
 }  # fmt: skip
+# numpy's functions leave their arguments alone, but for these (and for `out=`).
+_WRITING_NUMPY: Final = {
+    (("attr", name),)
+    for name in ("copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "shuffle")
+}
 _CATEGORIES: dict[type, str | None] = {
     list: "list", dict: "dict", set: "set", deque: "list", bytearray: "list", defaultdict: "dict", np.ndarray: "list",
     types.SimpleNamespace: "object",
@@ -129,7 +134,8 @@ def may_write(frame: FrameType, names: dict[str, Any], call: Chain | None) -> bo
         # A builtin, or a name that a later line binds: next() and setattr() change their argument.
         return call.root not in _PURE
     if isinstance(value, types.ModuleType):
-        return value.__name__.partition(".")[0] not in _PURE_MODULES
+        top = value.__name__.partition(".")[0]
+        return top not in _PURE_MODULES or (top == "numpy" and call.steps[-1:] in _WRITING_NUMPY)
     for what, key in call.steps:
         if what != "attr":
             return True

@@ -218,13 +218,13 @@ class TrackedLoop(ControlledLoop):
         if timers and when < timers[0].when:
             tracker.revoke(timers[0])  # it could have fired before this one was set
         handle = super().call_at(when, callback, *args, context=context)
-        op: Op = handle._op
+        op: Op = handle.op
         tracker.created(op)
         context = context if context is not None else copy_context()
 
         def fire() -> None:
-            handle.cancelled_ = True
-            self.ready.append(Handle((callback, args, context, tracker.clock)))
+            handle.due = Handle((callback, args, context, tracker.clock))
+            self.ready.append(handle.due)
 
         op.payload = fire
         return handle

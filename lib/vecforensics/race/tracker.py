@@ -56,23 +56,24 @@ Summary = dict[Token, set[Touch]]
 """What one event touched: for each thing the keys and modes."""
 
 _READING: Final = "rn"
+_ADDING: Final = "ik"
 
 
 def conflict(one: Touch, two: Touch) -> bool:
     """Whether two touches of one thing can be told apart when they are swapped.
 
-    r reads, w writes, n asks for the length, i inserts where the order of insertions is never looked at.
+    r reads, w writes, n asks for the length; i adds to a list, k adds a key to a dictionary or set, both where the order of
+    additions is never looked at.
     """
     (key, mode), (other_key, other) = one, two
     if mode in _READING and other in _READING:
         return False
-    if mode == "i":
-        if other == "i":
+    if mode in _ADDING or other in _ADDING:
+        if mode not in _ADDING:
+            mode, other_key, other = other, key, mode
+        if other in _ADDING:
             return False
-        if other == "n":
-            return True
-    if other == "i" and mode == "n":
-        return True
+        return mode == "i" or other == "n" or other_key == ALL
     if mode == "n":
         return other == "w" and other_key == ALL
     if other == "n":
@@ -122,6 +123,7 @@ class Tracker:
         self._handlers: dict[CodeType, Callable[[FrameType], Any] | None] = {}
         self._timer = 0
         self.where = "main"
+        self.root: str | None = None
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -222,6 +224,8 @@ class Tracker:
         """What to do when a function of this code is called or woken."""
         file = code.co_filename
         if is_own_code(file):
+            if self.root is None:  # the first to run is the migration itself
+                self.root = code.co_qualname.replace(".<locals>", "")
             lines = lines_of(file)
             if not lines.readable:
                 return lambda frame: self.touch(("file", file), ALL, "w")
@@ -272,7 +276,7 @@ class Tracker:
         if found is NOTHING:
             return
         value: Any = found
-        place = access.owner if access.owner is not None else f"{frame.f_code.co_qualname} in {self.where}"
+        place = self._place(frame, access)
         token = self.name(value, ("at", file, place, chain.root))
         for what, step in chain.steps:
             value = follow(frame, names, value, what, step)
@@ -298,11 +302,19 @@ class Tracker:
                 self.touch(token, key, "w")
                 if category not in ("dict", "set") or holds(value, key):
                     return
-            if access.ordered:
-                key, mode = ALL, "w"
-            else:
-                key, mode = ALL, "i"
+            key, mode = ALL, "w" if access.ordered else "k" if mode == "s" else "i"
         self.touch(token, key, mode)
+
+    def _place(self, frame: FrameType, access: Access) -> str:
+        """Where the root of an access lives: the module, the migration itself, or a function in some task."""
+        owner = access.owner
+        if owner is None:
+            return f"{frame.f_code.co_qualname} in {self.where}"
+        if owner in ("", self.root):
+            return owner
+        # The function that binds the variable knows which of its calls this is; one inside it does not, and takes the name that
+        # the thing has got by then.
+        return f"{owner} in {self.where}" if access.chain.root in frame.f_code.co_cellvars else owner
 
     def name(self, value: Any, otherwise: Token) -> Token:
         """The name of a thing: how it was reached first. Views of one array are one thing."""
