@@ -60,6 +60,10 @@ class Table:
 
         with pd.option_context("display.max_colwidth", None):
             table = self.frame.map(_shown).to_html(index=False, escape=True, border=0)
+        # Jupyter aligns cells to the right, which is for numbers; here most are words.
+        table = table.replace("<td>", "<td style='text-align:left'>").replace(
+            "<th>", "<th style='text-align:left'>"
+        )
         return f"<p><b>{escape(self.caption)}</b></p>{table}"
 
 

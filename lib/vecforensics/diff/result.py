@@ -158,7 +158,9 @@ class Diff:
         names = list(self.collections)
         head = Markup("").join(Markup("<th>{}</th>").format(name) for name in names)
         rows = Markup("").join(
-            Markup("<tr><td><code>{}</code></td><td>{}</td>{}<td><b>{:,}</b></td><td>{}</td></tr>").format(
+            Markup(
+                "<tr><td><code>{}</code></td><td>{}</td>{}<td><b>{:,}</b></td><td style='text-align:left'>{}</td></tr>"
+            ).format(
                 kind.value,
                 SEVERITY[kind].value,
                 Markup("").join(
@@ -177,7 +179,8 @@ class Diff:
             if self.estimate
             else "",
             Markup(
-                "<table><tr><th>kind</th><th>severity</th>{}<th>all</th><th>meaning</th></tr>{}</table>"
+                "<table><tr><th>kind</th><th>severity</th>{}<th>all</th>"
+                "<th style='text-align:left'>meaning</th></tr>{}</table>"
             ).format(head, rows),
             _listed("Where and at what cost", self._lines()),
             _listed("Notes", notes),

@@ -200,7 +200,8 @@ class Rehearsal:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self._rows()
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._rows()
         )
         return (
             f"<table><caption>Simulated: {escape(self.before_name)} against {escape(self.after_name)}, "

@@ -78,7 +78,8 @@ def _prose(witness: Witness) -> Markup:
         code = Markup("").join(_code(place) for place in sentence.places)
         rows.append(
             Markup(
-                '<tr><th align="left" valign="top" style="white-space:nowrap">{}</th><td align="left">{}{}</td></tr>'
+                '<tr><th style="text-align:left;vertical-align:top;white-space:nowrap">{}</th>'
+                '<td style="text-align:left">{}{}</td></tr>'
             ).format(_QUESTION[sentence.role], sentence.text, code)
         )
     return Markup("<table>{}</table>").format(Markup("").join(rows))
@@ -113,12 +114,12 @@ def _list(title: str, items: list[str] | tuple[str, ...]) -> Markup:
 def _certificate(exploration: Exploration) -> Markup:
     certificate = exploration.certificate
     head = Markup("").join(
-        Markup('<th align="left">{}</th>').format(name)
+        Markup('<th style="text-align:left">{}</th>').format(name)
         for name in ("strategy", "granularity", "schedules", "failing", "extent")
     )
     rows = Markup("").join(
         Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup('<td align="left">{}</td>').format(cell) for cell in row)
+            Markup("").join(Markup('<td style="text-align:left">{}</td>').format(cell) for cell in row)
         )
         for row in pass_rows(certificate)
     )
