@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Investigation", "bundled_case", "investigate"]
 
 _ROOT = Path(__file__).resolve().parents[2]
+_BUNDLED = _ROOT / "data" / "postpilot" / "case.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +142,17 @@ class Investigation:
 
 def bundled_case() -> Path:
     """The case file of ERR-2026-57; its data are made at first use. Raises InputError outside a checkout."""
-    folder = _ROOT / "data" / "postpilot"
-    if not (folder / "case.yaml").is_file():
+    if not _BUNDLED.is_file():
         raise InputError(
-            "the bundled case is not there", where=str(folder), hint="Work in a checkout, or name a case file"
+            "the bundled case is not there",
+            where=str(_BUNDLED),
+            hint="Work in a checkout, or name a case file",
         )
-    from vecforensics.postpilot import make_case
+    from vecforensics.postpilot import is_made, make_case
 
-    make_case(folder)
-    return folder / "case.yaml"
+    if not is_made(_BUNDLED.parent):
+        make_case(_BUNDLED.parent)
+    return _BUNDLED
 
 
 def investigate(where: str | Path = "", out: str | Path | None = None) -> Investigation:
@@ -175,6 +178,6 @@ def investigate(where: str | Path = "", out: str | Path | None = None) -> Invest
         if latest is not None:
             return Investigation(latest.case(), latest)
     else:
-        file = Path(where)
+        file = bundled_case() if Path(where).resolve() == _BUNDLED else Path(where)
         case = load_case(file)
     return Investigation(case, RunFolder.begin(file, case, below))

@@ -8,6 +8,6 @@ the acknowledgements (`incident.py`). What the script printed is migration.log.
     python -m vecforensics.postpilot [FOLDER]       make the case in data/postpilot, unless it stands there untouched
 """
 
-from vecforensics.postpilot.incident import make_case
+from vecforensics.postpilot.incident import is_made, make_case
 
-__all__ = ["make_case"]
+__all__ = ["is_made", "make_case"]

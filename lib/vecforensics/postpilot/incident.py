@@ -20,7 +20,7 @@ from vecforensics.race.rehearsal import Played
 from vecforensics.race.stage import physics_of
 from vecforensics.run_folder import write_json, write_whole
 
-__all__ = ["make_case"]
+__all__ = ["is_made", "make_case"]
 
 # The day of the incident: 2,400 accounts and 5,600 posts, 21 % of them imported when their account was linked. Of the days that
 # the physics allows, this seed's is one on which the process went down when four fifths of the export were through.
@@ -51,6 +51,11 @@ def make_case(folder: Path) -> Played | None:
     made = {name: digest_of(folder / name)[0] for name in _MADE}
     write_json(journal, {"seed": _SEED, "ingredients": ingredients, "made": made})
     return played
+
+
+def is_made(folder: Path) -> bool:
+    """Whether the case's data stand in `folder`, touched or not: a repaired target stays repaired until the case is made anew."""
+    return all((folder / name).exists() for name in (*_MADE, "made.json"))
 
 
 def _untouched(folder: Path, journal: Path, ingredients: dict[str, str]) -> bool:
