@@ -44,8 +44,11 @@ TESTS: Final = ("-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--di
 LOCK: Final = (
     *("--quiet", "--no-config", "--universal", "--python-version", "3.11", "--generate-hashes"),
     *("--only-binary", ":all:", "--no-emit-package", "vecforensics", "--no-annotate"),
-    *("--custom-compile-command", "make lock", "--output-file", "requirements.lock", "requirements.txt"),
+    *("--custom-compile-command", "make lock"),
 )
+LOCKED: Final = (("requirements.txt", "requirements.lock"), ("benchmarks/peers.txt", "benchmarks/peers.lock"))
+# The tools that the benchmarks run beside ours, in an environment of their own: their pins must not move ours.
+PEERS: Final = (".cache/peers", "benchmarks/peers.lock")
 
 # Of the caller's environment, what would lead a process in .venv back to another Python.
 _LEADS_ASTRAY: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
@@ -268,18 +271,44 @@ def _lab(root: Path, arguments: Sequence[str]) -> int:
 
 
 def _bench(root: Path, arguments: Sequence[str]) -> int:
-    """All of benchmarks/, or those that are named: `make bench ARGS=diff` runs benchmarks/bench_diff.py."""
+    """All of benchmarks/, or those that are named: `make bench ARGS=diff` runs benchmarks/bench_diff.py.
+
+    What follows the names, from the first option on, goes to each of them: `make bench-diff ARGS="--rows 100000"`.
+    """
     at_hand = {
         path.stem.removeprefix("bench_"): path for path in sorted((root / "benchmarks").glob("bench_*.py"))
     }
-    unknown = [name for name in arguments if name not in at_hand]
+    count = next((index for index, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    names, options = arguments[:count], arguments[count:]
+    unknown = [name for name in names if name not in at_hand]
     if unknown:
         raise SetupFailed(f"there is no benchmark {unknown[0]!r}. There are: {', '.join(at_hand)}")
-    return _in_order(root, [[str(at_hand[name])] for name in (arguments or at_hand)])
+    _ensure_peers(ensure_environment(root), root)
+    return _in_order(root, [[str(at_hand[name]), *options] for name in (names or at_hand)])
+
+
+def _ensure_peers(python: Path, root: Path) -> None:
+    """The other tools of the benchmarks, where they can be had; a benchmark says itself which ones it misses."""
+    home, lock = (root / name for name in PEERS)
+    if not lock.is_file():
+        return
+    stamp, wanted = home / "vecforensics-stamp", hashlib.sha256(lock.read_bytes()).hexdigest()
+    if _usable(_python_of(home)) and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    _say(f"installing what {PEERS[1]} names, for comparison, into {PEERS[0]}")
+    stamp.unlink(missing_ok=True)
+    _make_venv(home)
+    uv = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(_python_of(home))]
+    strict = ["--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "-r", str(lock)]
+    if _run(python, root, [*uv, *strict]) == 0:
+        stamp.write_text(wanted, encoding="utf-8")
 
 
 def _lock(root: Path, arguments: Sequence[str]) -> int:
-    return _in_order(root, [["-m", "uv", "pip", "compile", *LOCK, *arguments]])
+    compile_ = ["-m", "uv", "pip", "compile", *LOCK]
+    return _in_order(
+        root, [[*compile_, "--output-file", lock, wanted, *arguments] for wanted, lock in LOCKED]
+    )
 
 
 def _clean(root: Path, arguments: Sequence[str]) -> int:
