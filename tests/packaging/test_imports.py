@@ -17,7 +17,7 @@ PACKAGE = Path(vecforensics.__file__).parent
 STAGES = {"collect", "diff", "race", "migrate", "report"}
 ABOVE = {
     *("investigation", "whole_way", "cli", "postpilot", "played_migration", "tables", "figures"),
-    *("runner", "notebook_execution", "notebook_kernel", "notebook_parameters", "__main__"),
+    *("runner", "__main__"),
 }
 HEAVY = (
     "pandas",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from vecforensics.errors import InputError, ToolFailed
-from vecforensics.notebook_parameters import check_parameters, load_notebook, secret_values, without_secrets
 from vecforensics.run_folder import RunFolder
 from vecforensics.runner import find_notebook, prepare_notebook, run_notebook
+from vecforensics.runner.parameters import check_parameters, load_notebook, secret_values, without_secrets
 
 Make = Callable[..., Path]
 

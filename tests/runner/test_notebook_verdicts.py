@@ -9,10 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from vecforensics import notebook_execution
 from vecforensics.errors import EvidenceError, RunLocked, ToolFailed
 from vecforensics.run_folder import RunFolder
-from vecforensics.runner import run_notebook, run_notebooks
+from vecforensics.runner import execution, run_notebook, run_notebooks
 
 Make = Callable[..., Path]
 
@@ -102,7 +101,7 @@ def test_a_hanging_cell_meets_the_time_limit(run: RunFolder, notebook: Make) -> 
 def test_a_loop_that_prints_is_stopped(
     run: RunFolder, notebook: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notebook_execution, "MAX_OUTPUT_BYTES", 1 << 20)
+    monkeypatch.setattr(execution, "MAX_OUTPUT_BYTES", 1 << 20)
     with pytest.raises(ToolFailed, match="cell 2: printed more than 1 MB"):
         run_notebook(notebook("while True: print('x' * 10_000)"), run, {})
 

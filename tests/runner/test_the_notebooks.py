@@ -9,8 +9,8 @@ import pytest
 from papermill import inspect_notebook
 
 from vecforensics.checkout import ROOT
-from vecforensics.notebook_parameters import check_parameters, load_notebook
 from vecforensics.runner import find_notebook
+from vecforensics.runner.parameters import check_parameters, load_notebook
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_CELLS, MOST_LINES = 12, 8

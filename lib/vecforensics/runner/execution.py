@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from vecforensics import errors
-from vecforensics.notebook_kernel import NotebookKernel
+from vecforensics.runner.kernel import NotebookKernel
 
 __all__ = ["MAX_OUTPUT_BYTES", "Execution", "execute"]
 

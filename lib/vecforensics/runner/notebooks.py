@@ -28,11 +28,11 @@ from filelock import FileLock, Timeout
 
 from vecforensics.checkout import ROOT
 from vecforensics.errors import EvidenceError, InputError, RunLocked, ToolFailed, printable
-from vecforensics.notebook_execution import Execution, execute
-from vecforensics.notebook_kernel import NotebookKernel
-from vecforensics.notebook_parameters import check_parameters, load_notebook, secret_values, without_secrets
 from vecforensics.progress import progress
 from vecforensics.run_folder import RunFolder, write_json, write_whole
+from vecforensics.runner.execution import Execution, execute
+from vecforensics.runner.kernel import NotebookKernel
+from vecforensics.runner.parameters import check_parameters, load_notebook, secret_values, without_secrets
 
 __all__ = [
     "TIME_LIMIT_S",
