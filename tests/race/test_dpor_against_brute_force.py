@@ -64,7 +64,10 @@ def compare(seed: int) -> tuple[bool, str]:
     missed, invented = brute.keys() - reduced.keys(), reduced.keys() - brute.keys()
     if missed or invented:
         orders = [brute[item] for item in missed] + [reduced[item] for item in invented]
-        return True, f"program {seed}: {len(missed)} missed, {len(invented)} invented, e.g. {orders[0]}\n{source}"
+        return (
+            True,
+            f"program {seed}: {len(missed)} missed, {len(invented)} invented, e.g. {orders[0]}\n{source}",
+        )
     return True, ""
 
 

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,7 @@ DEFAULT_SCHEDULES: Final = 2_000
 STRATEGIES: Final = ("fifo", "withhold", "dpor", "exhaustive", "pct", "random")
 
 _TASTE = 16
+_COLLECT_EVERY = 256  # schedules; in between the collector is off, since a schedule is freed when it is over
 _TRACKED_CHOICES = 15_000
 _SURVEY = 200
 
@@ -217,8 +219,8 @@ class _Search:
             self.spent += 1
             self.choices = max(self.choices, len(run.choices))
             self.cut = self.cut or run.cut
-            if self.spent % 64 == 0:
-                gc.collect(1)
+            if self.spent % _COLLECT_EVERY == 0:
+                gc.collect()
             if run.failing:
                 failures += 1
                 self._fail(run, lab, strategy.name)
@@ -433,6 +435,18 @@ def _applies(variant: str, kind: int) -> bool:
 # --- a thread of its own ---------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Without the cyclic garbage collector: it would look through all that lives, thousands of times."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def in_own_thread(work: Callable[[], Any]) -> Any:
     """Run `work` in a fresh thread, where no event loop runs, and hand back its result or its exception."""
     box: list[Any] = []
@@ -440,7 +454,7 @@ def in_own_thread(work: Callable[[], Any]) -> Any:
     def body() -> None:
         try:
             # What a schedule leaves unawaited is told in the trace of a detailed run; a warning a schedule would be noise.
-            with warnings.catch_warnings(), stable_asyncio():
+            with warnings.catch_warnings(), stable_asyncio(), _no_collector():
                 warnings.filterwarnings("ignore", message=".*was never awaited", category=RuntimeWarning)
                 box.extend((work(), None))
         except BaseException as error:

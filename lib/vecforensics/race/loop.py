@@ -26,11 +26,40 @@ from vecforensics.race.world import EXECUTOR, TIMER, Op, World
 
 __all__ = ["ControlledFuture", "ControlledLoop", "ControlledTask", "Handle", "stable_asyncio"]
 
+
 # asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
 _current_task: Callable[[Any], Any] = vars(asyncio.tasks)["_current_tasks"].get
 # A base without types: what asyncio declares for a loop's methods is wider than what a program can use here.
 _AbstractLoop: Any = asyncio.AbstractEventLoop
 _DESTROYED: Final = "_log_destroy_pending"
+
+
+def _step_types() -> set[type]:
+    """The type by which the C task schedules its first step; it has no public name."""
+    seen: set[type] = set()
+
+    class Listener(_AbstractLoop):  # type: ignore[misc]
+        get_debug = bool
+
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+            seen.add(type(callback))
+
+        def call_exception_handler(self, context: Any) -> None:
+            pass
+
+    async def nothing() -> None:
+        pass
+
+    Listener.__abstractmethods__ = frozenset()
+    coroutine = nothing()
+    task = asyncio.Task(coroutine, loop=Listener())
+    setattr(task, _DESTROYED, False)
+    coroutine.close()
+    return seen
+
+
+# The types of a task's own callbacks: its first step, and the wake-up by the future that it waits for.
+_STEPS: Final = frozenset({type(len), *_step_types()})
 # References to a task that the program has dropped: the list of tasks, the loop over it (two), the call, the future's callback.
 _HELD_BY_NOBODY: Final = 5
 
@@ -51,11 +80,8 @@ class ControlledTask(asyncio.Task[Any]):
 
     __slots__ = ("info", "number")
 
-    def __init__(
-        self, coro: Any, loop: ControlledLoop, number: int, info: TaskInfo, name: str, context: Context | None
-    ) -> None:
-        self.number, self.info = number, info
-        super().__init__(coro, loop=loop, name=name, context=context)
+    info: TaskInfo
+    number: int
 
     def __hash__(self) -> int:
         return self.number
@@ -125,7 +151,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.ready: deque[Handle] = deque()
+        self.ready: deque[Any] = deque()
         self.root = TaskInfo(None, 0)
         self.outside = TaskInfo(None, 0, "callback")
         self.tasks: list[ControlledTask] = []
@@ -138,8 +164,16 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     # --- callbacks -------------------------------------------------------------------------------------------------
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
-        handle = Handle((callback, args, context if context is not None else copy_context()))
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Handle | None:
+        if context is None:
+            context = copy_context()
+        if type(callback) in _STEPS:
+            # A step of a task, scheduled by asyncio itself, which never asks for the handle.
+            self.ready.append((callback, args, context))
+            return None
+        handle = Handle((callback, args, context))
         self.ready.append(handle)
         return handle
 
@@ -148,17 +182,25 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     def advance(self, limit: int) -> bool:
         """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
         ready = self.ready
+        # As long as there are few callbacks nobody needs to know where one round ends and the next begins.
+        free = limit if limit > 1 else 0
         while ready:
-            if limit <= 0:
+            if free > 0:
+                free -= 1
+                count = 1
+            elif limit <= 0:
                 return False
-            limit -= 1
-            for _ in range(len(ready)):
-                callback, args, context = ready.popleft()
-                if callback is not None:
-                    try:
+            else:
+                limit -= 1
+                count = len(ready)
+            try:
+                while count:
+                    count -= 1
+                    callback, args, context = ready.popleft()
+                    if callback is not None:
                         context.run(callback, *args)
-                    except Exception as error:
-                        self.stray.append((f"exception in callback {callback!r}", error))
+            except Exception as error:
+                self.stray.append((f"exception in callback {callback!r}", error))
         return True
 
     # --- tasks and futures -----------------------------------------------------------------------------------------
@@ -178,7 +220,9 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     ) -> ControlledTask:
         number = len(self.tasks) + 1
         # The name of a nameless task tells tasks apart and nothing else, like asyncio's own.
-        task = ControlledTask(coro, self, number, info, name or f"Task-{number}", context)
+        task = ControlledTask.__new__(ControlledTask)
+        task.number, task.info = number, info  # before asyncio registers it, which asks for the hash
+        asyncio.Task.__init__(task, coro, loop=self, name=name or f"Task-{number}", context=context)
         self.tasks.append(task)
         if self.world.log is not None:
             info.source = place_of_caller()
@@ -254,8 +298,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     # --- what asyncio asks of a loop ---------------------------------------------------------------------------------
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = bool  # asked for every future and task: bool() is False, and the quickest way to say so
 
     def set_debug(self, enabled: bool) -> None:
         pass

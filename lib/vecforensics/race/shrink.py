@@ -96,7 +96,9 @@ def shrink(lab: Lab, run: Run, wanted: str, budget: int = 50) -> Shrunk:
 def _fewer_records(shrinker: _Shrinker, lab: Lab, run: Run) -> tuple[Lab, Run]:
     names = labels(run.schedule)
     ranks = {name: place for place, name in enumerate(names)}
-    faults = {name: lab.plan[op.id] for op, name in zip(run.schedule, names, strict=True) if op.id in lab.plan}
+    faults = {
+        name: lab.plan[op.id] for op, name in zip(run.schedule, names, strict=True) if op.id in lab.plan
+    }
     records = lab.ground.records
     best = (lab, run)
     tried: set[tuple[int, ...]] = {tuple(range(len(records)))}

@@ -28,9 +28,7 @@ class _TrackedTask(ControlledTask):
 
     __slots__ = ("clock",)
 
-    def __init__(self, *arguments: Any) -> None:
-        self.clock = 0
-        super().__init__(*arguments)
+    clock: int
 
     def _touch(self, mode: str) -> None:
         loop = self.get_loop()
@@ -205,8 +203,9 @@ class TrackedLoop(ControlledLoop):
         self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
     ) -> ControlledTask:
         number = len(self.tasks) + 1
-        task = _TrackedTask(coro, self, number, info, name or f"Task-{number}", context)
-        task.clock = self.tracker.clock
+        task = _TrackedTask.__new__(_TrackedTask)
+        task.number, task.info, task.clock = number, info, self.tracker.clock
+        asyncio.Task.__init__(task, coro, loop=self, name=name or f"Task-{number}", context=context)
         self.tracker.touch(("births",), ALL, "i")
         self.tasks.append(task)
         return task

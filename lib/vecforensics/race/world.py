@@ -96,10 +96,12 @@ class StoredRow:
 class Op:
     """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback."""
 
-    __slots__ = (
-        "clock", "effect", "future", "index", "key", "kind", "metadata", "payload", "read", "seq", "source", "task",
-        "when",
-    )  # fmt: skip
+    # What only some operations need; without slots, so that nobody pays for what has its default.
+    seq = 0
+    clock = 0
+    when = 0.0
+    read: Op | None = None
+    source: Any = None
 
     def __init__(
         self, kind: int, key: str, task: TaskInfo, future: Any, payload: Any = None, metadata: Any = None
@@ -107,12 +109,6 @@ class Op:
         self.kind, self.key, self.task, self.future = kind, key, task, future
         self.payload, self.metadata = payload, metadata
         task.operations = self.index = task.operations + 1
-        self.seq = 0
-        self.source: Any = None
-
-    when: float
-    read: Op | None
-    clock: int
 
     @property
     def id(self) -> str:
@@ -313,6 +309,42 @@ class World:
             return
         if self.log is not None:
             self.note("complete", op)
+        if not future.done():
+            future.set_result(result)
+
+    @property
+    def plain(self) -> bool:
+        """No fault, log, sink or tracker: `complete_plainly` does all there is to do."""
+        return not self.plan and self.log is None and self.sink is None and self.tracker is None
+
+    def complete_plainly(self, op: Op) -> None:
+        """`complete` for the three operations that nearly all are, where the world is plain."""
+        kind = op.kind
+        if kind == EMBED:
+            vector = self.ground.vectors.get(op.payload[0])
+            if vector is None:
+                self.complete(op)
+                return
+            result: Any = vector.copy()
+        elif kind == UPSERT:
+            key = op.key
+            for parent in self.ground.parents.get(key, ()):
+                if parent not in self.data:
+                    self.premature.append((key, parent, op))
+            raw, well_shaped = op.payload
+            self.data[key] = (raw, well_shaped, op.metadata, op)
+            result = None
+        elif kind == FETCH:
+            slot = self.data.get(op.key)
+            result = None
+            if slot is not None:
+                result = StoredRow(
+                    op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {})
+                )
+        else:
+            self.complete(op)
+            return
+        future = op.future
         if not future.done():
             future.set_result(result)
 
