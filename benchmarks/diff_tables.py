@@ -1,0 +1,74 @@
+"""The measurements as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from statistics import median
+from typing import Any
+
+from diff_measure import Run, Score
+
+LABELS = {
+    "limit": "**L**: reading both evidence files",
+    "mapped": "touching them through a memory map",
+    "ours": "**vecforensics**, evidence",
+    "ours-1": "vecforensics, evidence, one core",
+    "ours-parquet": "**vecforensics**, Parquet (collect + diff)",
+    "decode": "only decoding the Parquet lists",
+    "duckdb-hash": "DuckDB, join on ids, hash of the vector",
+    "duckdb-exact": "DuckDB, join on ids, vectors",
+    "polars": "Polars, streaming join",
+    "pandas": "pandas, row by row",
+    "datacompy": "datacompy",
+}
+
+
+def middle(runs: Sequence[Run], name: str) -> float:
+    """The median of one figure over the runs."""
+    return median(float(getattr(run, name)) for run in runs)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def speed_table(result: dict[str, Any]) -> str:
+    """Time and memory; `work` leaves the start of Python and the imports out, and is what L is set against."""
+    runs: dict[str, list[Run]] = result["runs"]
+    unit = middle(runs["limit"], "work_s")
+    rows = []
+    for name, done in runs.items():
+        if done[0].stopped:
+            rows.append([LABELS[name], done[0].stopped, *["–"] * 5])
+            continue
+        work = middle(done, "work_s")
+        rows.append(
+            [
+                LABELS[name], f"{middle(done, 'wall_s'):.2f}", f"{work:.2f}", f"{work / unit:.1f}",
+                f"{max(run.rss_mb for run in done):,.0f}", f"{max(run.anonymous_mb for run in done):,.0f}", str(len(done)),
+            ]
+        )  # fmt: skip
+    head = ("", "process s", "work s", "work / L", "peak RSS MB", "peak anonymous MB", "runs")
+    return markdown(head, rows)
+
+
+def found_table(result: dict[str, Any], harmless: Collection[str]) -> str:
+    """What each found of what was planted: ours by the right name, the others as unequal at all; then the false alarms."""
+    scores: dict[str, Score] = {name: one for name, one in result["scores"].items() if name != "ours-1"}
+    rows = []
+    for kind, planted in result["planted"].items():
+        if kind in harmless:
+            continue
+        cells = [(one.flagged if one.named is None else one.named)[kind] for one in scores.values()]
+        rows.append([f"`{kind}`", f"{planted:,}", *(f"{cell:,}" for cell in cells)])
+    alarms = ", ".join(f"{result['planted'][kind]:,} {kind}" for kind in sorted(harmless))
+    of = sum(result["planted"][kind] for kind in harmless)
+    rows.append(
+        [f"false alarms on harmless rows ({alarms})", f"{of:,}", *(f"{one.false_harmless:,}" for one in scores.values())]
+    )  # fmt: skip
+    rows.append(["false alarms on untouched rows", "", *(f"{one.false_clean:,}" for one in scores.values())])
+    named = ["named" if one.named is not None else "only flagged" for one in scores.values()]
+    heads = [f"{name} ({how})" for name, how in zip(scores, named, strict=True)]
+    return markdown(("kind", "planted", *heads), rows)
