@@ -49,10 +49,10 @@ def exploration_to_json(exploration: Exploration) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass of the model as dicts, lists, text and numbers. An outcome carries its derived kinds too."""
+    """A dataclass of the model as dicts, lists, text and numbers. Outcome and exploration carry their derived kinds too."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        if isinstance(value, Outcome):
+        if isinstance(value, Outcome | Exploration):
             plain["kinds"] = list(value.kinds)
         return plain
     if isinstance(value, StrEnum):
@@ -74,7 +74,7 @@ def exploration_from_json(text: str, where: str = "witness.json") -> Exploration
         found = _decode(Exploration, json.loads(text))
     except (ValueError, TypeError, KeyError) as error:
         raise SuspectError(
-            f"this is no exploration ({error})", where=where, hint="Make it again: vecforensics reproduce RUN"
+            f"this is no exploration ({error})", where=where, hint="Make it again: vecforensics race RUN"
         ) from None
     return typing.cast("Exploration", found)
 

@@ -291,6 +291,11 @@ class Exploration:
     failures: Mapping[str, int]
     leaks: tuple[str, ...] = ()
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of all that went wrong in any schedule: finding kinds in their fixed order, then troubles."""
+        return tuple(name for name in (*Kind, *Trouble) if name in self.failures)
+
     def to_json(self) -> str:
         """Canonical JSON, one text for one exploration; the content of `race/witness.json`."""
         from vecforensics.race.exchange import exploration_to_json
