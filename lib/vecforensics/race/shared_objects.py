@@ -53,6 +53,8 @@ def category_of(value: Any) -> str | None:
         found = "set"
     elif isinstance(value, list | deque | np.ndarray):
         found = "list"
+    elif kind.__module__.startswith("asyncio.") and kind.__module__ != "asyncio.tasks":
+        found = "primitive"
     elif kind.__module__ in ("itertools", "array", "builtins") and (
         hasattr(kind, "__next__") and kind.__name__ not in ("coroutine", "async_generator")
     ):

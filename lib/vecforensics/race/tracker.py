@@ -229,6 +229,9 @@ class Tracker:
             lines = lines_of(file)
             if not lines.readable:
                 return lambda frame: self.touch(("file", file), ALL, "w")
+            touching = lines.statement.keys() & {line for _, _, line in code.co_lines() if line is not None}
+            if not any(lines.statement[line] for line in touching):
+                return None  # no line of it touches anything
             on_line = self._line_tracer(file, lines)
             if not code.co_flags & _SUSPENDABLE:
                 return lambda frame: on_line
@@ -272,22 +275,31 @@ class Tracker:
     def _access(self, frame: FrameType, file: str, access: Access) -> None:
         names = frame.f_locals
         chain = access.chain
-        found = root_of(frame, names, chain.root)
-        if found is NOTHING:
+        value: Any = root_of(frame, names, chain.root)
+        if value is NOTHING:
             return
-        value: Any = found
-        place = self._place(frame, access)
-        token = self.name(value, ("at", file, place, chain.root))
-        for what, step in chain.steps:
-            value = follow(frame, names, value, what, step)
-            if value is NOTHING:
+        if not chain.steps:
+            category = category_of(value)
+            if category is None:
                 return
-            token = self.name(
-                value, (*token, what, step if what == "attr" else evaluated(frame, names, step))
-            )
-        category = category_of(value)
-        if category is None:
-            return
+            token = self.name(value, ("at", file, self._place(frame, access), chain.root))
+        else:
+            path = self._known(value) or ("at", file, self._place(frame, access), chain.root)
+            for what, step in chain.steps:
+                value = follow(frame, names, value, what, step)
+                if value is NOTHING:
+                    return
+                path = self._known(value) or (
+                    *path,
+                    what,
+                    step if what == "attr" else evaluated(frame, names, step),
+                )
+            category = category_of(value)
+            if category is None:
+                return
+            token = self.name(value, path)
+        if category == "primitive":
+            return  # named after where it is kept; its own methods tell the touches
         mode = access.mode
         key: Any = access.key if access.key == ALL else evaluated(frame, names, access.key)
         # Of an object of the person's own class only named attributes are state that lines can see.
@@ -315,6 +327,10 @@ class Tracker:
         # The function that binds the variable knows which of its calls this is; one inside it does not, and takes the name that
         # the thing has got by then.
         return f"{owner} in {self.where}" if access.chain.root in frame.f_code.co_cellvars else owner
+
+    def _known(self, value: Any) -> Token | None:
+        known = self._names.get(id(value))
+        return known[0] if known is not None else None
 
     def name(self, value: Any, otherwise: Token) -> Token:
         """The name of a thing: how it was reached first. Views of one array are one thing."""
