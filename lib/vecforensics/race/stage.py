@@ -105,6 +105,10 @@ def reproduce(
     """Explore the suspect on `records` of the case's own, and write what the views make of it. `settings`: as for `explore`."""
     if case.suspect is None:
         return _NO_SUSPECT
+    if settings.get("replay") is not None:
+        # One schedule played again is a look, not a result: the run stays as it is.
+        chosen, _ = _chosen(run, records, seed)
+        return explore(case.suspect, records=chosen, folder=case.folder, **settings)
     with run.stage("reproduce", {"records": records, "schedules": schedules, "seed": seed}):
         chosen, kinds = _chosen(run, records, seed)
         found = explore(
