@@ -97,20 +97,24 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     smallest digest: the order in which a store lists them says nothing.
     """
     source_hash, target_hash = source["id_hash"].to_numpy(), target["id_hash"].to_numpy()
-    order = np.argsort(source_hash, kind="stable")
-    ordered = source_hash[order]
-    at = np.minimum(np.searchsorted(ordered, target_hash), max(len(ordered) - 1, 0))
-    hit = ordered[at] == target_hash if len(ordered) else np.zeros(len(target_hash), np.bool_)
-    target_row = np.flatnonzero(hit).astype(np.int32)
-    source_row = order[at[target_row]].astype(np.int32) if len(ordered) else target_row
+    # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
+    order, target_order = np.argsort(source_hash), np.argsort(target_hash)
+    ordered, wanted_hash = source_hash[order], target_hash[target_order]
+    if np.array_equal(ordered, wanted_hash):
+        source_row, target_row = order.astype(np.int32), target_order.astype(np.int32)
+    else:
+        at = np.minimum(np.searchsorted(ordered, wanted_hash), max(len(ordered) - 1, 0))
+        hit = ordered[at] == wanted_hash if len(ordered) else np.zeros(len(wanted_hash), np.bool_)
+        target_row = target_order[hit].astype(np.int32)
+        source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
     same = pc.equal(
         source["id"].combine_chunks().take(pa.array(source_row)),
         target["id"].combine_chunks().take(pa.array(target_row)),
     )
     if not pc.all(same).as_py() and len(source_row):
         source_row, target_row = _join_by_text(source, target)
-    if len(np.unique(source_row)) == len(source_row):
-        by_source = np.argsort(source_row, kind="stable")
+    by_source = np.argsort(source_row)
+    if not (np.diff(source_row[by_source]) == 0).any():
         empty = np.empty(0, np.int32)
         return source_row[by_source], target_row[by_source], empty, empty
     wanted = _digests(source)[source_row]

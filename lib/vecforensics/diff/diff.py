@@ -41,7 +41,9 @@ from vecforensics.stores import VectorReader, open_reader
 
 __all__ = ["diff_vectors"]
 
-_IMPACT_QUERIES: Final = 500
+_IMPACT_QUERIES: Final = (50, 500)
+# Multiplications that the impact may cost: about two seconds a core.
+_IMPACT_BUDGET: Final = 4e10
 
 
 def diff_vectors(
@@ -54,17 +56,27 @@ def diff_vectors(
     cluster: str | None = None,
     seed: int = 0,
     refetch: Mapping[str, VectorReader] | None = None,
+    impact: bool = True,
 ) -> Diff:
     """Compare every collection of the run's evidence; writes findings.parquet and findings.json into the run folder.
 
     `sample`: read the contents of so many records instead of all (ids stay exact). `workers`: threads, by default one a core.
     `cluster`: address of a dask scheduler that sees the run folder. `refetch`: by collection, a reader that may be asked again
-    for rows younger than `settle_s`. Raises EvidenceError where the evidence is absent or damaged.
+    for rows younger than `settle_s` (by default the case's own target). `impact`: also measure what the damage costs. Raises
+    EvidenceError where the evidence is absent or damaged.
     """
     sample = sample or None
     with run.stage("diff", {"sample": sample, "workers": workers, "cluster": cluster, "seed": seed}):
         work = _Work(
-            case, run, Evidence.open(run.evidence), workers or _cores(), cluster, refetch, seed, memory_mb
+            case,
+            run,
+            Evidence.open(run.evidence),
+            workers or _cores(),
+            cluster,
+            refetch,
+            seed,
+            memory_mb,
+            impact,
         )
         if sample is None:
             diff = _assembled(work, work.parts())
@@ -95,6 +107,7 @@ class _Work:
     refetch: Mapping[str, VectorReader] | None
     seed: int
     memory_mb: int
+    impact: bool
 
     @property
     def names(self) -> list[str]:
@@ -238,10 +251,14 @@ def _assembled(
     damaged = [part for part in parts if summaries[part.name].rows_corrupt]
     rows, orders = work.dimensions(parts) if damaged else ([], {})
     for part, dimensions in zip(parts, rows, strict=False):
-        if part in damaged and part.sides.source.dimension and sample is None:
+        if work.impact and part in damaged and part.sides.source.dimension and sample is None:
             vectors = EvidenceVectors(part.name, part.sides, orders[part.name], part.resolved.orphans)
             impact[part.name] = measure_impact(
-                vectors, dimensions, queries=_IMPACT_QUERIES, seed=work.seed, memory_mb=work.memory_mb // 2
+                vectors,
+                dimensions,
+                queries=_queries(part.sides),
+                seed=work.seed,
+                memory_mb=work.memory_mb // 2,
             ).as_dict()
     table = pa.concat_tables(tables)
     return Diff(
@@ -263,6 +280,12 @@ def _assembled(
         evidence_digest=work.evidence.digest,
         path=work.run.path,
     )
+
+
+def _queries(sides: Sides) -> int:
+    """How many records are asked for their neighbours: all sides are searched for each, so fewer in a large collection."""
+    fewest, most = _IMPACT_QUERIES
+    return int(min(most, max(fewest, _IMPACT_BUDGET / (sides.source.rows * sides.source.dimension))))
 
 
 def _note_unchecked(part: _Part, sample: int | None) -> None:

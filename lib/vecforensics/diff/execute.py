@@ -47,7 +47,8 @@ def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketRes
     except ImportError:
         raise MissingExtra("cluster", "comparing on a cluster") from None
     try:
-        client: Any = Client(address, timeout="20s", set_as_default=False)
+        make_client: Any = Client
+        client = make_client(address, timeout="20s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ToolFailed(
             f"the cluster does not answer ({error})",

@@ -46,14 +46,23 @@ class MappedVectors:
         whole = pa.foreign_buffer(base, end - base, base=table)
         flat = np.frombuffer(whole, np.float32, (end - base) // 4)
         self._keep: Any = whole
+        self._flat: npt.NDArray[np.float32] = flat
         windows = len(flat) - self.dimension + 1
         self._windows = np.lib.stride_tricks.as_strided(
             flat, (windows, self.dimension), (4, 4), writeable=False
         )
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
-        """Float32 (k, dimension): a copy of these rows; what stands under a row that is not present means nothing."""
+        """Float32 (k, dimension): these rows, not to be written to; what stands under an absent row means nothing."""
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
-        gathered: npt.NDArray[np.float32] = self._windows[self._starts[rows]]
+        starts = self._starts[rows]
+        first, last = int(starts[0]), int(starts[-1])
+        if last - first == (len(starts) - 1) * self.dimension and self._in_a_row(starts):
+            # Neighbours in the file: a view, nothing is copied.
+            return self._flat[first : last + self.dimension].reshape(len(starts), self.dimension)
+        gathered: npt.NDArray[np.float32] = self._windows[starts]
         return gathered
+
+    def _in_a_row(self, starts: npt.NDArray[np.int64]) -> bool:
+        return bool((np.diff(starts) == self.dimension).all())
