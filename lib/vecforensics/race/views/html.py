@@ -147,6 +147,6 @@ def _certificate(exploration: Exploration) -> Markup:
 
 def _replay(exploration: Exploration, witness: Witness) -> Markup:
     # A schedule on a case's own records ("g" and their digest) is replayed from the run that froze them.
-    place = "RUN" if witness.replay.split(":")[1].startswith("g") else shlex.quote(exploration.suspect)
+    place = "RUN" if ":g" in witness.replay else shlex.quote(exploration.suspect)
     command = f"vecforensics race {place} --replay '{witness.replay}'"
     return Markup("<p><b>Replay:</b></p><pre dir='ltr' {}>{}</pre>").format(_CODE, printable(command, 6000))
