@@ -148,8 +148,10 @@ def compare_bucket(task: BucketTask) -> BucketResult:
     orphans = _others(bucket.target.num_rows, np.r_[target_row, extra_target])
     expected, actual = MappedVectors(bucket.source), MappedVectors(bucket.target)
     has_expected = expected.present[source_row] & (_digests(bucket.source)[source_row] != 0)
+    looked_at = np.ones(len(source_row), np.bool_)
     if task.sampled is not None:
-        has_expected &= np.isin(source_row, task.sampled)
+        looked_at = np.isin(source_row, task.sampled)
+        has_expected &= looked_at
     result = BucketResult(
         bucket=task.bucket,
         source_rows=bucket.source.num_rows,
@@ -170,12 +172,13 @@ def compare_bucket(task: BucketTask) -> BucketResult:
         extra_target=extra_target,
     )
     fixed = actual.present[target_row]
+    ragged = looked_at & ~fixed
     unequal = _unequal(expected, actual, source_row, target_row, has_expected & fixed)
     _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task.tolerance)
     _describe_ragged(
-        result, bucket, expected, source_row[~fixed], target_row[~fixed], has_expected[~fixed], task
+        result, bucket, expected, source_row[ragged], target_row[ragged], has_expected[ragged], task
     )
-    _describe_unexpected(result, bucket, actual, source_row, target_row, ~has_expected & fixed)
+    _describe_unexpected(result, bucket, actual, source_row, target_row, looked_at & ~has_expected & fixed)
     if frozen.metadata:
         result.drift = drift_of_rows(
             bucket.source["metadata"],

@@ -52,6 +52,7 @@ def find_dangling(
         under_another_id = sides.source.text(PARENT_PREFIX + parent, np.array(list(here.mangled), np.int64))
         named.append(hash_text(pa.array(under_another_id, pa.string()).drop_null()))
         absent = _absent(all_sides[parent], np.unique(np.concatenate(named)))
+        absent = absent[~np.isin(absent, all_sides[parent].source.integers("id_hash", resolved[parent].late))]
         if not len(absent):
             continue
         mangled = _ids_of_mangled(all_sides[parent], resolved[parent])

@@ -30,7 +30,7 @@ from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import draw_contents, estimate
-from vecforensics.diff.settle import frozen_moment, settle
+from vecforensics.diff.settle import Settled, frozen_moment, settle
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
@@ -131,9 +131,13 @@ class _Work:
         resolved = {}
         for name in self.names:
             found = FoundRows()
-            note = self._settle(sides[name], results[name], writes[name], found)
+            settled = self._settle(sides[name], results[name], writes[name], found)
             resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine, found)
-            resolved[name].notes += note
+            resolved[name].late = np.array([*settled.in_order, *settled.pending], np.int64)
+            if settled.fetched:
+                resolved[name].notes.append(
+                    f"{settled.fetched:,} rows were fetched again; {len(settled.in_order):,} of them were in order then"
+                )
         for name in self.names:
             _add_drift(sides[name], results[name], resolved[name].found)
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
@@ -172,15 +176,13 @@ class _Work:
             grouped[task.collection].append(result)
         return grouped
 
-    def _settle(
-        self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows
-    ) -> list[str]:
+    def _settle(self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows) -> Settled:
         if not self.case.settle_s:
-            return []
+            return Settled()
         name = sides.frozen.name
         target = self.case.collections[name].target
         reader = self.refetch.get(name) if self.refetch is not None else open_reader(target, self.case.folder)
-        outcome = settle(
+        return settle(
             sides,
             results,
             writes,
@@ -191,11 +193,6 @@ class _Work:
             tolerance=self.case.tolerance.cosine,
             found=found,
         )
-        if not outcome.fetched:
-            return []
-        return [
-            f"{outcome.fetched:,} rows were fetched again; {outcome.in_order:,} of them were in order then"
-        ]
 
 
 def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDArray[np.int32]]:

@@ -17,6 +17,8 @@ from vecforensics.errors import MissingExtra, ToolFailed
 
 __all__ = ["compare_all"]
 
+PATIENCE = "20s"  # for a scheduler to answer
+
 
 def compare_all(
     tasks: Sequence[BucketTask],
@@ -48,7 +50,7 @@ def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketRes
         raise MissingExtra("cluster", "comparing on a cluster") from None
     try:
         make_client: Any = Client
-        client = make_client(address, timeout="20s", set_as_default=False)
+        client = make_client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ToolFailed(
             f"the cluster does not answer ({error})",

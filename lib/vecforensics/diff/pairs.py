@@ -38,8 +38,8 @@ class Pairs:
 
 @dataclass
 class Resolved:
-    """What is known of a collection after the second pass. `held`: running target row of each present source row that was mangled
-    (source → target), for whoever asks whether a record is there under another name."""
+    """What is known of a collection after the second pass. `mangled`: running source row → the target row under another id.
+    `late`: source rows that were not to be seen when the evidence was frozen but may well be there."""
 
     found: FoundRows
     missing: Index
@@ -50,6 +50,7 @@ class Resolved:
     unchecked: int = 0
     unusable: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
+    late: Index = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def joined_pairs(sides: Sides, results: Sequence[BucketResult]) -> Pairs:

@@ -33,10 +33,10 @@ _NEVER: Final = np.iinfo(np.int64).min
 
 @dataclass
 class Settled:
-    """How many rows were fetched again, how many were in order then, and which are `pending` (running source rows)."""
+    """How many rows were fetched again; which were in order then, and which are `pending` (running source rows)."""
 
     fetched: int = 0
-    in_order: int = 0
+    in_order: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
 
 
@@ -75,7 +75,7 @@ def settle(
             break
         sleep(min(oldest_wait, max(settle_s / 4, 0.05)))
     now = clock().timestamp() if reader is not None else frozen_at.timestamp()
-    outcome.in_order = len(fine)
+    outcome.in_order = sorted(fine)
     pending = [
         row
         for row, birth in zip(young.tolist(), born.tolist(), strict=True)

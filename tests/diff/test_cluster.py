@@ -1,0 +1,110 @@
+"""A cluster of separate processes gives the same bytes, and a worker that is killed in the middle changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from planting import PLANTERS, World, freeze
+
+from vecforensics.diff import diff_vectors
+from vecforensics.errors import MissingExtra, ToolFailed
+
+pytest.importorskip("distributed")
+
+_SCHEDULER = """
+import asyncio, sys
+from distributed import Scheduler
+async def main():
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        print(scheduler.address, flush=True)
+        await scheduler.finished()
+asyncio.run(main())
+"""
+_WORKER = """
+import asyncio, sys, time
+from distributed import Worker
+async def main(address, slow):
+    if slow:
+        import vecforensics.diff.bucket as bucket
+        import vecforensics.evidence as evidence
+        opened = evidence.Evidence.open
+        def slowly(path):
+            time.sleep(0.4)
+            return opened(path)
+        evidence.Evidence.open = slowly
+    async with Worker(address, nthreads=1, host="127.0.0.1", dashboard=False) as worker:
+        print("ready", flush=True)
+        await worker.finished()
+asyncio.run(main(sys.argv[1], len(sys.argv) > 2))
+"""
+
+
+def start(program: str, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    assert child.stdout is not None
+    return child, child.stdout.readline().strip()
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    scheduler, address = start(_SCHEDULER)
+    workers = [start(_WORKER, address, "slow")[0] for _ in range(2)]
+    yield address, workers
+    for child in (*workers, scheduler):
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def test_a_worker_killed_in_the_middle_changes_no_byte(
+    tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[str]]]
+) -> None:
+    address, workers = cluster
+    world = World.make(count=1200, seed=9)
+    for plant in PLANTERS.values():
+        plant(world, 18)
+    case, run = freeze(world, tmp_path, buckets=12)
+    here = diff_vectors(case, run)
+    expected = (run.findings_json.read_bytes(), run.findings_parquet.read_bytes())
+    run.findings_json.unlink()
+
+    def kill() -> None:
+        time.sleep(1.0)
+        os.kill(workers[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    there = diff_vectors(case, run, cluster=address)
+    killer.join()
+    assert workers[0].wait() == -signal.SIGKILL
+    assert (run.findings_json.read_bytes(), run.findings_parquet.read_bytes()) == expected
+    assert there.counts == here.counts
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, run = freeze(World.make(count=20), tmp_path)
+    monkeypatch.setattr("vecforensics.diff.execute.PATIENCE", "0.3s")
+    with pytest.raises(ToolFailed, match="does not answer"):
+        diff_vectors(case, run, cluster="tcp://127.0.0.1:9")
+
+
+def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, run = freeze(World.make(count=20), tmp_path)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtra, match=r"vecforensics\[cluster\]"):
+        diff_vectors(case, run, cluster="tcp://127.0.0.1:9")

@@ -1,0 +1,235 @@
+"""Settings of the diff: no expected vectors, young rows, a sample, times of writing; and always the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from planting import PLANTERS, World, add_dangling, freeze, investigate, target_batches
+
+from vecforensics.diff import diff_vectors
+from vecforensics.errors import EvidenceError
+from vecforensics.findings import Kind, Verdict
+from vecforensics.run_folder import RunFolder
+from vecforensics.stores import VectorReader
+
+
+def everything(seed: int = 4, count: int = 1500) -> World:
+    world = World.make(count=count, seed=seed)
+    for plant in PLANTERS.values():
+        plant(world, 24)
+    add_dangling(world)
+    return world
+
+
+def test_the_same_evidence_gives_the_same_bytes_whatever_the_workers_the_buckets_and_the_scan(
+    tmp_path: Path,
+) -> None:
+    seen = set()
+    for number, (buckets, workers, shuffle) in enumerate([(1, 1, None), (7, 2, 1), (4, 3, 2)]):
+        diff = investigate(
+            everything(), tmp_path / str(number), buckets=buckets, workers=workers, shuffle=shuffle
+        )
+        run = RunFolder.open(diff.path)
+        seen.add((run.findings_json.read_bytes(), run.findings_parquet.read_bytes()))
+    assert len(seen) == 1
+
+
+def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None:
+    diff = investigate(everything(), tmp_path)
+    written = json.loads(RunFolder.open(diff.path).findings_json.read_text())
+    assert set(written) == {
+        *("format", "case", "title", "verdict", "estimate", "collections", "counts", "rows_corrupt"),
+        *("rows_checked", "hot_spots", "impact", "examples", "settings", "limits", "evidence_digest"),
+    }
+    assert set(written["counts"]) == {kind.value for kind in Kind}
+    assert written["counts"] == written["collections"]["things"]["counts"]
+    assert sum(written["counts"].values()) == diff.table.num_rows
+    assert max(Counter(row["kind"] for row in written["examples"]).values()) == 5
+    assert written["impact"]["things"]["recall"] < 1
+
+
+def test_without_expected_vectors_the_rest_is_checked_and_nothing_is_called_clean(tmp_path: Path) -> None:
+    world = World.make(count=400)
+    assert investigate(world, tmp_path / "clean", expected=False).verdict is Verdict.UNKNOWN
+    for name in ("missing", "orphan", "non_finite", "zero", "metadata_drift"):
+        PLANTERS[name](world, 12)
+    a, *rest = world.take(6)
+    for row in rest:
+        world.vector(row, world.expected[a])
+    text, vector, metadata = world.target[world.place(world.ids[world.take(1)[0]])]
+    world.target.append(("another-id", vector.copy(), dict(metadata)))
+    long = world.take(1)[0]
+    world.vector(long, world.expected[long] * 40)
+    diff = investigate(world, tmp_path / "wrong", expected=False)
+    counts = diff.counts
+    assert counts["missing"] == counts["orphan"] == counts["non_finite"] == counts["zero"] == 12
+    assert counts["metadata_drift"] == 12
+    assert counts["broadcast"] == 6
+    assert diff.of_kind("duplicate")["source_id"].to_pylist() == [text]
+    suspicious = [
+        json.loads(row["detail"]) for row in diff.of_kind("unchecked").to_pylist() if row["source_id"]
+    ]
+    assert {"length"} <= {detail["suspicion"] for detail in suspicious}
+    assert diff.collections["things"].checked == 12
+    assert any("no expected vectors" in limit for limit in diff.limits)
+
+
+class LateStore(VectorReader):
+    """A store that shows what it held after some fetches."""
+
+    uri = "late:"
+
+    def __init__(self, world: World, after: int) -> None:
+        self.rows = {
+            world.ids[n]: (world.ids[n], world.expected[n], world.metadata[n]) for n in range(len(world.ids))
+        }
+        self.dimension, self.after, self.fetches = world.dimension, after, 0
+
+    def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        self.fetches += 1
+        shown = [self.rows[text] for text in ids] if self.fetches > self.after else []
+        return pa.Table.from_batches(target_batches(shown, self.dimension)) if shown else empty()
+
+    def collections(self) -> list[str]:
+        return ["things"]
+
+    def describe(self, collection: str) -> Any:
+        raise NotImplementedError
+
+    def scan(self, collection: str, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
+        raise NotImplementedError
+
+    def freshness(self) -> Any:
+        raise NotImplementedError
+
+    def write_blocked(self) -> str:
+        return "it has no writes"
+
+
+def empty() -> pa.Table:
+    return pa.table({"id": pa.array([], pa.string()), "vector": pa.array([], pa.list_(pa.float32(), 4))})
+
+
+def late_world() -> World:
+    world = World.make(count=100)
+    PLANTERS["missing"](world, 5)
+    PLANTERS["swapped"](world, 9)
+    return world
+
+
+def test_rows_that_become_visible_are_no_finding(tmp_path: Path) -> None:
+    world = late_world()
+    case, run = freeze(world, tmp_path, settle_s=0.4)
+    diff = diff_vectors(case, run, refetch={"things": LateStore(world, after=1)})
+    assert diff.verdict is Verdict.CLEAN
+    assert "were fetched again" in diff.collections["things"].notes[0]
+
+
+def test_rows_that_stay_unsettled_are_pending_and_the_verdict_unknown(tmp_path: Path) -> None:
+    world = late_world()
+    case, run = freeze(world, tmp_path, settle_s=3600)
+    diff = diff_vectors(case, run, refetch={"things": LateStore(world, after=10**9)})
+    assert diff.verdict is Verdict.UNKNOWN
+    assert diff.counts["pending"] == len(world.truth)
+    assert diff.counts["missing"] == diff.counts["swapped"] == 0
+
+
+def test_rows_that_are_old_enough_are_judged(tmp_path: Path) -> None:
+    world = late_world()
+    case, run = freeze(world, tmp_path / "waited", settle_s=0.2)
+    waited = diff_vectors(case, run, refetch={"things": LateStore(world, after=10**9)})
+    assert waited.counts["missing"] == 5
+    world.logs = [
+        {"action": "wrote", "record_ids": [text], "time": "2020-01-01T00:00:00Z", "fields": {}}
+        for text in world.ids
+    ]
+    case, run = freeze(world, tmp_path / "old", settle_s=3600)
+    store = LateStore(world, after=0)
+    old = diff_vectors(case, run, refetch={"things": store})
+    assert (old.counts["missing"], store.fetches) == (5, 0)
+
+
+def test_a_sample_keeps_ids_exact_and_gives_an_interval(tmp_path: Path) -> None:
+    world = World.make(count=2000, dimension=16)
+    PLANTERS["missing"](world, 30)
+    PLANTERS["zero"](world, 200)
+    add_dangling(world)
+    diff = investigate(world, tmp_path, sample=600)
+    assert diff.counts["missing"] == 30
+    assert diff.estimate is not None
+    assert diff.estimate["low"] <= 200 / 1970 <= diff.estimate["high"]
+    assert diff.estimate["sampled"] <= 600
+    assert 0 < diff.counts["zero"] < 200
+    assert diff.collections["things"].checked == diff.estimate["sampled"] + 30
+    again = investigate(world, tmp_path / "again", sample=600, buckets=5)
+    assert again.as_dict() == diff.as_dict()
+
+
+def test_a_sample_that_finds_nothing_is_no_clean_verdict(tmp_path: Path) -> None:
+    diff = investigate(World.make(count=500), tmp_path, sample=100)
+    assert diff.verdict is Verdict.UNKNOWN
+    assert diff.estimate is not None
+    assert diff.estimate["found"] == 0
+
+
+@pytest.mark.parametrize("basis", ["sequence number", "time", "order in the log"])
+def test_a_child_written_before_its_parent_is_premature(tmp_path: Path, basis: str) -> None:
+    world = World.make(count=100)
+    order = list(range(100))
+    early = [60, 75, 90]
+    for row in early:
+        order.remove(row)
+        order.insert(0, row)
+    for place, row in enumerate(order):
+        event: dict[str, Any] = {
+            "action": "wrote",
+            "record_ids": [world.ids[row]],
+            "fields": {},
+            "time": None,
+        }
+        if basis == "sequence number":
+            event["fields"] = {"seq": str(place)}
+        elif basis == "time":
+            event["time"] = f"2026-01-01T00:{place // 60:02d}:{place % 60:02d}.5Z"
+        world.logs.append(event)
+    if basis != "order in the log":
+        world.rng.shuffle(world.logs)
+    diff = investigate(world, tmp_path, impact=False)
+    rows = diff.table.to_pylist()
+    assert {(row["source_id"], row["partner_id"]) for row in rows} == {
+        (world.ids[row], world.parents[row]) for row in early
+    }
+    assert {json.loads(row["detail"])["by"] for row in rows} == {basis}
+
+
+def test_write_times_in_the_metadata_of_the_target_count_too(tmp_path: Path) -> None:
+    world = World.make(count=60)
+    for n, (_, _, metadata) in enumerate(world.target):
+        metadata["written_at"] = f"2026-01-01T00:{n:02d}:00Z"
+        metadata["worker"] = "w1"
+    world.target[40][2]["written_at"] = "2025-12-31T00:00:00Z"
+    diff = investigate(world, tmp_path, impact=False)
+    assert diff.of_kind("premature")["source_id"].to_pylist() == [world.ids[40]]
+    assert diff.table["worker"].to_pylist() == ["w1"]
+
+
+def test_a_run_without_evidence_is_refused(tmp_path: Path) -> None:
+    case, run = freeze(World.make(count=10), tmp_path)
+    (run.evidence / "evidence.json").unlink()
+    with pytest.raises(EvidenceError, match="no evidence"):
+        diff_vectors(case, run)
+
+
+def test_noise_of_one_unit_in_the_last_place_everywhere_is_one_line(tmp_path: Path) -> None:
+    world = World.make(count=100)
+    for row in range(100):
+        world.vector(row, np.nextafter(world.expected[row], np.float32(9)))
+    diff = investigate(world, tmp_path)
+    assert (diff.verdict, diff.counts["noise"], diff.table.num_rows) == (Verdict.CLEAN, 1, 1)
