@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -76,9 +77,36 @@ def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: i
 def _metadata(raw: pa.RecordBatch, source: Source) -> pa.Array:
     if not source.metadata:
         return pa.array(["{}"] * raw.num_rows, pa.string())
-    return pa.array(
-        [canonical_json(row) for row in raw.select(list(source.metadata)).to_pylist()], pa.string()
-    )
+    fields = raw.select(list(source.metadata))
+    alike = _alike(fields)
+    if alike is None:
+        return pa.array([canonical_json(row) for row in fields.to_pylist()], pa.string())
+    first, which = alike
+    spelt = [canonical_json(row) for row in fields.take(pa.array(first)).to_pylist()]
+    return pa.array(spelt, pa.string()).take(pa.array(which))
+
+
+def _alike(fields: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """The first row of each distinct combination of values, and which of these each row is. Metadata repeats itself (a plan, a
+    country), and spelling it out as JSON is dear. None where a column holds lists or structs, or the combinations are too many.
+    """
+    which = np.zeros(fields.num_rows, np.int64)
+    first = np.zeros(min(fields.num_rows, 1), np.int64)
+    for column in fields.columns:
+        kind = column.type
+        if pa.types.is_nested(kind):
+            return None
+        if pa.types.is_floating(kind):
+            # By their bits: 0.0 and -0.0 are spelt differently.
+            column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
+        encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
+        codes = encoded.indices.cast(pa.int64()).fill_null(len(encoded.dictionary)).to_numpy()
+        _, first, which = np.unique(
+            which * (len(encoded.dictionary) + 1) + codes, return_index=True, return_inverse=True
+        )
+        if 2 * len(first) > fields.num_rows:
+            return None
+    return first, which
 
 
 def _scalar(column: pa.Array, where: str) -> pa.Array:

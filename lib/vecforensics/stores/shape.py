@@ -44,7 +44,10 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
     if columns.metadata in names:
         column = batch.column(names.index(columns.metadata))
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            return pa.array([_canonical(text) for text in column.to_pylist()], pa.string())
+            # Metadata repeats itself (a plan, a country): each text is spelt once a batch.
+            encoded = column.dictionary_encode()
+            spelt = [_canonical(text) for text in encoded.dictionary.to_pylist()]
+            return pa.array(spelt, pa.string()).take(encoded.indices)
         return pa.array(
             [None if value is None else canonical_json(value) for value in column.to_pylist()], pa.string()
         )
