@@ -82,11 +82,12 @@ class EvidenceVectors:
         self.rows = sides.source.rows
         self._sides, self._order, self._orphans = sides, order, found_orphans
         self._target_of: Index | None = None
+        self._digests: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]] | None = None
 
     def expected(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        vectors = self._sides.source.take(self._order[rows])
-        usable = np.asarray(np.isfinite(vectors).all(axis=1))
-        return vectors, usable
+        # The digest is 0 where a vector is absent or not finite.
+        usable = np.asarray(self._both_digests()[0][self._order[rows]] != 0)
+        return self._sides.source.take(self._order[rows]), usable
 
     def actual(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         target = self._targets()[self._order[rows]]
@@ -99,10 +100,25 @@ class EvidenceVectors:
             present[there[places]] = held.vectors(bucket).present[inside]
         return vectors, present
 
+    def same(self, rows: Index) -> npt.NDArray[np.bool_]:
+        source, target = self._both_digests()
+        held = self._targets()[self._order[rows]]
+        wanted = source[self._order[rows]]
+        # A row without a target counts as held by the last one here, and is taken out again.
+        alike: npt.NDArray[np.bool_] = (wanted != 0) & (held >= 0)
+        if len(target):
+            alike &= wanted == target[held]
+        return alike
+
     def extra(self) -> npt.NDArray[np.float32]:
         vectors = self._sides.target.take(self._orphans)
         kept: npt.NDArray[Any] = vectors[np.isfinite(vectors).all(axis=1)]
         return kept
+
+    def _both_digests(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        if self._digests is None:
+            self._digests = (self._sides.source.integers("digest"), self._sides.target.integers("digest"))
+        return self._digests
 
     def _targets(self) -> Index:
         """The running target row of each running source row, -1 where there is none."""

@@ -1,7 +1,7 @@
 """The nearest neighbours of some records, among the expected vectors and among what the target holds, in one pass.
 
-Exact search is a matrix product a block of records. Both sides are read once: where the target's row is bit for bit the
-expected one, its similarities are those that were just computed, so the second search costs only the rows that differ.
+Exact search is a matrix product a block of records. The expected vectors are read once, of the target's only those that
+differ: where a row is bit for bit the expected one, its similarities are those that were just computed.
 Candidates are picked in single precision, a few more than asked for, and ranked again in double precision: the answer does
 not depend on how a BLAS adds up. Equal similarities go to the record that stands first in the source.
 
@@ -28,6 +28,7 @@ Rows = npt.NDArray[np.int64]
 
 SPARE: Final = 6  # candidates beyond k: single precision misplaces neighbours closer than about 1e-7
 _FULL: Final = 4
+_SMALLEST_SQUARE: Final = np.float32(1e-20)
 _LARGEST: Final = np.float32(1e37)  # products beyond are equal, with room left to compare
 
 
@@ -79,6 +80,28 @@ def _products(queries: Floats32, vectors: Floats32, metric: Metric) -> Floats32:
         out[np.isnan(out)] = -np.inf
         np.minimum(out, _LARGEST, out=out)
     return out
+
+
+def _scores(queries: Floats32, vectors: Floats32, metric: Metric) -> tuple[Floats32, npt.NDArray[np.bool_]]:
+    """(`queries`, as `prepared`, against raw vectors, shape (q, n); which of the vectors a store can return, shape (n,)).
+
+    Under cosine the products are divided by the lengths instead of the vectors: that spares a copy of everything. Vectors of
+    a length that single precision cannot square take the long way.
+    """
+    if metric != "cosine":
+        ready, usable = prepared(vectors, metric)
+        return _products(queries, ready, metric), usable
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        usable = np.asarray((squares > _SMALLEST_SQUARE) & (squares < 1 / _SMALLEST_SQUARE))
+        out: Floats32 = queries @ vectors.T
+        out *= 1 / np.sqrt(np.where(usable, squares, np.float32(1)))
+    odd = np.flatnonzero(~usable)
+    if len(odd):
+        ready, fit = prepared(vectors[odd], metric)
+        out[:, odd] = _products(queries, ready, metric)
+        usable[odd] = fit
+    return out, usable
 
 
 def _widest(scale: Floats32, scores: Floats32, metric: Metric) -> Floats32:
@@ -176,31 +199,28 @@ def nearest(
     records = returnable = 0
     for rows in _blocks(vectors.rows, block):
         right, has = vectors.expected(rows)
-        wrong, stands = vectors.actual(rows)
-        differs = ~(has & stands)
-        differs[~differs] = (right[~differs] != wrong[~differs]).any(axis=1)
-        ready, usable = prepared(right, metric)
+        same = vectors.same(rows) & has
+        scores, usable = _scores(asked, right, metric)
         usable &= has
-        scores = _products(asked, ready, metric)
         scale = _widest(scale, scores, metric)
         mine = np.flatnonzero((own >= rows[0]) & (own <= rows[-1]))
         scores[mine, own[mine] - rows[0]] = -np.inf
         scores[:, ~usable] = -np.inf
         expected.add(scores[: len(queries)], int(rows[0]), scale[: len(queries)])
         records += int(usable.sum())
-        changed = np.flatnonzero(differs)
+        changed = np.flatnonzero(~same)
         if len(changed):
-            again, fit = prepared(wrong[changed], metric)
-            fit &= stands[changed]
-            scores[:, changed] = np.where(fit[None, :], _products(asked, again, metric), -np.inf)
+            wrong, stands = vectors.actual(rows[changed])
+            again, fit = _scores(asked, wrong, metric)
+            fit &= stands
+            scores[:, changed] = np.where(fit[None, :], again, -np.inf)
             scores[mine, own[mine] - rows[0]] = -np.inf
             returnable += int(fit.sum())
-        returnable += int((usable & ~differs).sum())
+        returnable += int((usable & same).sum())
         actual.add(scores, int(rows[0]), scale)
     extra = vectors.extra()
     for rows in _blocks(len(extra), block):
-        ready, usable = prepared(extra[rows], metric)
-        scores = _products(asked, ready, metric)
+        scores, usable = _scores(asked, extra[rows], metric)
         scale = _widest(scale, scores, metric)
         scores[:, ~usable] = -np.inf
         actual.add(scores, vectors.rows + int(rows[0]), scale)

@@ -27,7 +27,9 @@ __all__ = [
 ]
 
 KIND_BIT: Final[Mapping[Kind, int]] = {kind: bit for bit, kind in enumerate(Kind)}
-CORRUPT_MASK: Final = np.uint32(sum(1 << KIND_BIT[kind] for kind in Kind if SEVERITY[kind] is Severity.CORRUPT))
+CORRUPT_MASK: Final = np.uint32(
+    sum(1 << KIND_BIT[kind] for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class CollectionVectors(Protocol):
     def actual(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Float32 (k, dimension), and for each row whether the target holds a vector of that length under its id."""
 
+    def same(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """For each row whether the target surely holds the expected vector, bit for bit; `actual` need not be read then."""
+
     def extra(self) -> npt.NDArray[np.float32]:
         """Float32 (m, dimension): target vectors that stand under no source id."""
 
@@ -98,6 +103,10 @@ class ArrayVectors:
 
     def actual(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         return self.actual_vectors[rows], self.present[rows]
+
+    def same(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        equal: npt.NDArray[np.bool_] = (self.expected_vectors[rows] == self.actual_vectors[rows]).all(axis=1)
+        return equal & self.present[rows]
 
     def extra(self) -> npt.NDArray[np.float32]:
         return self.extra_vectors
