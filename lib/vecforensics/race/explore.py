@@ -1,8 +1,8 @@
 """The question put to a suspect: is there an order of events in which it loses, mixes up or forgets something?
 
 Strategies take turns within one budget of schedules: first in, first out; a taste of DPOR, which often proves or finds within a
-handful; one operation withheld at a time; DPOR to its end if it has one; PCT; random. Then the second granularity, in which two
-completions may land in one round of the event loop. Faults, where they are switched on, are a further layer: each plan injects
+handful (that is why it comes before the longer sweeps); a sweep of the second granularity, in which two completions land in one
+round of the event loop; one operation withheld at a time; DPOR to its end if it has one; PCT; random. Faults, where they are switched on, are a further layer: each plan injects
 them into chosen operations and is explored like a program of its own.
 
 The first schedule that fails is shrunk and told (`witness`); some more are played after it, so that the answer names every kind
@@ -34,6 +34,7 @@ from vecforensics.race.strategies.fifo import Fifo
 from vecforensics.race.strategies.lab import Lab, Strategy
 from vecforensics.race.strategies.pct import Pct, pct_bound
 from vecforensics.race.strategies.replay import Replay
+from vecforensics.race.strategies.together import Together
 from vecforensics.race.strategies.uniform import Uniform
 from vecforensics.race.strategies.withhold import Withhold
 from vecforensics.race.suspect import load_suspect
@@ -375,6 +376,11 @@ def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> boo
     # Without a driver that tells what depends on what, every order counts as different from every other.
     proof: Strategy = Dpor() if lab.program.tracked else Exhaustive()
     turn(proof, end if question.prove else _TASTE)
+    fine = (
+        Lab(lab.program, lab.ground, lab.plan, fine=True) if lab.program.fine and not question.prove else None
+    )
+    if fine is not None:
+        turn(Together(80), 80, fine)
     if not proof.complete and not question.prove:
         left = end - search.spent
         turn(Withhold(max(64, left // 4)), max(64, left // 4))
@@ -382,10 +388,9 @@ def _one_plan(question: _Question, search: _Search, lab: Lab, share: int) -> boo
         if not proof.complete:
             turn(Pct(seed), left // 6)
             turn(Uniform(seed), (end - search.spent) * 4 // 5)
-    if lab.program.fine and not question.prove:
-        fine = Lab(lab.program, lab.ground, lab.plan, fine=True)
-        turn(Uniform(seed), 100, fine)
-        turn(Pct(seed), 50, fine)
+    if fine is not None:
+        turn(Uniform(seed), 50, fine)
+        turn(Pct(seed), 20, fine)
     return proof.complete
 
 

@@ -1,7 +1,8 @@
 """From an order of completions to a time for each operation, so that stock asyncio does the same.
 
-Completions are laid out on a line, a fixed gap apart; a timer stays at its own deadline and what comes before or after it is
-squeezed in accordingly. The latency of an operation is the time from its beginning to its completion on that line.
+Completions are laid out on a line, a fixed gap apart (none where they fell into one round of the loop); a timer stays at its own
+deadline and what comes before or after it is squeezed in accordingly. The latency of an operation is the time from its beginning
+to its completion on that line.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def latencies(trace: Trace) -> dict[str, float]:
         for item in trace.operations
         if item.kind is OperationKind.TIMER and _number(item.key)
     }
-    clock, gap = 0.0, _gap(trace, delays)
+    clock, gap, last = 0.0, _gap(trace, delays), -1.0
     begun: dict[str, float] = {}
     found: dict[str, float] = {}
     for event in trace.events:
@@ -32,8 +33,9 @@ def latencies(trace: Trace) -> dict[str, float]:
             if kinds[name] is OperationKind.TIMER:
                 clock = max(clock, begun.pop(name) + delays.get(name, 0.0))
             elif name not in found:
-                clock += gap
+                clock += gap if event.time_s != last else 0.0
                 found[name] = round(clock - begun[name], 9)
+            last = event.time_s
     return found
 
 

@@ -173,6 +173,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     idle, begun, verified = 0, 0, -1
     quiet = advance(rounds)
     swift = not fine and world.plain
+    apart = True
     while True:
         if swift:
             quiet = _swiftly(run, choose, quiet, returned, limit)
@@ -198,7 +199,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
             idle += 1
             if idle > IDLE:
                 break
-            quiet = advance(rounds)
+            quiet, apart = advance(rounds), True
             continue
         if len(choices) >= limit:
             run.cut = True
@@ -220,6 +221,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
         if index == PAUSE:
             quiet = advance(1)
             idle += 1
+            apart = True
             continue
         op = enabled[index]
         if op.kind == TIMER:
@@ -228,11 +230,14 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
             idle += 1
         else:
             del pending[index]
-            world.now = world.now + TICK_S if not timers else min(world.now + TICK_S, timers[0].when)
+            if apart:
+                world.now = world.now + TICK_S if not timers else min(world.now + TICK_S, timers[0].when)
             idle = 0
+            apart = not fine  # two completions in one round happen at one time
         schedule.append(op)
         complete(op)
         quiet = advance(0 if fine else ROUNDS)
+        apart = apart or quiet
         if world.begun != begun:
             idle, begun = 0, world.begun
     if world.log is not None:

@@ -6,7 +6,8 @@ clock, a random number, the order of a set); the differences are named as leaks,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vecforensics.findings import Kind
@@ -67,7 +68,7 @@ def tell(
     )
     return Witness(
         records=lab.ground.records,
-        constraints=_constraints(shrunk.pairs, trace, lab.plan),
+        constraints=_constraints(shrunk.pairs, trace, lab),
         schedule=tuple(op.id for op in shrunk.run.schedule),
         replay=str(replay),
         trace=trace,
@@ -93,19 +94,33 @@ def _focus(kinds: Sequence[str], prefer: Sequence[str]) -> str:
     return kinds[0] if kinds else ""
 
 
-def _constraints(pairs: Sequence[Pair], trace: Trace, plan: Mapping[str, str]) -> tuple[Constraint, ...]:
+def _constraints(pairs: Sequence[Pair], trace: Trace, lab: Lab) -> tuple[Constraint, ...]:
     names = {item.id: item.label for item in trace.operations}
     found = [
         Constraint(first, then, f"{names.get(then, then)} after {names.get(first, first)}")
         for first, then in pairs
     ]
+    if lab.fine:
+        found.extend(_meetings(trace, names))
     late = {item.record_id for item in trace.outcome.damage if item.moment is Moment.RETURN}
     written = [item for item in trace.operations if item.kind == "upsert" and item.key in late]
     found.extend(Constraint("return", item.id, f"{item.label} after migrate returned") for item in written)
-    for operation, variant in sorted(plan.items()):
+    for operation, variant in sorted(lab.plan.items()):
         name = names.get(operation, operation)
         found.append(Constraint("", operation, f"{name}: {FAULT_TEXT[variant]}", fault=variant))
     return tuple(found)
+
+
+def _meetings(trace: Trace, names: Mapping[str, str]) -> Iterator[Constraint]:
+    """Completions that fall into one round of the loop; only a fine schedule has any."""
+    done = [event for event in trace.events if event.kind == "complete"]
+    for one, two in itertools.pairwise(done):
+        if one.time_s == two.time_s:
+            yield Constraint(
+                one.operation,
+                two.operation,
+                f"{names[two.operation]} in the same round of the loop as {names[one.operation]}",
+            )
 
 
 def _passing(lab: Lab) -> Trace | None:
