@@ -2,8 +2,8 @@
 
 Strategies take turns within one budget of schedules: first in, first out; a taste of DPOR, which often proves or finds within a
 handful (that is why it comes before the longer sweeps); a sweep of the second granularity, in which two completions land in one
-round of the event loop; one operation withheld at a time; DPOR to its end if it has one; PCT; random. Faults, where they are switched on, are a further layer: each plan injects
-them into chosen operations and is explored like a program of its own.
+round of the event loop; one operation withheld at a time; DPOR to its end if it has one; PCT; random. Faults, where they are
+switched on, are a further layer: each plan injects them into chosen operations and is explored like a program of its own.
 
 The first schedule that fails is shrunk and told (`witness`); some more are played after it, so that the answer names every kind
 of damage that occurs and not just the first. Nothing here reads a clock: the same question has the same answer.
