@@ -1,0 +1,260 @@
+"""How many schedules a second, and how few until the failure, beside fast-check and beside what Python allows at all?
+
+One program (race_programs.py, and the same in race_programs.js): embed, fetch and upsert of each record, parents before children.
+1. Schedules a second, every contestant in turn, A B A B; each must make the same number of choices, or the benchmark stops.
+2. Schedules until the first failure where one write of n is not waited for, by strategy.
+3. The program that waits for everything, proved. 4. The witness at the largest n.
+5. Every broken form of the catalogue and of the tests, with the default strategies.
+Then the aims of the project stand beside what was measured, whether met or not.
+
+    make bench-race                       make bench-race ARGS="--seconds-per-contestant 4 --n 10 100 --search-seconds 5"
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import race_programs
+from race_contestants import FAST_CHECK, Node, lab_of, players, searchers
+from race_tables import aims, tables
+
+from vecforensics.race import catalogue, explore, generate_records
+from vecforensics.race.explore import in_own_thread
+
+HERE = Path(__file__).resolve().parent
+RECORDS = 100
+COLLECT_EVERY = 256  # as explore does: the collector is off in between
+CAPS = {10: 5_000, 100: 5_000}
+CAP_BEYOND = 2_000
+SEEDED = frozenset({"random", "pct"})
+CATALOGUE_RECORDS, CATALOGUE_CAP = 12, 5_000
+
+
+def main() -> int:
+    arguments = _arguments()
+    node = Node.at_hand()
+    try:
+        results = {
+            "machine": _machine(),
+            "speed": _speed(arguments, node),
+            "search": _search(arguments, node),
+            "proof": _proof(),
+            "witness": _witness(max(arguments.n)),
+            "catalogue": _catalogue(),
+        }
+    finally:
+        if node is not None:
+            node.close()
+    print(f"{tables(results)}\n\n## Aims\n\n{aims(results)}\n")
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"In numbers: {arguments.json}")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds-per-contestant", type=float, default=6.0, metavar="S")
+    parser.add_argument("--rounds", type=int, default=5, help="turns into which those seconds are divided")
+    parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1_000])
+    parser.add_argument("--search-seconds", type=float, default=15.0, help="after which one search gives up")
+    parser.add_argument("--seeds", type=int, default=5, help="searches by each strategy that draws lots")
+    parser.add_argument("--json", type=Path, default=HERE.parent / "reports" / "bench" / "race.json")
+    return parser.parse_args()
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "fast_check": FAST_CHECK,
+    }
+
+
+# --- 1: schedules a second -----------------------------------------------------------------------------------------------
+
+
+def _speed(arguments: argparse.Namespace, node: Node | None) -> dict[str, Any]:
+    records, seconds = generate_records(RECORDS), arguments.seconds_per_contestant / arguments.rounds
+    expected = race_programs.OPERATIONS * RECORDS
+    contestants: dict[str, Callable[[int], tuple[float, int, int]]] = {
+        name: lambda _, play=play: in_own_thread(lambda: _played(play, seconds))  # type: ignore[misc]
+        for name, play in players(records, seed=1).items()
+    }
+    if node is not None:
+        for wait in ("waitFor", "waitIdle"):
+            contestants[f"fast-check {wait}"] = lambda turn, wait=wait: _by_node(
+                node, records, wait, seconds, turn
+            )  # type: ignore[misc]
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    choices: dict[str, tuple[int, int]] = {}
+    for turn in range(arguments.rounds):
+        for name, contestant in contestants.items():
+            rate, least, most = contestant(turn)
+            assert least == most == expected, f"{name} made {least} to {most} choices instead of {expected}"
+            rates[name].append(round(rate, 1))
+            choices[name] = (least, most)
+    early = (
+        node.ask(records, "speed", "waitAll", seconds=0.2, seed=1)["choices"] if node is not None else None
+    )
+    return {
+        "records": RECORDS, "expected": expected, "seconds": seconds, "rounds": arguments.rounds,
+        "rates": rates, "choices": choices, "waitAll_choices": early,
+    }  # fmt: skip
+
+
+def _played(play: Callable[[], int], seconds: float) -> tuple[float, int, int]:
+    play()
+    least, most, count = math.inf, 0, 0
+    began = time.perf_counter()
+    while (passed := time.perf_counter() - began) < seconds:
+        made = play()
+        least, most, count = min(least, made), max(most, made), count + 1
+        if count % COLLECT_EVERY == 0:
+            gc.collect()
+    return count / passed, int(least), most
+
+
+def _by_node(node: Node, records: Any, wait: str, seconds: float, turn: int) -> tuple[float, int, int]:
+    answer = node.ask(records, "speed", wait, seconds=seconds, seed=57 + 10_000 * turn)
+    least, most = answer["choices"]
+    return answer["schedules"] / answer["seconds"], least, most
+
+
+# --- 2: schedules until the first failure -----------------------------------------------------------------------------------
+
+
+def _search(arguments: argparse.Namespace, node: Node | None) -> list[dict[str, Any]]:
+    rows = []
+    seeds = list(range(1, arguments.seeds + 1))
+    for n in arguments.n:
+        records, cap = generate_records(n), CAPS.get(n, CAP_BEYOND)
+        assert any(item.id == race_programs.FORGOTTEN for item in records), f"{n} records are too few"
+        for name in searchers(0):
+            tries = [
+                in_own_thread(lambda name=name, seed=seed, cap=cap: _sought(name, seed, records, cap, arguments.search_seconds))  # noqa: B023
+                for seed in (seeds if name in SEEDED else seeds[:1])
+            ]  # fmt: skip
+            rows.append({"n": n, "strategy": name, "cap": cap, "tries": tries})
+        if node is not None and n <= 100:
+            answer = node.ask(
+                records, "find", "waitFor", cap=cap, seconds=arguments.search_seconds, seeds=seeds
+            )
+            tries = [
+                {"found": found, "played": played, "seconds": None, "ended": found is None and played < cap and "time"}
+                for found, played in zip(answer["found"], answer["played"], strict=True)
+            ]  # fmt: skip
+            rows.append({"n": n, "strategy": "fast-check waitFor", "cap": cap, "tries": tries})
+    return rows
+
+
+def _sought(name: str, seed: int, records: Any, cap: int, seconds: float) -> dict[str, Any]:
+    """`ended`: why a search without a find ended; "everything" where the strategy had no further schedule."""
+    lab, strategy = lab_of(race_programs.forgotten, records), searchers(seed)[name]()
+    played, found, ended = 0, None, "cap"
+    began = time.perf_counter()
+    while played < cap:
+        if time.perf_counter() - began > seconds:
+            ended = "time"
+            break
+        run = strategy.step(lab)
+        if run is None:
+            ended = "everything"
+            break
+        played += 1
+        if run.failing:
+            found, ended = played, ""
+            break
+        if played % COLLECT_EVERY == 0:
+            gc.collect()
+    passed = round(time.perf_counter() - began, 3)
+    return {"found": found, "played": played, "seconds": passed, "ended": ended}
+
+
+# --- 3, 4, 5: proof, witness, catalogue --------------------------------------------------------------------------------------
+
+
+def _timed(question: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    answer = question()
+    return answer, round(time.perf_counter() - began, 3)
+
+
+def _proof() -> dict[str, Any]:
+    times = []
+    for _ in range(5):
+        found, passed = _timed(lambda: explore(race_programs.barrier, records=RECORDS, prove=True))
+        times.append(passed)
+    certificate = found.certificate
+    return {
+        "records": certificate.records, "verdict": str(found.verdict), "exhaustive": certificate.exhaustive,
+        "schedules": sum(item.schedules for item in certificate.passes if item.exhaustive),
+        "all_schedules": certificate.schedules, "choices": certificate.choices,
+        "seconds": median(times), "all_seconds": times,
+    }  # fmt: skip
+
+
+def _witness(n: int) -> dict[str, Any]:
+    found, passed = _timed(lambda: explore(race_programs.forgotten, records=n, strategy="dpor", survey=0))
+    witness = found.witness
+    assert witness is not None
+    return {
+        "n": n, "found_at": found.schedules_to_first_failure, "records": [item.id for item in witness.records],
+        "constraints": [item.text for item in witness.constraints], "shrink_schedules": witness.shrink_schedules,
+        "kinds": witness.kinds, "seconds": passed, "leaks": witness.leaks,
+    }  # fmt: skip
+
+
+def _catalogue() -> dict[str, Any]:
+    rows = []
+    for name in catalogue.NAMES:
+        facts = catalogue.entry(name).pattern
+        rows.append(_broken(name, catalogue.entry(name).broken, facts.faults, facts.versions))
+    rows += [_broken(function.__name__, function) for function in _broken_of_the_tests()]
+    return {"records": CATALOGUE_RECORDS, "cap": CATALOGUE_CAP, "rows": rows}
+
+
+def _broken(
+    name: str, function: Callable[..., Any], faults: tuple[str, ...] = (), versions: bool = False
+) -> dict[str, Any]:
+    found, passed = _timed(
+        lambda: explore(
+            function,
+            records=CATALOGUE_RECORDS,
+            schedules=CATALOGUE_CAP,
+            survey=0,
+            faults=faults,
+            versions=versions,
+        )
+    )
+    return {
+        "name": name, "schedules": found.schedules_to_first_failure, "seconds": passed,
+        "strategy": found.witness.found_by if found.witness is not None else None,
+        "kinds": found.kinds, "faults": faults, "driver": found.certificate.driver,
+    }  # fmt: skip
+
+
+def _broken_of_the_tests() -> list[Callable[..., Any]]:
+    folder = HERE.parent / "tests" / "race"
+    if not (folder / "broken_migrations.py").is_file():
+        return []
+    sys.path.append(str(folder))
+    return [function for function, _ in importlib.import_module("broken_migrations").ALL]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
