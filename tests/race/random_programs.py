@@ -71,8 +71,13 @@ def _step(rng: random.Random, name: str) -> list[str]:
         "wait get": ["log.append(await queue.get())", op],
         "notify": [op, "ready.append(1)", "async with condition:", "    condition.notify_all()"],
         "wait for": ["async with condition:", "    await condition.wait_for(lambda: ready)", op],
-        "time out": ["try:", "    async with asyncio.timeout(1):", "        " + op, "except TimeoutError:", f'    log.append("late {name}")'],
-        "wait_for": ["try:", f"    await asyncio.wait_for({op.removeprefix('await ')}, 1)", "except TimeoutError:", "    counter += 10"],
+        "time out": [
+            "try:", "    async with asyncio.timeout(1):", "        " + op,
+            "except TimeoutError:", f'    log.append("late {name}")',
+        ],
+        "wait_for": [
+            "try:", f"    await asyncio.wait_for({op.removeprefix('await ')}, 1)", "except TimeoutError:", "    counter += 10",
+        ],
         "sleep": ["await asyncio.sleep(1)", f'log.append("{name}")'],
         "yield": [op, "await asyncio.sleep(0)", "counter = counter * 2 + 1"],
         "executor": [f"counter = await asyncio.to_thread(lambda: counter + {rng.randrange(3)})"],
@@ -80,8 +85,13 @@ def _step(rng: random.Random, name: str) -> list[str]:
         "cancel": [op, "for other in loose:", "    other.cancel()"],
         "poll": [op, f'log.append(("{name}", [other.done() for other in loose]))'],
         "child": [f"loose.append(asyncio.create_task({op.removeprefix('await ')}))"],
-        "shield": ["try:", f"    await asyncio.shield({op.removeprefix('await ')})", "finally:", f'    log.append("{name}")'],
-        "nested": ["await asyncio.gather(", f"    {op.removeprefix('await ')},", f"    {_operation(rng).removeprefix('await ')},", ")"],
+        "shield": [
+            "try:", f"    await asyncio.shield({op.removeprefix('await ')})", "finally:", f'    log.append("{name}")',
+        ],
+        "nested": [
+            "await asyncio.gather(", f"    {op.removeprefix('await ')},",
+            f"    {_operation(rng).removeprefix('await ')},", ")",
+        ],
         "generator": [f"async for item in source({rng.randrange(1, 3)}):", "    counter += item"],
     }  # fmt: skip
     return steps[rng.choice(sorted(steps))]
@@ -90,7 +100,10 @@ def _step(rng: random.Random, name: str) -> list[str]:
 _JOINS: dict[str, list[str]] = {
     "gather": ["await asyncio.gather({calls})"],
     "gather errors": ["log.append([repr(item) for item in await asyncio.gather({calls}, return_exceptions=True)])"],
-    "group": ["try:", "    async with asyncio.TaskGroup() as group:", "{starts}", "except* KeyError as errors:", "    log.append(len(errors.exceptions))"],
+    "group": [
+        "try:", "    async with asyncio.TaskGroup() as group:", "{starts}",
+        "except* KeyError as errors:", "    log.append(len(errors.exceptions))",
+    ],
     "wait": ["done, _ = await asyncio.wait([{tasks}])", "log.append(len(done))"],
     "first": [
         "done, rest = await asyncio.wait([{tasks}], return_when=asyncio.FIRST_COMPLETED)",
@@ -104,10 +117,16 @@ _JOINS: dict[str, list[str]] = {
         "log.append((len(done), len(rest)))",
         "await asyncio.gather(*rest, return_exceptions=True)",
     ],
-    "as completed": ["for each in asyncio.as_completed([{calls}]):", "    try:", "        log.append(await each)", "    except KeyError:", "        log.append(0)"],
+    "as completed": [
+        "for each in asyncio.as_completed([{calls}]):", "    try:", "        log.append(await each)",
+        "    except KeyError:", "        log.append(0)",
+    ],
     "one after the other": ["for task in [{tasks}]:", "    await task"],
     "forgotten": ["tasks = [{tasks}]", "await tasks[0]"],
-    "waited late": ["tasks = [{tasks}]", "await store.fetch('a')", "await asyncio.wait(tasks, timeout=2)", "log.append([t.done() for t in tasks])"],
+    "waited late": [
+        "tasks = [{tasks}]", "await store.fetch('a')", "await asyncio.wait(tasks, timeout=2)",
+        "log.append([t.done() for t in tasks])",
+    ],
 }  # fmt: skip
 
 

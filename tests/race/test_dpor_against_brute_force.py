@@ -1,8 +1,9 @@
 """DPOR may leave out an order of events only where another order has the same outcome: checked against every order there is.
 
-Over a thousand random programs over locks, semaphores, queues, events, conditions, task groups, gather, wait (first completed, first
-exception, with a time-out), as_completed, cancellation, shield, timeouts, sleeps, executor calls, async generators and shared state.
-For each, the set of outcomes that DPOR reaches equals the set that brute force reaches, and DPOR says that it was complete.
+Over a thousand random programs over locks, semaphores, queues, events, conditions, task groups, gather, wait (first completed,
+first exception, with a time-out), as_completed, cancellation, shield, timeouts, sleeps, executor calls, async generators and
+shared state. For each, the set of outcomes that DPOR reaches equals the set that brute force reaches, and DPOR says that it was
+complete.
 """
 
 from typing import Any

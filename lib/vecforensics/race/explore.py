@@ -24,6 +24,7 @@ from typing import Any, Final
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import Program
 from vecforensics.race.exchange import ReplayString, digest_of_records, parse_replay
+from vecforensics.race.fault_plans import fault_plans
 from vecforensics.race.loop import stable_asyncio
 from vecforensics.race.model import Certificate, Exploration, Pass, Verdict
 from vecforensics.race.play import Run
@@ -60,6 +61,7 @@ _NOT_SEEN = (
 _NOT_TRACKED = (
     "state inside objects of libraries that are not part of asyncio (DPOR takes it for unshared)",
 )
+_NOT_INJECTED = ("faults in operations that begin only in other orders than first in, first out",)
 
 
 def explore(
@@ -316,15 +318,21 @@ def _answer(question: _Question) -> Exploration:
     )
 
 
-def _not_seen(program: Program) -> tuple[str, ...]:
+def _not_seen(question: _Question) -> tuple[str, ...]:
     """What lies outside of what was explored, the driver's own limits included."""
-    return (*_NOT_SEEN, *(_NOT_TRACKED if program.tracked else ()), *getattr(program, "not_seen", ()))
+    program = question.program
+    return (
+        *_NOT_SEEN,
+        *(_NOT_TRACKED if program.tracked else ()),
+        *(_NOT_INJECTED if question.faults else ()),
+        *getattr(program, "not_seen", ()),
+    )
 
 
 def _alone(question: _Question, search: _Search, lab: Lab) -> bool:
     """One strategy only; with faults on, every plan gets an equal part of the budget."""
     exhaustive = True
-    plans = list(_plans(question, lab))
+    plans = list(fault_plans(lab, question.faults, question.fault_budget))
     for place, planned in enumerate(plans):
         strategy = _make(question.strategy or "", question.seed)
         share = -(-(search.budget - search.spent) // (len(plans) - place))
@@ -352,7 +360,7 @@ def _in_turns(question: _Question, search: _Search, lab: Lab) -> bool:
     shares = search.budget if not question.faults else max(1, search.budget // 2)
     exhaustive = _one_plan(question, search, lab, shares)
     if question.faults and not search.over:
-        plans = list(_plans(question, lab))[1:]
+        plans = list(fault_plans(lab, question.faults, question.fault_budget))[1:]
         for place, planned in enumerate(plans):
             share = max(1, (search.budget - search.spent) // (len(plans) - place))
             exhaustive = _one_plan(question, search, planned, share) and exhaustive
@@ -399,42 +407,6 @@ def _most(proof: Strategy, search: _Search) -> int:
     return (
         max(_TASTE, _TRACKED_CHOICES // max(1, search.choices)) if isinstance(proof, Dpor) else search.budget
     )
-
-
-def _plans(question: _Question, lab: Lab) -> Iterator[Lab]:
-    """The lab without faults, then one for every way to inject at most `fault_budget` of them.
-
-    Operations are those of the first-in-first-out run without faults; what only comes into being after a fault is reached
-    by the plans of a higher budget, drawn from the runs of the lower one.
-    """
-    yield lab
-    if not question.faults:
-        return
-    variants = [variant for family in question.faults for variant in FAULTS[family]]
-    generation: list[Mapping[str, str]] = [{}]
-    for _ in range(question.fault_budget):
-        following: list[Mapping[str, str]] = []
-        for plan in generation:
-            base = Fifo().step(lab.with_plan(plan))
-            assert base is not None
-            following.extend(
-                {**plan, op.id: variant}
-                for op in base.schedule
-                for variant in variants
-                if op.id not in plan and _applies(variant, op.kind) and (not plan or op.id > max(plan))
-            )
-        yield from (lab.with_plan(plan) for plan in following)
-        generation = following
-
-
-def _applies(variant: str, kind: int) -> bool:
-    from vecforensics.race.world import DELETE, EXECUTOR, TIMER, UPSERT, VISIBLE
-
-    if variant in ("late", "timeout-committed", "timeout-lost"):
-        return kind in (UPSERT, DELETE)
-    if variant == "collected":
-        return kind not in (TIMER, VISIBLE)
-    return kind not in (EXECUTOR, TIMER, VISIBLE)
 
 
 # --- a thread of its own ---------------------------------------------------------------------------------------------------
