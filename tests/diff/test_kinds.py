@@ -231,3 +231,22 @@ def test_names_of_strangers_are_escaped_where_a_diff_shows_itself(tmp_path: Path
     assert "<script>" not in diff._repr_html_()
     assert "\x1b" not in str(diff)
     assert diff.counts["orphan"] == 1
+
+
+@pytest.mark.parametrize("model", ["another projection", "turned and noisy"])
+def test_a_model_that_is_no_mere_rotation_is_one_explanation(tmp_path: Path, model: str) -> None:
+    world = World.make(count=600, dimension=64, clustered=True, seed=8)
+    group = world.take(150)
+    weights = world.rng.normal(size=(64, 64)) / 8
+    for row in group:
+        made = np.tanh(2 * world.expected[row] @ weights)
+        if model == "turned and noisy":
+            made = world.expected[row] @ np.linalg.qr(weights)[0] + 0.05 * world.rng.normal(size=64)
+        world.vector(row, made)
+        world.expect(Kind.FOREIGN_MODEL, world.ids[row])
+    for row in world.take(40):
+        world.vector(row, world.rng.normal(size=64))
+        world.expect(Kind.DRIFTED, world.ids[row])
+    diff = investigate(world, tmp_path, impact=False)
+    for kind, (hits, false, missed) in score(world, diff).items():
+        assert hits >= 0.98 * (hits + max(false, missed)), kind

@@ -30,8 +30,10 @@ from vecforensics.records import PARENT_PREFIX
 
 __all__ = ["BucketResult", "BucketTask", "State", "compare_bucket", "join_ids"]
 
-# 256 vectors of 384 floats and what they are compared with stay within a megabyte of cache (measured: 128 and 1,024 are slower).
-_CHUNK_BYTES: Final = 256 * 384 * 4
+# 512 vectors of 384 floats and what they are compared with stay in cache. Fewer rows than 501 at a time, and numpy gathers them
+# without giving up Python's lock (NPY_BEGIN_THREADS_THRESHOLDED in its mapiter), so that threads would wait for one another.
+_CHUNK_BYTES: Final = 512 * 384 * 4
+_FEWEST_ROWS: Final = 512
 
 Rows = npt.NDArray[np.int32]
 
@@ -211,7 +213,7 @@ def _unequal(
     if not both.any():
         return np.empty(0, np.intp)
     pairs = np.flatnonzero(both)
-    step = max(_CHUNK_BYTES // (4 * expected.dimension), 16)
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
     kind = np.uint64 if expected.dimension % 2 == 0 else np.uint32
     found = []
     for start in range(0, len(pairs), step):
@@ -235,7 +237,7 @@ def _relate(
     """Say what the differing pairs are."""
     if not len(source_row):
         return
-    step = max(_CHUNK_BYTES // (4 * expected.dimension), 16)
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
     parts = [
         compare_pairs(
             expected.take(source_row[start : start + step]),
@@ -356,7 +358,7 @@ def _describe_unexpected(
     pairs = np.flatnonzero(rows)
     if not len(pairs):
         return
-    step = max(_CHUNK_BYTES // (4 * actual.dimension), 16)
+    step = max(_CHUNK_BYTES // (4 * actual.dimension), _FEWEST_ROWS)
     found, states = [], []
     for start in range(0, len(pairs), step):
         part = pairs[start : start + step]

@@ -124,6 +124,7 @@ class _Work:
                     "source": [result.source_rows for result in results[name]],
                     "target": [result.target_rows for result in results[name]],
                 },
+                self.workers,
             )
             for name in self.names
         }
@@ -369,8 +370,8 @@ def _limits(case: Case, parts: list[_Part], sample: int | None) -> list[str]:
             sentences.append(
                 f"{part.name}: neither logs nor metadata say when records were written; `premature` was not checked."
             )
-        if not frozen.parents and len(parts) > 1:
-            sentences.append(f"{part.name}: the case file names no dependencies of it.")
+        if not frozen.parents and not any(part.name in other.sides.frozen.parents for other in parts):
+            sentences.append(f"{part.name}: the case file names no dependencies; nothing can dangle.")
         if frozen.facts.get("settled") is False:
             sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
     return sentences

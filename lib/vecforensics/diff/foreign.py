@@ -3,7 +3,7 @@
 A group that another model produced (or the right one with its axes turned) cannot be told from noise row by row. What gives it
 away is the geometry: records that are close in the expected space are close in the actual one too. For each row in question its
 similarities to a set of anchor rows are computed in both spaces and correlated; a row of noise correlates like a coin, a row of
-the group far beyond. Anchors start as a sample of all rows in question and are then only rows of the group (three rounds).
+the group far beyond. Anchors start as a sample of all rows in question; the better half of each round gives those of the next.
 
 A row that has drifted from its own expected vector is consistent with it as well, but still points at it; a foreign one does not.
 (Comparing similarity structures instead of vectors: Kriegeskorte et al. 2008, representational similarity analysis.)
@@ -20,6 +20,7 @@ __all__ = ["foreign_rows"]
 
 _ANCHORS: Final = 384
 _FEWEST: Final = 8
+_ROUNDS: Final = 4
 _SURE: Final = 6.0  # standard errors of a correlation of nothing
 _BLOCK: Final = 4096
 
@@ -34,24 +35,34 @@ def foreign_rows(
         return nobody, np.zeros(count)
     one, other = _unit(expected), _unit(actual)
     own = np.einsum("ij,ij->i", one, other)
-    anchors = np.unique(np.linspace(0, count - 1, min(count, _ANCHORS)).astype(np.int64))
-    scores = np.zeros(count)
-    members = nobody
-    for _ in range(4):
+    away = own < _own_limit(one, other, own, _spread(np.arange(count)))
+    candidates = np.flatnonzero(away)
+    if len(candidates) < _FEWEST:
+        return nobody, np.zeros(count)
+    # The better half of the rows become the next anchors: rows of noise among the anchors blur what the group has in common.
+    anchors = _spread(candidates)
+    for _ in range(_ROUNDS):
         scores = _profile_correlations(one, other, anchors)
-        away = own < _own_limit(one, other, own, anchors)
-        sure = max(_SURE / np.sqrt(len(anchors)), 0.15)
-        members = (scores > min(sure, 0.9)) & away
+        kept = max(len(candidates) // 2, min(_FEWEST, len(candidates)))
+        best = np.argsort(-scores[candidates].round(6), kind="stable")[:kept]
+        anchors = _spread(np.sort(candidates[best]))
+    members = nobody
+    for _ in range(2):
+        scores = _profile_correlations(one, other, anchors)
+        sure = min(max(_SURE / np.sqrt(len(anchors)), 0.15), 0.9)
+        members = (scores > sure) & away
         chosen = np.flatnonzero(members)
         if len(chosen) < _FEWEST:
             return nobody, scores
-        fresh = chosen[
-            np.unique(np.linspace(0, len(chosen) - 1, min(len(chosen), _ANCHORS)).astype(np.int64))
-        ]
-        if len(fresh) == len(anchors) and (fresh == anchors).all():
-            break
-        anchors = fresh
+        anchors = _spread(chosen)
     return members, scores
+
+
+def _spread(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """At most `_ANCHORS` of the rows, evenly spread."""
+    places = np.linspace(0, len(rows) - 1, min(len(rows), _ANCHORS)).astype(np.int64)
+    spread: npt.NDArray[np.int64] = rows[np.unique(places)]
+    return spread
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

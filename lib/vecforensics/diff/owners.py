@@ -11,7 +11,9 @@ The projections are pseudo-random with a fixed seed and only propose candidates;
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -24,7 +26,7 @@ __all__ = ["Owners", "find_owners", "project"]
 
 _DIRECTIONS: Final = 8
 _CELL_AXES: Final = 4
-_BLOCK: Final = 2048
+_BLOCK: Final = 512
 # How far a copy may be from its owner, as a share of its length: float16 and float noise first, then bfloat16 and int8.
 _NARROW: Final = 1e-3
 _WIDE: Final = 2e-2
@@ -119,6 +121,7 @@ def _ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt
     return ranges
 
 
+@lru_cache(maxsize=8)
 def _directions(dimension: int) -> npt.NDArray[np.float32]:
     drawn = np.random.default_rng(20_261_124).normal(size=(dimension, _DIRECTIONS))
     directions: npt.NDArray[np.float32] = (drawn / np.linalg.norm(drawn, axis=0)).astype(np.float32)
@@ -161,24 +164,36 @@ def _sweep(
     keys, owner_of_key = _cells(seen[:, :axes], cell, reach)
     order = np.argsort(keys, kind="stable")
     keys, owner_of_key = keys[order], owner_of_key[order]
-    pairs: list[tuple[npt.NDArray[np.int64], Index, npt.NDArray[np.float64]]] = []
-    for numbers, block in source.blocks(_BLOCK):
-        there = project(block)
-        own = _combine(np.floor(there[:, :axes] / cell))
-        low, high = np.searchsorted(keys, own), np.searchsorted(keys, own, "right")
-        counts = high - low
-        counts[~np.isfinite(there[:, 0])] = 0
-        if not counts.any():
-            continue
-        place = np.repeat(np.arange(len(block)), counts)
-        query = owner_of_key[_ranges(low, counts)]
-        for start in range(0, len(place), _MOST_PAIRS):
-            row, candidate = place[start : start + _MOST_PAIRS], query[start : start + _MOST_PAIRS]
-            close = (np.abs(there[row] - seen[candidate]) <= reach).all(axis=1)
-            row, candidate = row[close], candidate[close]
-            if len(row):
-                kept_row, kept, distance = _confirmed(block, row, vectors, which[candidate], tolerance)
-                pairs.append((kept, numbers[kept_row], distance))
+
+    def of_bucket(bucket: int) -> list[tuple[npt.NDArray[np.int64], Index, npt.NDArray[np.float64]]]:
+        pairs = []
+        for numbers, block in source.blocks(_BLOCK, [bucket]):
+            there = project(block)
+            own = _combine(np.floor(there[:, :axes] / cell))
+            low = np.searchsorted(keys, own)
+            # Most rows are in nobody's cell; only for the others is it worth asking how many are.
+            hit = np.flatnonzero((keys[np.minimum(low, len(keys) - 1)] == own) & np.isfinite(there[:, 0]))
+            if not len(hit):
+                continue
+            counts = np.searchsorted(keys, own[hit], "right") - low[hit]
+            place = np.repeat(hit, counts)
+            query = owner_of_key[_ranges(low[hit], counts)]
+            for start in range(0, len(place), _MOST_PAIRS):
+                row, candidate = place[start : start + _MOST_PAIRS], query[start : start + _MOST_PAIRS]
+                close = (np.abs(there[row] - seen[candidate]) <= reach).all(axis=1)
+                row, candidate = row[close], candidate[close]
+                if len(row):
+                    kept_row, kept, distance = _confirmed(block, row, vectors, which[candidate], tolerance)
+                    pairs.append((kept, numbers[kept_row], distance))
+        return pairs
+
+    if not len(keys):
+        pairs = []
+    elif source.workers > 1 and source.buckets > 1:
+        with ThreadPoolExecutor(source.workers, thread_name_prefix="owners") as pool:
+            pairs = [pair for part in pool.map(of_bucket, range(source.buckets)) for pair in part]
+    else:
+        pairs = [pair for bucket in range(source.buckets) for pair in of_bucket(bucket)]
     if not pairs:
         empty = np.empty(0, np.int64)
         return Owners(empty, empty, np.empty(0, np.bool_), np.empty(0))

@@ -6,7 +6,7 @@ digests or vectors of the few rows it needs; each bucket is mapped when it is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,14 @@ Index = npt.NDArray[np.int64]
 
 @dataclass
 class Side:
-    """One side of one collection. `offsets` int64 (buckets + 1): the running number of each bucket's first row."""
+    """One side of one collection. `offsets` int64 (buckets + 1): the running number of each bucket's first row. `workers`: how
+    many threads a sweep over all rows may use."""
 
     evidence: Evidence
     collection: str
     name: str
     offsets: Index
+    workers: int = 1
     _tables: dict[int, pa.Table] = field(default_factory=dict)
     _vectors: dict[int, MappedVectors] = field(default_factory=dict)
 
@@ -102,9 +104,11 @@ class Side:
         table = self.table(0)
         return int(table.schema.field("vector").type.list_size) if "vector" in table.schema.names else 0
 
-    def blocks(self, rows: int) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
+    def blocks(
+        self, rows: int, buckets: Sequence[int] | None = None
+    ) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
         """All rows that have a vector, in blocks of at most `rows`: their running numbers and their vectors."""
-        for bucket in range(self.buckets):
+        for bucket in range(self.buckets) if buckets is None else buckets:
             vectors = self.vectors(bucket)
             there = np.flatnonzero(vectors.present)
             for start in range(0, len(there), rows):
@@ -121,10 +125,12 @@ class Sides:
     target: Side
 
     @classmethod
-    def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]]) -> Sides:
+    def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]], workers: int = 1) -> Sides:
         """`counts`: rows of each bucket, for `source` and `target`."""
         sides = {
-            name: Side(evidence, collection, name, np.r_[0, np.cumsum(counts[name])].astype(np.int64))
+            name: Side(
+                evidence, collection, name, np.r_[0, np.cumsum(counts[name])].astype(np.int64), workers
+            )
             for name in ("source", "target")
         }
         return cls(evidence.collection(collection), sides["source"], sides["target"])

@@ -1,0 +1,105 @@
+"""Which kinds are told apart how well? The confusion matrix over worlds of planted faults.
+
+Each world has all kinds planted in it at once, over another shape of ids, dimension, norm and clustering, sparse n-gram vectors
+among them. A row of the matrix is what was planted, a column what the diff said of that record; right answers stand on the
+diagonal.
+
+    python benchmarks/bench_kinds.py            python benchmarks/bench_kinds.py --worlds 200 --each 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "diff"))
+
+from planting import ID_SHAPES, PLANTERS, World, add_dangling, found, investigate
+
+from vecforensics.embedding import open_embedder
+from vecforensics.findings import Kind
+
+_WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
+_NOTHING = "nothing"
+
+
+def make_world(number: int) -> World:
+    """World number `number`: every shape of ids in turn, dimensions 8 to 384, every third one of sparse hashed text."""
+    rng = np.random.default_rng(number)
+    dimension = 384 if number % 3 == 2 else (8, 16, 33, 96)[number % 4]
+    world = World.make(
+        1500,
+        dimension=dimension,
+        shape=ID_SHAPES[number % len(ID_SHAPES)],
+        normalised=bool(number & 1),
+        clustered=bool(number & 2),
+        seed=number,
+    )
+    if number % 3 == 2:
+        texts = [
+            " ".join(rng.choice(_WORDS.split(), size=rng.integers(3, 9))) + f" record {n}"
+            for n in range(1500)
+        ]
+        world.expected = np.asarray(open_embedder("hashing-384", Path()).embed(texts), np.float32)
+        world.target = [
+            (text, world.expected[n].copy(), meta) for n, (text, _, meta) in enumerate(world.target)
+        ]
+    return world
+
+
+def confusion(worlds: int, each: int) -> Counter[tuple[str, str]]:
+    """(planted, said) → how many records."""
+    matrix: Counter[tuple[str, str]] = Counter()
+    for number in range(worlds):
+        world = make_world(number)
+        for plant in PLANTERS.values():
+            plant(world, each)
+        add_dangling(world)
+        with tempfile.TemporaryDirectory() as folder:
+            said = found(investigate(world, Path(folder), impact=False))
+        for kind, text in world.truth:
+            others = sorted(name for name, other in said - world.truth if other == text)
+            matrix[(kind, kind if (kind, text) in said else others[0] if others else _NOTHING)] += 1
+        planted = {text for _, text in world.truth}
+        for kind, text in said - world.truth:
+            if text not in planted:
+                matrix[(_NOTHING, kind)] += 1
+    return matrix
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--worlds", type=int, default=24)
+    options.add_argument("--each", type=int, default=24, help="faults of each kind in a world")
+    given = options.parse_args()
+    matrix = confusion(given.worlds, given.each)
+    kinds = [kind.value for kind in Kind if any(kind.value in pair for pair in matrix)]
+    print(f"{given.worlds} worlds of 1,500 records, {sum(matrix.values()):,} judged\n")
+    print("| planted | n | recall | precision | said instead |\n|---|---|---|---|---|")
+    for kind in [*kinds, _NOTHING]:
+        total = sum(count for (planted, _), count in matrix.items() if planted == kind)
+        named = sum(count for (_, said), count in matrix.items() if said == kind)
+        right = matrix[(kind, kind)]
+        instead = {
+            said: count for (planted, said), count in matrix.items() if planted == kind and said != kind
+        }
+        listed = ", ".join(
+            f"{said} {count}" for said, count in sorted(instead.items(), key=lambda item: -item[1])
+        )
+        if kind == _NOTHING:
+            print(f"| nothing | | | | {listed or 'nothing'} |")
+        else:
+            print(
+                f"| `{kind}` | {total:,} | {right / max(total, 1):.4f} | {right / max(named, 1):.4f} | {listed} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
