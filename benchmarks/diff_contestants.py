@@ -96,14 +96,14 @@ def prepare() -> Work:
     return work
 
 
-def ours(workers: int) -> Work:
-    """The whole diff of evidence that has been collected: classes, hot spots, what it costs, findings written."""
+def ours(workers: int, *, impact: bool = False) -> Work:
+    """The diff of evidence that has been collected: classes, hot spots, findings written; with `impact` also recall lost."""
     from vecforensics.diff import diff_vectors
     from vecforensics.run_folder import RunFolder
 
     def work(folder: Path, out: Path) -> dict[str, Any]:
         run = RunFolder.open(folder / "run")
-        diff = diff_vectors(run.case(), run, workers=workers)
+        diff = diff_vectors(run.case(), run, workers=workers, impact=impact)
         shutil.copy(run.findings_parquet, out)
         return {"verdict": str(diff.verdict.value)}
 
@@ -124,7 +124,7 @@ def ours_parquet() -> Work:
             began = time.perf_counter()
             collect(case, run)
             collected = time.perf_counter() - began
-            diff_vectors(case, run)
+            diff_vectors(case, run, impact=False)
             shutil.copy(run.findings_parquet, out)
             return {"collect_s": collected}
 
@@ -208,6 +208,7 @@ CONTESTANTS: dict[str, Callable[[], Work]] = {
     "prepare": prepare,
     "ours": lambda: ours(2),
     "ours-1": lambda: ours(1),
+    "ours-impact": lambda: ours(2, impact=True),
     "ours-parquet": ours_parquet,
     "decode": decode,
     "duckdb-hash": lambda: duckdb(hashed=True),

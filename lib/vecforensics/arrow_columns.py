@@ -91,14 +91,26 @@ def split_vectors(
         )
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     right = (lengths == dimension) & (dimension > 0)
-    matrix = np.zeros((len(column), dimension), np.float32)
-    if right.any():
-        good = pc.filter(lists, pa.array(right))
-        matrix[right] = pc.list_flatten(good).to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    others = pc.if_else(
-        pa.array(right), pa.scalar(None, ragged_type), pc.coalesce(lists, pa.scalar([], ragged_type))
-    )
-    return fixed_vectors(matrix, None if right.all() else ~right), others
+    if right.all() and len(column) and not lists.values.null_count:
+        # Whole lists of one length one after the other are a fixed-size list already (a null inside one has to become NaN).
+        first = lists.offsets[0].as_py()
+        flat = lists.values.slice(first, len(column) * dimension)
+        return pa.FixedSizeListArray.from_arrays(flat, dimension), pa.nulls(len(column), ragged_type)
+    odd = np.flatnonzero(~right)
+    others = pc.coalesce(lists.take(pa.array(odd)), pa.scalar([], ragged_type))
+    place = np.cumsum(~right) - 1
+    return fixed_vectors(_matrix(lists, right, dimension), ~right), others.take(pa.array(place, mask=right))
+
+
+def _matrix(lists: pa.ListArray, right: np.ndarray[Any, Any], dimension: int) -> np.ndarray[Any, Any]:
+    """The rows of the right length as float32 (n, d), zeros elsewhere: copied a stretch of neighbours at a time."""
+    matrix = np.zeros((len(lists), dimension), np.float32)
+    flat, offsets = lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
+    edges = np.flatnonzero(np.diff(np.r_[False, right, False].astype(np.int8)))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        values = flat[offsets[start] : offsets[start] + (stop - start) * dimension]
+        matrix[start:stop] = values.reshape(-1, dimension)
+    return matrix
 
 
 def _filled(column: pa.Array) -> pa.Array:

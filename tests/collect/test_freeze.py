@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.collect.bucket_files import FileDigests
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.errors import EvidenceError, SourceError
 from vecforensics.evidence import Evidence, directory_name
@@ -236,3 +239,15 @@ def test_an_empty_target_and_a_target_of_another_dimension_are_frozen_too(tmp_pa
     rows = evidence.bucket("wide", 0).target
     assert rows["vector"].null_count == 2
     assert rows["ragged"].to_pylist() == [[1.0, 1.0, 1.0], [1.0]]
+
+
+def test_a_file_that_is_replaced_by_a_shorter_one_before_it_was_hashed_does_not_hang(tmp_path: Path) -> None:
+    path, gate = tmp_path / "source-0000.arrow", threading.Event()
+    digests = FileDigests()
+    digests._pool.submit(gate.wait)  # the hashing thread is behind
+    path.write_bytes(b"a" * 1000)
+    digests.up_to(path, 1000)
+    path.write_bytes(b"b" * 10)
+    digests.again(path)
+    gate.set()
+    assert digests.close() == {path: hashlib.sha256(b"b" * 10).hexdigest()}

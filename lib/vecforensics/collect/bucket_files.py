@@ -70,6 +70,9 @@ class FileDigests:
         with path.open("rb", buffering=0) as file:
             while done < end:
                 block = os.pread(file.fileno(), min(2**20, end - done), done)
+                if not block:
+                    # The file has been replaced by a shorter one meanwhile; `again` follows in the queue.
+                    break
                 digest.update(block)
                 done += len(block)
         self._state[path] = (digest, done)
