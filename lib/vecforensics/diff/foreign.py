@@ -50,7 +50,7 @@ def foreign_rows(
     for _ in range(2):
         scores = _profile_correlations(one, other, anchors)
         sure = min(max(_SURE / np.sqrt(len(anchors)), 0.15), 0.9)
-        members = (scores > sure) & away
+        members = (scores > sure) & away & _among_neighbours(one, other, anchors)
         chosen = np.flatnonzero(members)
         if len(chosen) < _FEWEST:
             return nobody, scores
@@ -82,6 +82,26 @@ def _own_limit(
         others = other[start : start + _BLOCK] @ one[anchors].T
         limits[start : start + _BLOCK] = np.minimum(others.mean(axis=1) + 4 * others.std(axis=1), 0.95)
     return limits
+
+
+def _among_neighbours(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], anchors: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Whether a row's nearest anchor is about as near as it should be: in a clustered space noise correlates with the few clusters
+    by chance, but it lies in none of them."""
+    place = np.full(len(one), -1)
+    place[anchors] = np.arange(len(anchors))
+    near = np.zeros(len(one), np.bool_)
+    for start in range(0, len(one), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(one)))
+        inside = np.flatnonzero(place[rows] >= 0)
+        nearest = []
+        for space in (one, other):
+            similar = space[rows] @ space[anchors].T
+            similar[inside, place[rows][inside]] = -1
+            nearest.append(similar.max(axis=1))
+        near[rows] = nearest[1] >= nearest[0] / 2
+    return near
 
 
 def _profile_correlations(
