@@ -87,8 +87,10 @@ def _own_limit(
 def _among_neighbours(
     one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], anchors: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Whether a row's nearest anchor is about as near as it should be: in a clustered space noise correlates with the few clusters
-    by chance, but it lies in none of them."""
+    """Whether a row's nearest anchor is about as near as it should be.
+
+    In a clustered space noise correlates with the few clusters by chance, but it lies in none of them.
+    """
     place = np.full(len(one), -1)
     place[anchors] = np.arange(len(anchors))
     near = np.zeros(len(one), np.bool_)
