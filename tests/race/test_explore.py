@@ -165,6 +165,15 @@ def test_a_migration_that_raises_an_injected_error_has_told_its_caller() -> None
         assert explore(honest, records=3, schedules=100, faults=(fault,)).witness is None
 
 
+async def times_out_by_itself(records: Any, embed: Any, store: Any) -> None:
+    async with asyncio.timeout(10):
+        await asyncio.Event().wait()
+
+
+def test_a_time_out_is_excused_only_where_an_operation_was_under_way() -> None:
+    assert "crash" in explore(times_out_by_itself, records=2, schedules=5).failures
+
+
 async def drops_its_task(records: Any, embed: Any, store: Any) -> None:
     done = asyncio.Event()
 

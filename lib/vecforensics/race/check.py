@@ -274,7 +274,7 @@ def _honest(world: World, error: BaseException) -> bool:
         seen.add(id(item))
         if any(item is injected for injected in world.injected):
             return True
-        if isinstance(item, TimeoutError) and world.timers_fired:
+        if isinstance(item, TimeoutError) and world.timers_ahead:
             return True
         if isinstance(item, BaseExceptionGroup):
             stack.extend(item.exceptions)

@@ -226,6 +226,9 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
         op = enabled[index]
         if op.kind == TIMER:
             timers.pop(0)
+            # A time-out is the schedule's doing where something was under way, and the program's own where nothing was.
+            if pending or not quiet:
+                world.timers_ahead += 1
             world.now = max(world.now, op.when)
             idle += 1
         else:

@@ -202,7 +202,7 @@ class World:
         self.premature: list[tuple[str, str, Op]] = []
         self.begun = 0
         self.injected: list[BaseException] = []
-        self.timers_fired = 0
+        self.timers_ahead = 0  # timers that fired before something that could have come first
         self.refused: SuspectError | None = None
         self.log: list[tuple[Any, ...]] | None = [] if detail else None
         self.tracker: Tracker | None = None
@@ -299,7 +299,6 @@ class World:
                 future.set_result(result)
             return
         elif kind == TIMER:
-            self.timers_fired += 1
             if self.log is not None:
                 self.note("complete", op)
             op.payload()
