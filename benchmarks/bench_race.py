@@ -69,8 +69,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds-per-contestant", type=float, default=6.0, metavar="S")
     parser.add_argument("--rounds", type=int, default=5, help="turns into which those seconds are divided")
     parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1_000])
-    parser.add_argument("--search-seconds", type=float, default=15.0, help="after which one search gives up")
-    parser.add_argument("--seeds", type=int, default=5, help="searches by each strategy that draws lots")
+    parser.add_argument("--search-seconds", type=float, default=10.0, help="after which one search gives up")
+    parser.add_argument("--seeds", type=int, default=3, help="searches by each strategy that draws lots")
     parser.add_argument("--json", type=Path, default=HERE.parent / "reports" / "bench" / "race.json")
     return parser.parse_args()
 
@@ -143,7 +143,7 @@ def _search(arguments: argparse.Namespace, node: Node | None) -> list[dict[str, 
     seeds = list(range(1, arguments.seeds + 1))
     for n in arguments.n:
         records, cap = generate_records(n), CAPS.get(n, CAP_BEYOND)
-        assert any(item.id == race_programs.FORGOTTEN for item in records), f"{n} records are too few"
+        forgotten = race_programs.middle_childless(records)
         for name in searchers(0):
             tries = [
                 in_own_thread(lambda name=name, seed=seed, cap=cap: _sought(name, seed, records, cap, arguments.search_seconds))  # noqa: B023
@@ -152,7 +152,13 @@ def _search(arguments: argparse.Namespace, node: Node | None) -> list[dict[str, 
             rows.append({"n": n, "strategy": name, "cap": cap, "tries": tries})
         if node is not None and n <= 100:
             answer = node.ask(
-                records, "find", "waitFor", cap=cap, seconds=arguments.search_seconds, seeds=seeds
+                records,
+                "find",
+                "waitFor",
+                cap=cap,
+                seconds=arguments.search_seconds,
+                seeds=seeds,
+                forgotten=forgotten,
             )
             tries = [
                 {"found": found, "played": played, "seconds": None, "ended": found is None and played < cap and "time"}
@@ -162,9 +168,13 @@ def _search(arguments: argparse.Namespace, node: Node | None) -> list[dict[str, 
     return rows
 
 
+def forgetting(records: Any) -> Callable[..., Any]:
+    return race_programs.forgetting(race_programs.middle_childless(records))
+
+
 def _sought(name: str, seed: int, records: Any, cap: int, seconds: float) -> dict[str, Any]:
     """`ended`: why a search without a find ended; "everything" where the strategy had no further schedule."""
-    lab, strategy = lab_of(race_programs.forgotten, records), searchers(seed)[name]()
+    lab, strategy = lab_of(forgetting(records), records), searchers(seed)[name]()
     played, found, ended = 0, None, "cap"
     began = time.perf_counter()
     while played < cap:
@@ -209,7 +219,8 @@ def _proof() -> dict[str, Any]:
 
 
 def _witness(n: int) -> dict[str, Any]:
-    found, passed = _timed(lambda: explore(race_programs.forgotten, records=n, strategy="dpor", survey=0))
+    migrate = forgetting(generate_records(n))
+    found, passed = _timed(lambda: explore(migrate, records=n, strategy="dpor", survey=0))
     witness = found.witness
     assert witness is not None
     return {

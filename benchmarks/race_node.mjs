@@ -3,7 +3,7 @@
 //   fast_check   folder into which npm has installed it      program   path of race_programs.js
 //   users        the records                                 wait      "waitFor" | "waitIdle" | "waitAll"
 //   speed:       seconds, seed                               -> {schedules, seconds, choices: [least, most], version}
-//   find:        cap, seconds, seeds                         -> {found: [schedules or null], played: [schedules]}
+//   find:        cap, seconds, seeds, forgotten               -> {found: [schedules or null], played: [schedules]}
 //
 // Effects happen when an operation completes, as in the laboratory's store. `schedule` with a label that exists already is the
 // cheapest way to schedule that there is; `scheduleFunction` would put its arguments into words for each call.
@@ -16,7 +16,7 @@ const require = createRequire(`${question.fast_check}/of-the-benchmark.js`);
 const fc = require("fast-check");
 const { version } = require("fast-check/package.json");
 const text = readFileSync(question.program, "utf8");
-const load = new Function("generateVector", "vectorDB", `${text}; return {migrateDataToVectorDB, forgetOne};`);
+const load = new Function("generateVector", "vectorDB", "FORGOTTEN", `${text}; return {migrateDataToVectorDB, forgetOne};`);
 const { users } = question;
 
 let choices = 0;
@@ -30,6 +30,7 @@ function world(s, data) {
       fetch: (id) => after("fetch", () => data.get(id)),
       insert: (id, vector, metadata) => after("insert", () => void data.set(id, [vector.slice(), { ...metadata }])),
     },
+    question.forgotten,
   );
 }
 
@@ -69,6 +70,9 @@ async function speed() {
 }
 
 async function find() {
+  if (!users.some((user) => user.id === question.forgotten)) {
+    throw new Error(`nobody is called ${question.forgotten}`);
+  }
   const found = [], played = [];
   for (const seed of question.seeds) {
     const property = fc.asyncProperty(fc.scheduler(), (s) => play(s, "forgetOne"));

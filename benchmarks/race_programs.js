@@ -1,7 +1,5 @@
 // race_programs.py once more, for our JavaScript driver and for fast-check: the same text runs under both.
 
-const FORGOTTEN = "10002";
-
 async function write(user) {
   const vector = await generateVector(user);
   await vectorDB.fetch(user.id);
@@ -19,6 +17,7 @@ async function migrateDataToVectorDB(users) {
   }
 }
 
+// FORGOTTEN: the id of the one whose write nobody waits for.
 async function forgetOne(users) {
   for (const level of levels(users)) {
     const writing = [];

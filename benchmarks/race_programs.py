@@ -12,10 +12,6 @@ from typing import Any
 
 from vecforensics.records import Record
 
-FORGOTTEN = "10002"
-"""The record whose write nobody waits for: a user on whom nothing depends, so that nothing but its absence can show. Named by
-its id and not by its place, so that it stays the one when there are fewer records."""
-
 OPERATIONS = 3
 
 
@@ -34,11 +30,24 @@ async def barrier(records: Sequence[Record], embed: Callable[..., Any], store: A
         await asyncio.gather(*(write(record, embed, store) for record in level))
 
 
-async def forgotten(records: Sequence[Record], embed: Callable[..., Any], store: Any) -> None:
-    for level in levels(records):
-        writing = []
-        for record in level:
-            task = asyncio.create_task(write(record, embed, store))
-            if record.id != FORGOTTEN:
-                writing.append(task)
-        await asyncio.gather(*writing)
+def middle_childless(records: Sequence[Record]) -> str:
+    """The parent whose write is forgotten: nothing depends on it, so that only its absence can show; in the middle, so that
+    a sweep from the first to the last record does not meet it at once."""
+    needed = {parent for item in records for parent in item.depends_on}
+    alone = [item.id for item in records if not item.depends_on and item.id not in needed]
+    return alone[len(alone) // 2]
+
+
+def forgetting(id: str) -> Callable[..., Any]:
+    """The program that does not wait for the write of `id`: named, not counted, so that it stays the one among fewer records."""
+
+    async def forgotten(records: Sequence[Record], embed: Callable[..., Any], store: Any) -> None:
+        for level in levels(records):
+            writing = []
+            for record in level:
+                task = asyncio.create_task(write(record, embed, store))
+                if record.id != id:
+                    writing.append(task)
+            await asyncio.gather(*writing)
+
+    return forgotten

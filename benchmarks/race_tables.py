@@ -116,7 +116,8 @@ def _witness(results: Mapping[str, Any]) -> str:
     witness = results["witness"]
     return (
         f"## 4. The witness at n = {witness['n']:,}\n\n"
-        f"Found by `dpor` at schedule {witness['found_at']}; shrunk with {witness['shrink_schedules']} schedules to "
+        f"Found by `dpor` at schedule {witness['found_at']}; shrunk from {witness['n']:,} records with "
+        f"{witness['shrink_schedules']} schedules to "
         f"{len(witness['records'])} record(s) ({', '.join(witness['records'][:5])}) and {len(witness['constraints'])} "
         f"constraint(s): {'; '.join(witness['constraints'][:5]) or 'none'}. Kinds: {', '.join(witness['kinds'])}. "
         f"Everything: {witness['seconds']:.1f} s."
@@ -134,8 +135,8 @@ def _catalogue(results: Mapping[str, Any]) -> str:
         for row in catalogue["rows"]
     ]  # fmt: skip
     return (
-        f"## 5. Broken migrations, the catalogue's, then the tests': {catalogue['records']} records, at most {catalogue['cap']:,} "
-        "schedules\n\nDefault strategies. Seconds include shrinking and telling the witness.\n\n"
+        f"## 5. Broken migrations, the catalogue's, then the tests': {catalogue['records']} records, at most "
+        f"{catalogue['cap']:,} schedules\n\nDefault strategies. Seconds include shrinking and telling the witness.\n\n"
         + _table(["broken migration", "driver", "faults", "first failure at", "by", "seconds", "kinds"], rows)
     )
 
