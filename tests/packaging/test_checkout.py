@@ -134,6 +134,32 @@ def test_an_unknown_benchmark_is_named(set_up: Path, capsys: pytest.CaptureFixtu
     assert "no benchmark 'nothing'. There are: diff" in capsys.readouterr().err
 
 
+def test_options_go_to_each_benchmark_that_is_named(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (set_up / "benchmarks").mkdir()
+    for name in ("bench_diff.py", "bench_race.py"):
+        (set_up / "benchmarks" / name).write_text("")
+    ran: list[object] = []
+    monkeypatch.setattr(checkout, "_in_order", lambda root, commands: ran.extend(commands) or 0)
+    assert run_verb("bench", ["race", "--seed", "1"], root=set_up) == 0
+    assert run_verb("bench", ["--seed", "1"], root=set_up) == 0
+    race, diff = (str(set_up / "benchmarks" / name) for name in ("bench_race.py", "bench_diff.py"))
+    assert ran == [[race, "--seed", "1"], [diff, "--seed", "1"], [race, "--seed", "1"]]
+
+
+def test_the_tools_beside_ours_are_installed_once_and_apart(
+    set_up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (set_up / "benchmarks").mkdir()
+    (set_up / "benchmarks" / "peers.lock").write_text("duckdb==1\n")
+    made: list[Path] = []
+    monkeypatch.setattr(checkout, "_make_venv", lambda home: made.append(home) or home.mkdir(parents=True))
+    monkeypatch.setattr(checkout, "_run", lambda python, root, command: 0)
+    monkeypatch.setattr(checkout, "_usable", lambda python: bool(made))
+    for _ in range(2):
+        checkout._ensure_peers(set_up / ".venv" / "bin" / "python", set_up)
+    assert made == [set_up / ".cache" / "peers"]
+
+
 def test_clean_spares_the_reports(set_up: Path) -> None:
     (set_up / "reports").mkdir()
     (set_up / "reports" / "evidence").write_text("x")
