@@ -41,6 +41,9 @@ CAP_BEYOND = 2_000
 SEEDED = frozenset({"random", "pct"})
 CATALOGUE_RECORDS, CATALOGUE_CAP = 12, 5_000
 
+Turn = tuple[float, float, int, int]
+"""Schedules a second of the wall's clock and of processor time, fewest and most choices of a schedule."""
+
 
 def main() -> int:
     arguments = _arguments()
@@ -91,7 +94,7 @@ def _machine() -> dict[str, Any]:
 def _speed(arguments: argparse.Namespace, node: Node | None) -> dict[str, Any]:
     records, seconds = generate_records(RECORDS), arguments.seconds_per_contestant / arguments.rounds
     expected = race_programs.OPERATIONS * RECORDS
-    contestants: dict[str, Callable[[int], tuple[float, int, int]]] = {
+    contestants: dict[str, Callable[[int], Turn]] = {
         name: lambda _, play=play: in_own_thread(lambda: _played(play, seconds))  # type: ignore[misc]
         for name, play in players(records, seed=1).items()
     }
@@ -101,38 +104,41 @@ def _speed(arguments: argparse.Namespace, node: Node | None) -> dict[str, Any]:
                 node, records, wait, seconds, turn
             )  # type: ignore[misc]
     rates: dict[str, list[float]] = {name: [] for name in contestants}
+    cpu_rates: dict[str, list[float]] = {name: [] for name in contestants}
     choices: dict[str, tuple[int, int]] = {}
     for turn in range(arguments.rounds):
         for name, contestant in contestants.items():
-            rate, least, most = contestant(turn)
+            rate, by_cpu, least, most = contestant(turn)
             assert least == most == expected, f"{name} made {least} to {most} choices instead of {expected}"
             rates[name].append(round(rate, 1))
+            cpu_rates[name].append(round(by_cpu, 1))
             choices[name] = (least, most)
     early = (
         node.ask(records, "speed", "waitAll", seconds=0.2, seed=1)["choices"] if node is not None else None
     )
     return {
         "records": RECORDS, "expected": expected, "seconds": seconds, "rounds": arguments.rounds,
-        "rates": rates, "choices": choices, "waitAll_choices": early,
+        "rates": rates, "cpu_rates": cpu_rates, "choices": choices, "waitAll_choices": early,
     }  # fmt: skip
 
 
-def _played(play: Callable[[], int], seconds: float) -> tuple[float, int, int]:
+def _played(play: Callable[[], int], seconds: float) -> Turn:
     play()
     least, most, count = math.inf, 0, 0
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     while (passed := time.perf_counter() - began) < seconds:
         made = play()
         least, most, count = min(least, made), max(most, made), count + 1
         if count % COLLECT_EVERY == 0:
             gc.collect()
-    return count / passed, int(least), most
+    return count / passed, count / (time.process_time() - cpu), int(least), most
 
 
-def _by_node(node: Node, records: Any, wait: str, seconds: float, turn: int) -> tuple[float, int, int]:
+def _by_node(node: Node, records: Any, wait: str, seconds: float, turn: int) -> Turn:
     answer = node.ask(records, "speed", wait, seconds=seconds, seed=57 + 10_000 * turn)
     least, most = answer["choices"]
-    return answer["schedules"] / answer["seconds"], least, most
+    count = answer["schedules"]
+    return count / answer["seconds"], count / answer["cpu_s"], least, most
 
 
 # --- 2: schedules until the first failure -----------------------------------------------------------------------------------
@@ -161,9 +167,14 @@ def _search(arguments: argparse.Namespace, node: Node | None) -> list[dict[str, 
                 forgotten=forgotten,
             )
             tries = [
-                {"found": found, "played": played, "seconds": None, "ended": found is None and played < cap and "time"}
+                {
+                    "found": found,
+                    "played": played,
+                    "seconds": None,
+                    "ended": "time" if played < cap else "cap",
+                }
                 for found, played in zip(answer["found"], answer["played"], strict=True)
-            ]  # fmt: skip
+            ]
             rows.append({"n": n, "strategy": "fast-check waitFor", "cap": cap, "tries": tries})
     return rows
 

@@ -2,7 +2,7 @@
 //
 //   fast_check   folder into which npm has installed it      program   path of race_programs.js
 //   users        the records                                 wait      "waitFor" | "waitIdle" | "waitAll"
-//   speed:       seconds, seed                               -> {schedules, seconds, choices: [least, most], version}
+//   speed:       seconds, seed                               -> {schedules, seconds, cpu_s, choices: [least, most], version}
 //   find:        cap, seconds, seeds, forgotten               -> {found: [schedules or null], played: [schedules]}
 //
 // Effects happen when an operation completes, as in the laboratory's store. `schedule` with a label that exists already is the
@@ -61,12 +61,13 @@ async function speed() {
   const some = () => fc.assert(property, { numRuns: 25, seed: seed++, endOnFailure: true });
   await some(); // the just-in-time compiler's share
   schedules = 0;
-  const began = process.hrtime.bigint();
+  const began = process.hrtime.bigint(), cpu = process.cpuUsage();
   const passed = () => Number(process.hrtime.bigint() - began) / 1e9;
   while (passed() < question.seconds) {
     await some();
   }
-  return { schedules, seconds: passed(), choices: [least, most], version };
+  const seconds = passed(), spent = process.cpuUsage(cpu);
+  return { schedules, seconds, cpu_s: (spent.user + spent.system) / 1e6, choices: [least, most], version };
 }
 
 async function find() {
