@@ -10,6 +10,7 @@ Names are imported when they are first used, so that `import vecforensics` costs
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from vecforensics.run_folder import RunFolder
 
 __version__ = "0.1.0"
+
+# The diff's own threads work side by side; OpenBLAS's wait for one another in a spin, and where another process holds a core that
+# is most of the time (a million rows on two busy cores: 28 s instead of 10). Numpy reads it when it is first imported; whoever
+# has set it keeps their number.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _HOME = {
     "Case": "case",
