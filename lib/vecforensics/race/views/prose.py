@@ -78,6 +78,9 @@ def explain_verdict(exploration: Exploration) -> str:
             found = f"; the first of them was schedule {first:,}" if first is not None else ""
             return f"There are orders of events in which this migration goes wrong: {tried} of {size} were tried{found}."
         case Verdict.PROVED:
-            return f"No failing order exists with these {size}: {tried} stand for all of them."
+            # The passes that only sampled came on top; what stands for all orders are those that were exhausted.
+            whole = sum(item.schedules for item in certificate.passes if item.exhaustive) or certificate.schedules
+            stand = "1 schedule stands" if whole == 1 else f"{whole:,} schedules stand"
+            return f"No failing order exists with these {size}: {stand} for all of them."
         case Verdict.SAMPLED:
             return f"No failing order was found in {tried} of {size}; that is a sample, not a proof."
