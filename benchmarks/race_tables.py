@@ -201,7 +201,8 @@ def _other_aims(results: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
         ),
         (
             "witness at n = 1,000 shrunk to one record and its constraint within 50 schedules",
-            f"{'' if witness['n'] >= 1_000 else 'not asked; '}n = {witness['n']:,}: {len(witness['records'])} record(s), {len(witness['constraints'])} constraint(s), "
+            f"{'' if witness['n'] >= 1_000 else 'not asked; '}n = {witness['n']:,}: "
+            f"{len(witness['records'])} record(s), {len(witness['constraints'])} constraint(s), "
             f"{witness['shrink_schedules']} schedules",
             witness["n"] >= 1_000
             and len(witness["records"]) == len(witness["constraints"]) == 1
