@@ -79,7 +79,9 @@ def explain_verdict(exploration: Exploration) -> str:
             return f"There are orders of events in which this migration goes wrong: {tried} of {size} were tried{found}."
         case Verdict.PROVED:
             # The passes that only sampled came on top; what stands for all orders are those that were exhausted.
-            whole = sum(item.schedules for item in certificate.passes if item.exhaustive) or certificate.schedules
+            whole = (
+                sum(item.schedules for item in certificate.passes if item.exhaustive) or certificate.schedules
+            )
             stand = "1 schedule stands" if whole == 1 else f"{whole:,} schedules stand"
             return f"No failing order exists with these {size}: {stand} for all of them."
         case Verdict.SAMPLED:
