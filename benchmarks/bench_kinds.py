@@ -19,7 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "diff"))
 
-from planting import ID_SHAPES, PLANTERS, World, add_dangling, found, investigate
+from planted_run import found, investigate
+from planted_world import ID_SHAPES, World
+from planting import PLANTERS, add_dangling
 
 from vecforensics.embedding import open_embedder
 from vecforensics.findings import Kind

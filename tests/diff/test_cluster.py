@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planting import PLANTERS, World, freeze
+from planted_run import freeze
+from planted_world import World
+from planting import PLANTERS
 
 from vecforensics.diff import diff_vectors
 from vecforensics.errors import MissingExtra, ToolFailed

@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from planting import World, investigate
+from planted_run import investigate
+from planted_world import World
 
 from vecforensics.findings import Verdict
 

@@ -12,17 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planting import (
-    ID_SHAPES,
-    PLANTERS,
-    World,
-    add_dangling,
-    found,
-    investigate,
-    plant_benign,
-    plant_mangled_by_id,
-    score,
-)
+from planted_run import found, investigate, score
+from planted_world import ID_SHAPES, World
+from planting import PLANTERS, add_dangling, plant_benign, plant_mangled_by_id
 
 from vecforensics.findings import Kind, Verdict
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from planting import PLANTERS, World, add_dangling, freeze, investigate, target_batches
+from planted_run import freeze, investigate, target_batches
+from planted_world import World
+from planting import PLANTERS, add_dangling
 
 from vecforensics.diff import diff_vectors
 from vecforensics.errors import EvidenceError
