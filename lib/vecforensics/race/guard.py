@@ -22,7 +22,9 @@ from typing import Any, Final
 from vecforensics.errors import SuspectError
 from vecforensics.race.places import is_own_code, place_of_caller
 
-__all__ = ["controlled", "watch_leaks"]
+__all__ = ["SET_ORDER", "controlled", "under_control", "watch_leaks"]
+
+SET_ORDER: Final = "the order of a set"
 
 _REFUSED: Final = {
     "socket.connect": "socket.connect",
@@ -96,6 +98,12 @@ def controlled(refuse: Callable[[SuspectError], None], sleep: Callable[[float], 
             time.sleep = _real_sleep
 
 
+def under_control(thread: int | None) -> Any:
+    """The world whose program runs in `thread` now, or None."""
+    watcher = _watched.get(thread or 0)
+    return getattr(watcher[0], "__self__", None) if watcher is not None else None
+
+
 _LEAKS: Final = {
     ("time", "time"): "the wall clock (time.time)",
     ("time", "time_ns"): "the wall clock (time.time_ns)",
@@ -164,4 +172,4 @@ def _set_loops(files: Sequence[str]) -> Iterator[str]:
             call = loop.func if isinstance(loop, ast.Call) else None
             made = isinstance(call, ast.Name) and call.id in ("set", "frozenset")
             if loop is not None and (made or isinstance(loop, ast.Set | ast.SetComp)):
-                yield f"the order of a set, {file}:{loop.lineno}"
+                yield f"{SET_ORDER}, {file}:{loop.lineno}"

@@ -29,7 +29,7 @@ def is_own_code(file: str) -> bool:
     answer = _known.get(file)
     if answer is None:
         folder = str(Path(file).parent)
-        engine = folder == _HERE or folder == f"{_HERE}/strategies"
+        engine = folder in (_HERE, f"{_HERE}/javascript", f"{_HERE}/strategies")
         library = file.startswith((*_STDLIB, *_LIBRARIES))
         answer = _known[file] = not (engine or library or file.startswith("<frozen") or file == "<string>")
     return answer

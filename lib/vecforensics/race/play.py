@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final, Protocol
 
+from vecforensics.errors import SuspectError
 from vecforensics.race.check import damage, judge, right
 from vecforensics.race.driver import Program, Session
 from vecforensics.race.guard import controlled
@@ -149,7 +150,10 @@ def _swiftly(
         index = choose(pending)
         if run.single and len(pending) > 1:
             run.single = False
-        op = take(index)
+        try:
+            op = take(index)
+        except IndexError:
+            raise _changed() from None
         chosen(index)
         completed(op)
         left -= 1
@@ -223,7 +227,10 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
             idle += 1
             apart = True
             continue
-        op = enabled[index]
+        try:
+            op = enabled[index]
+        except IndexError:
+            raise _changed() from None
         if op.kind == TIMER:
             timers.pop(0)
             # A time-out is the schedule's doing where something was under way, and the program's own where nothing was.
@@ -252,3 +259,10 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
         run.outcome = _GOOD
     else:
         run.outcome = judge(world, session, at_return, left, deadlock=not finished, ended=ended)
+
+
+def _changed() -> SuspectError:
+    return SuspectError(
+        "two runs of one schedule offered other choices",
+        hint="The suspect turns on a clock, on chance or on what an earlier run left behind; hand such things to it",
+    )

@@ -41,6 +41,13 @@ class Found:
     length: int
 
 
+def leaks_of(lab: Lab) -> tuple[str, ...]:
+    """What the suspect reads, first in, first out, that no schedule decides: two runs of one order may differ by it."""
+    with watch_leaks(lab.program.files) as leaks:
+        lab.play(FirstInFirstOut(), detail=True)
+    return tuple(leaks)
+
+
 def tell(
     found: Found, program: Program, records: Sequence[Record], origin: str, seed: int, prefer: Sequence[str]
 ) -> Witness:

@@ -54,7 +54,7 @@ def exploration_html(exploration: Exploration, *, corrected: Trace | None = None
         parts += [_kinds(exploration), _prose(witness), _picture(witness, corrected), _constraints(witness)]
     parts.append(_certificate(exploration))
     if exploration.leaks:
-        parts.append(_list("Leaks (two runs of one schedule differed)", exploration.leaks))
+        parts.append(_list("Leaks (they can make two runs of one schedule differ)", exploration.leaks))
     if witness is not None:
         parts.append(_replay(exploration, witness))
     return str(
