@@ -93,7 +93,7 @@ def write_case_file(folder: Path, source: Path | None, target: str) -> Path:
         columns=f"      # columns of that file: {listed}; id and text below are guesses\n" if columns else "",
         id=_quoted(identity),
         text=", ".join(map(_quoted, texts)) or ("title, body" if not columns else ""),
-        target=target,
+        target=_target(target, folder),
         expected=f"column: {_quoted(vector)}" if vector else "embedder: hashing-384",
     )
     write_whole(file, text)
@@ -120,6 +120,14 @@ def _columns(source: Path) -> Mapping[str, Any]:
     kind = JsonSource if name.endswith(".json") else JsonLinesSource
     first = next(kind(source, Source(uri=str(source), id="id"), None).rows(), None)
     return dict(first[1]) if first is not None and isinstance(first[1], dict) else {}
+
+
+def _target(uri: str, folder: Path) -> str:
+    """The target as the case file has to name it. It was typed as a path from here, like the source's."""
+    scheme, _, place = uri.partition(":")
+    if scheme in ("lancedb", "parquet") and place and Path(place).exists():
+        return f"{scheme}:{_relative(Path(place), folder)}"
+    return uri
 
 
 def _relative(source: Path, folder: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -72,9 +72,10 @@ def draw_diff(run: RunFolder, diff: Diff) -> Figures:
         damaged = _damaged_rows(diff, evidence, name) if one.rows_corrupt else {}
         if damaged:
             spots = list(_spots(diff, name, one.source_rows))
-            figure = plot_along_source(
-                damaged, one.source_rows, spots, title=f"{name}: {spots[0][1]}" if spots else ""
-            )
+            # Where no run along the source stands out by itself, another line of the same damage may.
+            told = [spots[0][1]] if spots else _sentences(diff, name, damaged)
+            title = f"{name}: {told[0]}" if told else ""
+            figure = plot_along_source(damaged, one.source_rows, spots, title=title)
             drawn[f"along-source-{directory_name(name)}.png"] = (
                 figure,
                 f"Where the damage lies along the source of {name}",
@@ -142,6 +143,11 @@ def _spots(diff: Diff, name: str, rows: int) -> Iterator[tuple[str, str, npt.NDA
             mask = np.zeros(rows, bool)
             mask[parts[0]["first"] : parts[0]["last"] + 1] = True
             yield spot["kind"], spot["sentence"], mask
+
+
+def _sentences(diff: Diff, name: str, kinds: Container[str]) -> list[str]:
+    """What the hot spots say of the damage in one collection, along whichever line they lie."""
+    return [s["sentence"] for s in diff.hot_spots if s["collection"] in (None, name) and s["kind"] in kinds]
 
 
 def _captions(run: RunFolder) -> dict[str, dict[str, str]]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from vecforensics.case import Case, parse_case
-from vecforensics.errors import EvidenceError, RunLocked, VecforensicsError
+from vecforensics.errors import EvidenceError, InputError, RunLocked, VecforensicsError
 
 __all__ = ["STAGES", "RunFolder", "write_json", "write_whole"]
 
@@ -74,17 +74,27 @@ class RunFolder:
 
     @classmethod
     def begin(cls, case_file: Path, case: Case, out: Path) -> RunFolder:
-        """Make `out/<case>/<utc time>/` and freeze the text of the case file in it."""
+        """Make `out/<case>/<utc time>/` and freeze the text of the case file in it.
+
+        Raises InputError where no folder can be made under `out`.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         parent = (out / case.case).resolve()
-        parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(10_000):
-            path = parent / (stamp if attempt == 0 else f"{stamp}-{attempt + 1}")
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                continue
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(10_000):
+                path = parent / (stamp if attempt == 0 else f"{stamp}-{attempt + 1}")
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    continue
+        except OSError as error:
+            raise InputError(
+                f"no run can be kept there ({error.strerror})",
+                where=str(parent),
+                hint="Name a folder that may be written to: --out",
+            ) from error
         run = cls(path)
         write_whole(run.evidence / "case.yaml", case_file.read_bytes())
         write_json(

@@ -73,7 +73,10 @@ def _verdict(inv: Investigation) -> RunVerdict:
         inv.run.read_json(verified, made_by="migrate --repair")["verdict"] if verified.is_file() else ""
     )
     total = sum(one["source_rows"] for one in found["collections"].values())
-    headline = f"{inv.case.case}: {found['verdict']}, {found['rows_corrupt']:,} of {total:,} records"
+    headline = f"{inv.case.case}: {found['verdict']}, {found['records_corrupt']:,} of {total:,} records"
+    foreign = found["rows_corrupt"] - found["records_corrupt"]
+    if foreign:
+        headline += f" and {foreign:,} target rows without a record"
     if repaired:
         headline += f"; after the repair: {repaired}"
     return RunVerdict(found["verdict"], repaired, headline, inv.run.report_html)

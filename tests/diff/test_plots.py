@@ -61,8 +61,10 @@ def test_hot_spots_are_marked_and_give_the_title() -> None:
     assert colours.count("#d55e00") == 2
 
 
-def test_damage_without_a_pattern_says_so() -> None:
-    assert "without a pattern" in texts(plot_along_source({"zero": np.asarray([5, 900])}, 1000))
+def test_damage_in_which_no_place_was_found_claims_no_more_than_that() -> None:
+    assert "No place stands out beyond chance" in texts(
+        plot_along_source({"zero": np.asarray([5, 900])}, 1000)
+    )
     assert "Nothing is damaged" in texts(plot_along_source({}, 0))
 
 

@@ -48,7 +48,16 @@ def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None
     written = json.loads(RunFolder.open(diff.path).findings_json.read_text())
     assert set(written) == {
         *("format", "case", "title", "verdict", "estimate", "collections", "counts", "rows_corrupt"),
-        *("rows_checked", "hot_spots", "impact", "examples", "settings", "limits", "evidence_digest"),
+        *(
+            "records_corrupt",
+            "rows_checked",
+            "hot_spots",
+            "impact",
+            "examples",
+            "settings",
+            "limits",
+            "evidence_digest",
+        ),
     }
     assert set(written["counts"]) == {kind.value for kind in Kind}
     assert written["counts"] == written["collections"]["things"]["counts"]

@@ -238,6 +238,7 @@ def test_summary_stays_under_sixty_kilobytes(tmp_path: Path) -> None:
         "checked": 10,
         "of": 10,
         "rows_corrupt": 1,
+        "records_corrupt": 1,
         "counts": {"missing": 1},
     }
     add_findings(run, collections={f"c{n}": one for n in range(400)}, verdict="corrupt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -192,7 +193,16 @@ def test_suspect_and_corrected_code_are_shown_with_the_failing_line_marked(tmp_p
     text = chapter(soup, "code")
     assert "for (const user of users)" in text
     assert "proved: no failing order exists at this size" in text
-    assert "--replay vf1:12:0:all:quiet:-:fifo" in text
+    assert "vecforensics race migration.js --replay vf1:12:0:all:quiet:-:fifo" in text
+
+
+def test_a_schedule_on_the_cases_own_records_is_replayed_from_the_run_that_holds_them(tmp_path: Path) -> None:
+    case, run = full_run(tmp_path)
+    witness = json.loads(run.witness_json.read_text())
+    own = json.dumps(witness).replace("vf1:12:0:all:quiet:-:fifo", "vf1:g7b33f13d:0:10.11:quiet:-:fifo")
+    run.witness_json.write_text(own)
+    text = chapter(page(write_report(case, run).html), "code")
+    assert f"{run.path.name} --replay vf1:g7b33f13d:0:10.11:quiet:-:fifo" in text
 
 
 def test_a_planned_repair_is_called_a_plan_and_names_its_command(tmp_path: Path) -> None:

@@ -315,6 +315,7 @@ def _summary(part: _Part) -> CollectionSummary:
         checked=frozen.rows["source"] - part.resolved.unchecked,
         unchecked=part.resolved.unchecked,
         rows_corrupt=len(corrupt_sources) + len(corrupt_targets),
+        records_corrupt=len(corrupt_sources),
         counts=counts,
         digests=dict(frozen.digests),
         notes=tuple(part.resolved.notes),

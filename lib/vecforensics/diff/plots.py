@@ -149,7 +149,7 @@ def plot_along_source(
     held = np.histogram(np.arange(rows), edges)[0] if rows < 1_000_000 else np.diff(np.floor(edges))
     if not title:
         title = (
-            spots[0][1] if spots else "The damage lies without a pattern" if shown else "Nothing is damaged"
+            spots[0][1] if spots else "No place stands out beyond chance" if shown else "Nothing is damaged"
         )
     with _style():
         figure = _figure(7.2, 1.0 + 1.2 * max(len(shown), 0.3))

@@ -18,7 +18,11 @@ __all__ = ["CollectionSummary", "Diff"]
 
 @dataclass(frozen=True, slots=True)
 class CollectionSummary:
-    """One collection in numbers. `checked` of `of` records have a verdict on their content; `counts` holds every kind."""
+    """One collection in numbers. `checked` of `of` records have a verdict on their content; `counts` holds every kind.
+
+    `records_corrupt`: source records with a corrupt finding; `rows_corrupt`: those, and the corrupt target rows that belong to no
+    record.
+    """
 
     source_rows: int
     target_rows: int
@@ -26,6 +30,7 @@ class CollectionSummary:
     checked: int
     unchecked: int
     rows_corrupt: int
+    records_corrupt: int
     counts: Mapping[str, int]
     digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -39,6 +44,7 @@ class CollectionSummary:
             "of": self.source_rows,
             "unchecked": self.unchecked,
             "rows_corrupt": self.rows_corrupt,
+            "records_corrupt": self.records_corrupt,
             "counts": dict(self.counts),
             "digests": dict(self.digests),
             "notes": list(self.notes),
@@ -76,6 +82,10 @@ class Diff:
         return sum(one.rows_corrupt for one in self.collections.values())
 
     @property
+    def records_corrupt(self) -> int:
+        return sum(one.records_corrupt for one in self.collections.values())
+
+    @property
     def rows_checked(self) -> int:
         return sum(one.checked for one in self.collections.values())
 
@@ -99,6 +109,7 @@ class Diff:
             "collections": {name: one.as_dict() for name, one in self.collections.items()},
             "counts": self.counts,
             "rows_corrupt": self.rows_corrupt,
+            "records_corrupt": self.records_corrupt,
             "rows_checked": self.rows_checked,
             "hot_spots": [dict(spot) for spot in self.hot_spots],
             "impact": dict(self.impact) if self.impact is not None else None,

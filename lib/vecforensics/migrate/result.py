@@ -15,6 +15,7 @@ from vecforensics.migrate.verification import Verification
 __all__ = ["MigrationRun"]
 
 _SHOWN = 10
+_ID_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class MigrationRun:
             )
             for operation, ids in self.examples.get(name, {}).items():
                 more = " …" if counts[operation] > len(ids) else ""
-                lines.append(f"    {operation}: {', '.join(ids)}{more}")
+                lines.append(f"    {operation}: {', '.join(printable(one, _ID_WIDTH) for one in ids)}{more}")
         lines += [f"  left as it is: {kind} {count:,}" for kind, count in self.left.items() if count]
         lines += self._quarantine_lines()
         return lines

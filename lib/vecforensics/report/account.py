@@ -108,8 +108,9 @@ class Account:
         return sum(facts.count("source_rows") for facts in self.collections.values())
 
     @property
-    def rows_corrupt(self) -> int:
-        return self.findings.facts.count("rows_corrupt")
+    def records_corrupt(self) -> int:
+        """Source records that are damaged; what the target holds beyond them is counted by kind (`orphan`)."""
+        return self.findings.facts.count("records_corrupt")
 
     def count(self, kind: Kind, collection: str | None = None) -> int:
         """Findings of a kind, in all or in one collection."""

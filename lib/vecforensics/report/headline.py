@@ -45,9 +45,9 @@ def _found(account: Account) -> str:
         )
     verb = "were" if account.applied and account.repaired is Verdict.CLEAN else "are"
     where = listing(
-        [visible(name, 40) for name, facts in account.collections.items() if facts.count("rows_corrupt")]
+        [visible(name, 40) for name, facts in account.collections.items() if facts.count("records_corrupt")]
     )
-    bad = account.rows_corrupt
+    bad = account.records_corrupt
     if not bad:
         kinds = [f"{count(account.count(kind))} {spelled(kind)}" for kind in account.corrupt_kinds]
         return f"No source record is damaged, but the target holds what it should not: {listing(kinds)}"

@@ -67,7 +67,7 @@ def _collections(account: Account) -> Table:
     shown = list(account.collections.items())[:_MOST_COLLECTIONS]
     rows = []
     for name, facts in shown:
-        source, bad = facts.count("source_rows"), facts.count("rows_corrupt")
+        source, bad = facts.count("source_rows"), facts.count("records_corrupt")
         of = facts.count("of") or source
         findings = sum(
             number

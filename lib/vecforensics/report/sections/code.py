@@ -81,7 +81,9 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Note(("The corrected form fails as well: it is not verified.",), State.BAD)
     replay = account.witness.text("replay")
     if replay:
-        command = quoted("vecforensics", "race", account.case.suspect or "SUSPECT", "--replay", replay)
+        # A schedule on the case's own records ("g" and their digest) is known only to the run that froze them.
+        played = account.run_path if ":g" in replay else account.case.suspect or "SUSPECT"
+        command = quoted("vecforensics", "race", played, "--replay", replay)
         yield Paragraph.of("The failing run replays, event by event, with:")
         yield Listing(command, language="sh")
         if account.run.repro_py.is_file():

@@ -46,7 +46,7 @@ def _blocks(account: Account) -> Iterator[Block]:
 
 
 def _tiles(account: Account) -> Iterator[Tile]:
-    rows, bad = account.source_rows, account.rows_corrupt
+    rows, bad = account.source_rows, account.records_corrupt
     if account.findings:
         checked = account.findings.facts.count("rows_checked")
         state = {Verdict.CLEAN: State.GOOD, Verdict.CORRUPT: State.BAD}.get(account.verdict, State.UNKNOWN)
@@ -121,7 +121,7 @@ def _estimate(estimate: Facts) -> tuple[Inline, ...]:
 def _collections(account: Account) -> Table:
     rows: list[tuple[object, ...]] = []
     for name, facts in account.collections.items():
-        source, bad = facts.count("source_rows"), facts.count("rows_corrupt")
+        source, bad = facts.count("source_rows"), facts.count("records_corrupt")
         of = facts.count("of") or source
         counts = facts.facts("counts")
         kinds = [
