@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +144,21 @@ def test_an_unknown_verb_and_a_missing_argument(capsys: pytest.CaptureFixture[st
     assert main(["frobnicate"]) == 2
     assert main(["collect"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_reader_that_closes_the_pipe_does_not_change_the_exit_code(folder: Path) -> None:
+    """`vecforensics … | head -1`: exit 1 means corrupt, and a closed pipe is no corruption."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [
+        sys.executable,
+        "-m",
+        "vecforensics",
+        "collect",
+        str(folder / "case.yaml"),
+        "--out",
+        str(folder / "reports"),
+    ]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

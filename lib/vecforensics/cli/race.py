@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
+from vecforensics.cli.output import say
 from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN, opened
 from vecforensics.errors import printable
 
@@ -98,9 +99,9 @@ def race(
         from vecforensics.run_folder import write_whole
 
         write_whole(json_, result.to_json())
-    click.echo(str(result))
+    say(result)
     if is_case:
-        click.echo(printable(inv.run.path))
+        say(printable(inv.run.path))
     if result.verdict == "failing":
         raise Exit(FOUND)
     raise Exit(UNKNOWN if prove and result.verdict != "proved" else CLEAN)

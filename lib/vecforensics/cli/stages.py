@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
+from vecforensics.cli.output import say
 from vecforensics.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def ends_with_run(command: Callable[..., tuple[Investigation, int]]) -> Callable
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         inv, code = command(*args, **kwargs)
-        click.echo(str(inv.run.path))
+        say(inv.run.path)
         raise Exit(code)
 
     return wrapped
@@ -111,7 +112,7 @@ def investigate(
 
     with opened(where, out) as inv:
         verdict = run_all(inv, apply=apply_, sample=sample)
-    click.echo(str(verdict))
+    say(verdict)
     return inv, verdict.exit_code(fail_on)
 
 
@@ -127,7 +128,7 @@ def collect(where: str, out: Path | None) -> tuple[Investigation, int]:
       vecforensics collect data/postpilot/case.yaml
     """
     with opened(where, out) as inv:
-        click.echo(str(inv.collect()))
+        say(inv.collect())
     return inv, CLEAN
 
 
@@ -158,7 +159,7 @@ def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, 
     """
     with opened(where, out) as inv:
         result = inv.diff(**{name: value for name, value in settings.items() if value is not None})
-    click.echo(str(result))
+    say(result)
     return inv, OF_VERDICT[result.verdict]
 
 
@@ -192,7 +193,7 @@ def migrate(where: str, out: Path | None, mode: str, strategy: str) -> tuple[Inv
     """
     with opened(where, out) as inv:
         result = inv.migrate(mode, strategy=strategy)
-    click.echo(str(result))
+    say(result)
     return inv, CLEAN if mode in ("plan", "rollback") else OF_VERDICT[result.verdict]
 
 
@@ -212,7 +213,7 @@ def report(where: str) -> tuple[Investigation, int]:
     run = RunFolder.open(where)
     inv = Investigation(run.case(), run)
     result = inv.report()
-    click.echo(str(result))
+    say(result)
     return inv, OF_VERDICT[result.verdict]
 
 
@@ -230,5 +231,5 @@ def verify(where: str) -> None:
     from vecforensics.run_folder import RunFolder
 
     custody = verify_run(RunFolder.open(where), check_ledger=check_ledger)
-    click.echo(str(custody))
+    say(custody)
     raise Exit(CLEAN if custody.intact else FOUND)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vecforensics.cli.output import say
 from vecforensics.cli.stages import CONTEXT
 from vecforensics.errors import printable
 
@@ -30,7 +31,7 @@ def init(folder: Path, source: Path | None, target: str) -> None:
     from vecforensics.case_template import write_case_file
 
     file = write_case_file(folder, source, target)
-    click.echo(f"Wrote {printable(file)}. Edit it, then run: vecforensics collect {printable(file)}")
+    say(f"Wrote {printable(file)}. Edit it, then run: vecforensics collect {printable(file)}")
 
 
 @click.command("open", context_settings=CONTEXT)
@@ -54,7 +55,7 @@ def open_(run: Path, notebook: str, prepare_only: bool) -> None:
     from vecforensics.runner import prepare_notebook
 
     prepared = prepare_notebook(notebook, run)
-    click.echo(printable(prepared))
+    say(printable(prepared))
     if not prepare_only:
         sys.stdout.flush()
         command = [sys.executable, "-m", "jupyterlab", str(prepared), "--ServerApp.ip=127.0.0.1"]
