@@ -159,7 +159,8 @@ def investigate(where: str | Path = "", out: str | Path | None = None) -> Invest
     """Begin or go on: `where` is a case file (begins a run below `out`), a run folder, or "" for the bundled case.
 
     With "" the newest run of the bundled case is taken up again, so that notebooks opened one after the other share it.
-    `out` is `reports/` of the checkout unless given.
+    `out` is `reports/` of the checkout unless given. A relative run folder may also be named from the checkout, so that a
+    notebook finds it whatever its working folder is.
     """
     below = (
         Path(out)
@@ -168,9 +169,10 @@ def investigate(where: str | Path = "", out: str | Path | None = None) -> Invest
         if (_ROOT / "notebooks").is_dir()
         else Path("reports")
     )
-    if where and RunFolder.is_run(where):
-        run = RunFolder.open(where)
-        return Investigation(run.case(), run)
+    for place in (Path(where), _ROOT / where) if where else ():
+        if RunFolder.is_run(place):
+            run = RunFolder.open(place)
+            return Investigation(run.case(), run)
     if not where:
         file = bundled_case()
         case = load_case(file)
@@ -179,5 +181,11 @@ def investigate(where: str | Path = "", out: str | Path | None = None) -> Invest
             return Investigation(latest.case(), latest)
     else:
         file = bundled_case() if Path(where).resolve() == _BUNDLED else Path(where)
+        if not file.exists() and file.suffix not in (".yaml", ".yml"):
+            raise InputError(
+                "this is neither a run folder nor a case file",
+                where=str(where),
+                hint="Name one of them; a case file is written by: vecforensics init",
+            )
         case = load_case(file)
     return Investigation(case, RunFolder.begin(file, case, below))

@@ -51,11 +51,10 @@ def with_out(command: Callable[..., Any]) -> Callable[..., Any]:
 def opened(where: str, out: Path | None) -> Iterator[Investigation]:
     """The investigation that an argument names. A run that was begun for unusable input leaves nothing behind."""
     from vecforensics.investigation import bundled_case, investigate
-    from vecforensics.run_folder import RunFolder
 
     where = where or str(bundled_case())
-    begun = not RunFolder.is_run(where)
     inv = investigate(where, out if out is not None else Path("reports"))
+    begun = not inv.run.journal()["stages"]
     try:
         yield inv
     except InputError:
