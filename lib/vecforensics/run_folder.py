@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from vecforensics.case import Case, parse_case
 from vecforensics.errors import EvidenceError, InputError, RunLocked, VecforensicsError
 
-__all__ = ["STAGES", "RunFolder", "write_json", "write_whole"]
+__all__ = ["STAGES", "RunFolder", "hold", "write_json", "write_whole"]
 
 STAGES: Final = ("collect", "diff", "reproduce", "migrate", "report")
 _FORMAT: Final = 1
@@ -54,6 +54,23 @@ def write_whole(path: Path, data: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON for people and diff tools: sorted keys, two spaces, a line feed at the end, whole or not at all."""
     write_whole(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def hold(lock_file: Path, taken: str, *, reentrant: bool = False) -> Iterator[None]:
+    """Hold a lock of a run folder, without waiting. Raises RunLocked saying `taken`.
+
+    `reentrant`: this process may take it again while it holds it. It is an `flock`, which the kernel drops when the process dies.
+    """
+    lock = FileLock(lock_file, is_singleton=reentrant)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunLocked(taken, where=str(lock_file.parent), hint="Wait for it, or begin a new run") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Place:
@@ -215,19 +232,8 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run folder for writing; re-entrant within one process. Raises RunLocked where another process works on it."""
-        lock = FileLock(self.path / _LOCK, is_singleton=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunLocked(
-                "another process works on this run",
-                where=str(self.path),
-                hint="Wait for it, or begin a new run",
-            ) from None
-        try:
+        with hold(self.path / _LOCK, "another process works on this run", reentrant=True):
             yield
-        finally:
-            lock.release()
 
     @contextlib.contextmanager
     def stage(self, name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[None]:

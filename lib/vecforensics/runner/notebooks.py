@@ -24,12 +24,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
-
 from vecforensics.checkout import ROOT
 from vecforensics.errors import EvidenceError, InputError, RunLocked, ToolFailed, printable
 from vecforensics.progress import progress
-from vecforensics.run_folder import RunFolder, write_json, write_whole
+from vecforensics.run_folder import RunFolder, hold, write_json, write_whole
 from vecforensics.runner.execution import Execution, execute
 from vecforensics.runner.kernel import NotebookKernel
 from vecforensics.runner.parameters import check_parameters, load_notebook, secret_values, without_secrets
@@ -106,7 +104,11 @@ def run_notebooks(
         jobs.append(job)
     _check_writable(run.notebooks)
     results: list[NotebookResult] = []
-    with _alone(run), _sigterm_raises(), contextlib.ExitStack() as kernels:
+    with (
+        hold(run.path / _RUNNER_LOCK, "notebooks are already running on this run"),
+        _sigterm_raises(),
+        contextlib.ExitStack() as kernels,
+    ):
 
         def start(job: _Job) -> NotebookKernel:
             kernel = NotebookKernel(job.path.parent)
@@ -237,24 +239,6 @@ def _check_writable(folder: Path) -> None:
             where=str(folder),
             hint="Give it free space and rights to write",
         ) from None
-
-
-@contextlib.contextmanager
-def _alone(run: RunFolder) -> Iterator[None]:
-    """Hold the runner's lock. Raises RunLocked where another runner works on this run."""
-    lock = FileLock(run.path / _RUNNER_LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunLocked(
-            "notebooks are already running on this run",
-            where=str(run.path),
-            hint="Wait for them, or begin a new run",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
