@@ -110,7 +110,5 @@ class Names:
                 return f"the call {clip(operation.key, _LONGEST_ID)}() ended"
             case OperationKind.TIMER if operation.label.startswith("visibility"):
                 return f"{what} became visible"
-            case OperationKind.TIMER if operation.label.startswith("visibility"):
-                return f"{what} became visible"
             case OperationKind.TIMER:
                 return f"the timer of {clip(operation.key, 12)} s ran out"
