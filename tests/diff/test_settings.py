@@ -179,6 +179,10 @@ def test_a_sample_keeps_ids_exact_and_gives_an_interval(tmp_path: Path) -> None:
     assert diff.estimate["sampled"] <= 600
     assert 0 < diff.counts["zero"] < 200
     assert diff.collections["things"].checked == diff.estimate["sampled"] + 30
+    assert str(diff).count("estimate: ") == 1
+    assert diff._repr_html_().count("estimate: ") == 1
+    assert diff.headline.startswith("CORRUPT: at least ")
+    assert diff.headline.endswith("so this is an estimate")
     again = investigate(world, tmp_path / "again", sample=600, buckets=5)
     assert again.as_dict() == diff.as_dict()
 

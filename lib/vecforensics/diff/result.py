@@ -124,11 +124,21 @@ class Diff:
         """The verdict in one sentence."""
         total = sum(one.source_rows for one in self.collections.values())
         checked = f"{self.rows_checked:,} of {total:,} records checked"
+        sampled = self._estimated is not None
         if self.verdict is Verdict.CORRUPT:
-            return f"CORRUPT: {self.rows_corrupt:,} rows are wrong ({checked})"
+            least = "at least " if sampled else ""
+            rest = "; contents were sampled, so this is an estimate" if sampled else ""
+            return f"CORRUPT: {least}{self.rows_corrupt:,} rows are wrong ({checked}){rest}"
         if self.verdict is Verdict.CLEAN:
             return f"CLEAN: every record stands in the target as it should ({checked})"
         return f"UNKNOWN: nothing wrong was found, but not everything could be checked ({checked})"
+
+    @property
+    def _estimated(self) -> str | None:
+        """The sentence about the share of wrong contents, where they were sampled."""
+        if self.estimate is None or not self.estimate["estimate"]:
+            return None
+        return f"This is {self.estimate['sentence']}"
 
     def _lines(self) -> list[str]:
         lines = [f"{printable(spot['sentence'])}" for spot in self.hot_spots]
@@ -144,8 +154,8 @@ class Diff:
     def __str__(self) -> str:
         width = max(len(kind) for kind in Kind)
         lines = [f"{printable(self.case)}  {self.headline}"]
-        if self.estimate is not None:
-            lines.append(f"This is an estimate: {printable(self.estimate['sentence'])}")
+        if self._estimated is not None:
+            lines.append(printable(self._estimated))
         for name, one in self.collections.items():
             lines.append(
                 f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, {one.checked:,} checked, "
@@ -186,9 +196,7 @@ class Diff:
         notes = [note for one in self.collections.values() for note in one.notes]
         parts = [
             Markup("<p><b>{}</b></p>").format(self.headline),
-            Markup("<p>This is an estimate: {}</p>").format(self.estimate["sentence"])
-            if self.estimate
-            else "",
+            Markup("<p>{}</p>").format(self._estimated) if self._estimated is not None else "",
             Markup(
                 "<table><tr><th>kind</th><th>severity</th>{}<th>all</th>"
                 "<th style='text-align:left'>meaning</th></tr>{}</table>"
