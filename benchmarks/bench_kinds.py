@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "diff"
 
 from planted_run import found, investigate
 from planted_world import ID_SHAPES, World
-from planting import PLANTERS, add_dangling
+from planting import PLANTERS, add_dangling, add_premature
 
 from vecforensics.embedding import open_embedder
 from vecforensics.findings import Kind
@@ -62,6 +62,7 @@ def confusion(worlds: int, each: int) -> Counter[tuple[str, str]]:
         for plant in PLANTERS.values():
             plant(world, each)
         add_dangling(world)
+        add_premature(world, each)
         with tempfile.TemporaryDirectory() as folder:
             said = found(investigate(world, Path(folder), impact=False))
         for kind, text in world.truth:

@@ -189,28 +189,32 @@ def plant_benign(world: World, count: int) -> None:
     for n, row in enumerate(world.take(count)):
         vector = world.expected[row]
         if n % 7 == 0:
-            world.vector(row, vector * (1 + 1e-6 * world.rng.normal(size=vector.shape)))
-            kind = Kind.NOISE
+            _plant_copy(world, row, vector * (1 + 1e-6 * world.rng.normal(size=vector.shape)), Kind.NOISE)
         elif n % 7 == 1:
-            world.vector(row, np.nextafter(vector, np.float32(np.inf)))
-            kind = Kind.NOISE
+            _plant_copy(world, row, np.nextafter(vector, np.float32(np.inf)), Kind.NOISE)
         elif n % 7 == 2:
-            world.vector(row, vector * np.float32(3.7))
-            kind = Kind.NORMALISED
+            _plant_copy(world, row, vector * np.float32(3.7), Kind.NORMALISED)
         elif n % 7 == 3:
-            world.vector(row, vector.astype(np.float16))
-            kind = Kind.QUANTISED
+            _plant_copy(world, row, vector.astype(np.float16), Kind.QUANTISED)
         elif n % 7 == 4:
-            world.vector(row, (vector.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))
-            kind = Kind.QUANTISED
+            cut = (vector.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+            _plant_copy(world, row, cut, Kind.QUANTISED)
         elif n % 7 == 5:
             step = np.abs(vector).max() / 127
-            world.vector(row, np.round(vector / step) * step)
-            kind = Kind.QUANTISED
+            _plant_copy(world, row, np.round(vector / step) * step, Kind.QUANTISED)
         else:
             step = (vector.max() - vector.min()) / 255
-            world.vector(row, np.round((vector - vector.min()) / step) * step + vector.min())
-            kind = Kind.QUANTISED
+            copy = np.round((vector - vector.min()) / step) * step + vector.min()
+            _plant_copy(world, row, copy, Kind.QUANTISED)
+
+
+def _plant_copy(world: World, row: int, copy: np.ndarray, kind: Kind) -> None:
+    """A grid that holds a sparse vector's few values leaves it as it was, or moves it by its own rounding, which is noise."""
+    wanted, made = world.expected[row], copy.astype(np.float32)
+    world.vector(row, made)
+    if kind is Kind.QUANTISED and (np.abs(made - wanted) <= 4 * np.spacing(np.abs(wanted).max())).all():
+        kind = Kind.NOISE
+    if made.tobytes() != wanted.tobytes():
         world.expect(kind, world.ids[row])
 
 
@@ -242,3 +246,27 @@ def add_dangling(world: World) -> None:
         here = world.ids[row] in present or world.ids[row] in under
         if parent is not None and here and parent not in present:
             world.expect(Kind.DANGLING, world.ids[row], parent)
+
+
+def add_premature(world: World, count: int) -> None:
+    """Log lines for some children and their parents; every other child came first, by sequence, time or place in the log."""
+    lost = {text for kind, text in world.truth if kind in (Kind.MISSING, Kind.MANGLED_ID)}
+    whole = [
+        row
+        for row, parent in enumerate(world.parents)
+        if parent is not None and not {parent, world.ids[row]} & lost
+    ]
+    for n, row in enumerate(world.rng.permutation(whole)[: 2 * count].tolist()):
+        parent = world.parents[row]
+        assert parent is not None
+        early = n % 2 == 0
+        names = [world.ids[row], parent] if early else [parent, world.ids[row]]
+        for place, name in enumerate(names):
+            event: dict[str, Any] = {"action": "wrote", "record_ids": [name], "time": None, "fields": {}}
+            if n % 3 == 0:
+                event["fields"] = {"seq": str(10 * n + place)}
+            elif n % 3 == 1:
+                event["time"] = f"2026-01-01T{n // 60:02d}:{n % 60:02d}:{place:02d}Z"
+            world.logs.append(event)
+        if early:
+            world.expect(Kind.PREMATURE, world.ids[row], parent)

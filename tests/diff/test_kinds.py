@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planted_run import found, investigate, score
 from planted_world import ID_SHAPES, World
-from planting import PLANTERS, add_dangling, plant_benign, plant_mangled_by_id
+from planting import PLANTERS, add_dangling, add_premature, plant_benign, plant_mangled_by_id
 
 from vecforensics.findings import Kind, Verdict
 
@@ -62,6 +62,7 @@ def test_all_kinds_mixed_recall_and_precision_of_each_at_least_99_percent(shape:
     for plant in PLANTERS.values():
         plant(world, 24)
     add_dangling(world)
+    add_premature(world, 24)
     with TemporaryDirectory() as folder:
         diff = investigate(world, Path(folder), impact=False)
     for kind, (hits, false, missed) in score(world, diff).items():
