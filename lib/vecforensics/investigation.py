@@ -43,24 +43,35 @@ class Investigation:
     case: Case
     run: RunFolder
 
-    def collect(self, *, empty_target: bool = False) -> Evidence:
+    def collect(self, *, empty_target: bool = False, sample: int | None = None) -> Evidence:
         """Freeze both sides and the logs into the run folder; once frozen, evidence stays as it is.
 
-        `empty_target`: a target that is empty or not there yet is no error (a first migration).
+        `empty_target`: a target that is empty or not there yet is no error (a first migration). `sample`: embed only so many
+        records again, drawn once both sides' ids are known; what follows is an estimate.
         """
         from vecforensics.collect import collect
         from vecforensics.evidence import Evidence
 
         if self.run.done("collect"):
             return Evidence.open(self.run.evidence)
-        return collect(self.case, self.run, empty_target=empty_target)
+        if not sample:
+            return collect(self.case, self.run, empty_target=empty_target)
+        from vecforensics.diff import choose_contents
+
+        return collect(
+            self.case,
+            self.run,
+            empty_target=empty_target,
+            sample=sample,
+            choose=lambda evidence: choose_contents(self.case, evidence, sample),
+        )
 
     def diff(self, **settings: Any) -> Diff:
         """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`."""
         from vecforensics.diff import diff_vectors
         from vecforensics.figures import draw_diff
 
-        self.collect()
+        self.collect(sample=settings.get("sample"))
         result = diff_vectors(self.case, self.run, **settings)
         draw_diff(self.run, result)
         return result

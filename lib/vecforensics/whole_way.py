@@ -48,7 +48,7 @@ class RunVerdict:
 
 def run_all(inv: Investigation, *, apply: bool, sample: int | None) -> RunVerdict:
     """Run all five notebooks on `inv`. Raises ToolFailed where one fails, after a report was written that says so."""
-    inv.collect()
+    inv.collect(sample=sample)
     run = str(inv.run.path)
     extra: dict[str, dict[str, Any]] = {
         "02_diff_vectors": {"sample": sample or 0},

@@ -118,16 +118,23 @@ def investigate(
 @click.command(context_settings=CONTEXT)
 @click.argument("where", metavar="CASE.yaml|RUN")
 @with_out
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Embed only so many records again, drawn by what their ids show; diff then gives an estimate.",
+)
 @ends_with_run
-def collect(where: str, out: Path | None) -> tuple[Investigation, int]:
+def collect(where: str, out: Path | None, sample: int | None) -> tuple[Investigation, int]:
     """Freeze source, target and logs as hashed evidence.
 
     \b
     Example:
       vecforensics collect data/postpilot/case.yaml
+      vecforensics collect case.yaml --sample 5000       where embedding costs money
     """
     with opened(where, out) as inv:
-        say(inv.collect())
+        say(inv.collect(sample=sample))
     return inv, CLEAN
 
 
@@ -138,9 +145,9 @@ def collect(where: str, out: Path | None) -> tuple[Investigation, int]:
     "--sample",
     type=click.IntRange(min=1),
     default=None,
-    help="Compare so many contents only; ids stay exact.",
+    help="Compare so many contents only, and embed no others; ids stay exact.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes on this machine.")
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Threads on this machine.")
 @click.option(
     "--cluster",
     metavar="tcp://HOST:PORT",

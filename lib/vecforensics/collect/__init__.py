@@ -20,6 +20,7 @@ from vecforensics.case import Case, Collection, Target
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.known_good import KnownGood
 from vecforensics.collect.logs import Frame, LogEvent, parse_log, read_log
+from vecforensics.collect.sampled import Chooser, SampledEvidenceWriter
 from vecforensics.custody import record_inputs
 from vecforensics.embedding import Embedder, open_embedder
 from vecforensics.errors import SourceError, TargetError
@@ -33,28 +34,45 @@ from vecforensics.stores import VectorReader, open_reader
 __all__ = ["EvidenceWriter", "Frame", "LogEvent", "collect", "parse_log", "read_log"]
 
 
-def collect(case: Case, run: RunFolder, *, empty_target: bool = False) -> Evidence:
+def collect(
+    case: Case,
+    run: RunFolder,
+    *,
+    empty_target: bool = False,
+    sample: int | None = None,
+    choose: Chooser | None = None,
+) -> Evidence:
     """Freeze source, target, logs and the suspect's code into `run.evidence`.
 
-    `empty_target`: a target that is empty or not there yet is frozen as empty (a first migration) instead of refused. Raises
-    SourceError, TargetError or CaseError for what cannot be read; then nothing is left that counts as evidence.
+    `empty_target`: a target that is empty or not there yet is frozen as empty (a first migration) instead of refused. `choose`
+    draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected vectors come
+    from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read; then nothing is
+    left that counts as evidence.
     """
-    with run.stage("collect"), ExitStack() as stack:
+    with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
         # Everything that can be refused cheaply is refused before anything is written.
         readers = {name: _reader(case, one, empty_target) for name, one in case.collections.items()}
         sources = {
             name: open_source(one.source, case.folder, vector=one.expected.column if one.expected else None)
             for name, one in case.collections.items()
         }
-        givers = {name: _giver(case, one, stack) for name, one in case.collections.items()}
+        later = _embedded_later(case) if choose else {}
+        givers = {
+            name: _giver(case, one, stack) if name not in later else _as_it_is
+            for name, one in case.collections.items()
+        }
         for log in case.logs:
             if not case.path(log).is_file():
                 raise SourceError(
                     "there is no such log", where=str(case.path(log)), hint="Check logs in the case file"
                 )
         record_inputs(case, run)
-        writer = stack.enter_context(EvidenceWriter(run.evidence))
+        writer = stack.enter_context(
+            SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
+        )
         for name, one in case.collections.items():
+            if isinstance(writer, SampledEvidenceWriter) and name in later:
+                writer.wait_for(name, later[name])
             reader = readers[name]
             rows_hint = reader.describe(one.target.collection).rows if reader is not None else 0
             with progress(f"reading the source of {name}", rows_hint) as advance:
@@ -82,6 +100,8 @@ def collect(case: Case, run: RunFolder, *, empty_target: bool = False) -> Eviden
         writer.attach("logs.jsonl", _log_lines(case))
         for attached, data in _code(case):
             writer.attach(attached, data)
+        if choose is not None and isinstance(writer, SampledEvidenceWriter):
+            writer.embed_chosen(choose)
         return writer.finish(case=case.case)
 
 
@@ -106,11 +126,24 @@ def _reader(case: Case, one: Collection, empty_target: bool) -> VectorReader | N
 _Giver = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
+def _as_it_is(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
+
+
+def _embedded_later(case: Case) -> dict[str, Embedder]:
+    """The collections whose expected vectors an embedder makes: making them is what a sample saves."""
+    return {
+        name: open_embedder(one.expected.embedder, case.folder)
+        for name, one in case.collections.items()
+        if one.expected is not None and one.expected.embedder is not None
+    }
+
+
 def _giver(case: Case, one: Collection, stack: ExitStack) -> _Giver:
     """What puts the expected vectors into source batches; nothing to do where the source has them or nobody knows them."""
     expected = one.expected
     if expected is None or expected.column is not None:
-        return lambda batches: batches
+        return _as_it_is
     if expected.embedder is not None:
         embedder = open_embedder(expected.embedder, case.folder)
         return lambda batches: _embedded(batches, embedder)

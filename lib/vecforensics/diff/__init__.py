@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vecforensics.diff.diff import diff_vectors
+from vecforensics.diff.diff import choose_contents, diff_vectors
 from vecforensics.diff.result import CollectionSummary, Diff
 
-__all__ = ["CollectionSummary", "Diff", "diff_vectors"]
+__all__ = ["CollectionSummary", "Diff", "choose_contents", "diff_vectors"]

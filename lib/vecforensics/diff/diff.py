@@ -29,7 +29,7 @@ from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampled import draw_contents, estimate
+from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.settle import Settled, frozen_moment, settle
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
@@ -39,7 +39,7 @@ from vecforensics.progress import progress
 from vecforensics.run_folder import RunFolder, write_json, write_whole
 from vecforensics.stores import VectorReader, open_reader
 
-__all__ = ["diff_vectors"]
+__all__ = ["choose_contents", "diff_vectors"]
 
 _IMPACT_QUERIES: Final = (50, 500)
 # Multiplications that the impact may cost: about two seconds a core.
@@ -60,7 +60,8 @@ def diff_vectors(
 ) -> Diff:
     """Compare every collection of the run's evidence; writes findings.parquet and findings.json into the run folder.
 
-    `sample`: read the contents of so many records instead of all (ids stay exact). `workers`: threads, by default one a core.
+    `sample`: read the contents of so many records instead of all (ids stay exact); evidence that was collected with a sample has
+    its own and needs none. `workers`: threads, by default one a core.
     `cluster`: address of a dask scheduler that sees the run folder. `refetch`: by collection, a reader that may be asked again
     for rows younger than `settle_s` (by default the case's own target). `impact`: also measure what the damage costs. Raises
     EvidenceError where the evidence is absent or damaged.
@@ -69,7 +70,6 @@ def diff_vectors(
     with run.stage("diff", {"sample": sample, "workers": workers, "cluster": cluster, "seed": seed}):
         work = _Work(
             case,
-            run,
             Evidence.open(run.evidence),
             workers or _cores(),
             cluster,
@@ -78,17 +78,43 @@ def diff_vectors(
             memory_mb,
             impact,
         )
-        if sample is None:
-            diff = _assembled(work, work.parts())
+        draw = _drawn(work, sample)
+        if draw is None:
+            diff = _assembled(work, run, work.parts())
         else:
-            by_id = work.parts({name: np.empty(0, np.int64) for name in work.names})
-            dimensions, orders = work.dimensions(by_id)
-            sides = {part.name: part.sides for part in by_id}
-            draw = draw_contents(dimensions, sides, orders, sample, seed)
             parts = work.parts(draw.rows)
-            diff = _assembled(work, parts, estimate(draw, work.dimensions(parts)[0]), sample)
+            diff = _assembled(
+                work, run, parts, estimate(draw, work.dimensions(parts)[0]), draw.plan.requested
+            )
         _write(run, diff)
         return diff
+
+
+def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) -> Draw:
+    """Draw the records whose contents are worth an embedding, from evidence that holds no expected vectors yet.
+
+    `collect` calls it between freezing and embedding. The store is not asked again: what may be missing only for the moment
+    counts as missing here, and is judged by the diff.
+    """
+    work = _Work(case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, seed, 256, False)
+    by_id = work.parts()
+    dimensions, orders = work.dimensions(by_id)
+    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed)
+
+
+def _drawn(work: _Work, sample: int | None) -> Draw | None:
+    """Whose contents are compared: those that were drawn at collect, else a draw by what the ids show; None for everybody's."""
+    if was_sampled(work.evidence):
+        sides = {name: work.sides(name) for name in work.names}
+        return frozen_draw(
+            work.evidence, sides, {name: source_order(one) for name, one in sides.items()}, sample
+        )
+    comparable = [name for name in work.names if work.evidence.collections[name].expected is not None]
+    if sample is None or not comparable:
+        return None
+    by_id = work.parts({name: np.empty(0, np.int64) for name in comparable})
+    dimensions, orders = work.dimensions(by_id)
+    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, work.seed)
 
 
 def _cores() -> int:
@@ -100,7 +126,6 @@ class _Work:
     """Everything a diff is given, and the stages up to one `_Part` a collection."""
 
     case: Case
-    run: RunFolder
     evidence: Evidence
     workers: int
     cluster: str | None
@@ -113,8 +138,17 @@ class _Work:
     def names(self) -> list[str]:
         return sorted(self.evidence.collections)
 
+    def sides(self, name: str) -> Sides:
+        """Both sides of a collection by running row numbers."""
+        buckets = range(self.evidence.collections[name].buckets)
+        counts = {
+            side: [self.evidence.table(name, side, bucket).num_rows for bucket in buckets]
+            for side in ("source", "target")
+        }
+        return Sides.of(self.evidence, name, counts, self.workers)
+
     def parts(self, contents: Mapping[str, Index] | None = None) -> list[_Part]:
-        """Compare and explain every collection. `contents`: the records whose contents are read, by collection (None: all)."""
+        """Compare and explain every collection. `contents`: the records whose contents are read (of other collections: all)."""
         results = self._compared(contents)
         sides = {
             name: Sides.of(
@@ -128,7 +162,7 @@ class _Work:
             )
             for name in self.names
         }
-        writes = place_writes(self.run.evidence, sides)
+        writes = place_writes(self.evidence.path, sides)
         resolved = {}
         for name in self.names:
             found = FoundRows()
@@ -158,7 +192,8 @@ class _Work:
         for name in self.names:
             frozen = self.evidence.collections[name]
             habits = StoreHabits.of(str(frozen.facts.get("store", "")))
-            chosen = _by_bucket(self.evidence, name, contents[name]) if contents is not None else {}
+            sampled = contents is not None and name in contents
+            chosen = _by_bucket(self.evidence, name, contents[name]) if contents and sampled else {}
             tasks += [
                 BucketTask(
                     str(self.evidence.path.resolve()),
@@ -166,12 +201,14 @@ class _Work:
                     bucket,
                     self.case.tolerance.cosine,
                     habits,
-                    None if contents is None else chosen.get(bucket, np.empty(0, np.int32)),
+                    chosen.get(bucket, np.empty(0, np.int32)) if sampled else None,
                 )
                 for bucket in range(frozen.buckets)
             ]
         with progress("comparing", len(tasks)) as advance:
-            results = compare_all(tasks, workers=self.workers, cluster=self.cluster, advance=advance)
+            results = compare_all(
+                tasks, self.evidence, workers=self.workers, cluster=self.cluster, advance=advance
+            )
         grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
         for task, result in zip(tasks, results, strict=True):
             grouped[task.collection].append(result)
@@ -236,7 +273,11 @@ def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> N
 
 
 def _assembled(
-    work: _Work, parts: list[_Part], estimate: Mapping[str, Any] | None = None, sample: int | None = None
+    work: _Work,
+    run: RunFolder,
+    parts: list[_Part],
+    estimate: Mapping[str, Any] | None = None,
+    sample: int | None = None,
 ) -> Diff:
     from vecforensics.diff.hotspots import find_hot_spots
     from vecforensics.diff.impact import measure_impact
@@ -268,7 +309,7 @@ def _assembled(
         hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows)) if rows else (),
         impact=impact or None,
         estimate=estimate,
-        limits=tuple(_limits(work.case, parts, sample)),
+        limits=tuple(_limits(work.case, work.evidence, parts, sample)),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},
             "settle_s": work.case.settle_s,
@@ -276,7 +317,7 @@ def _assembled(
             "seed": work.seed,
         },
         evidence_digest=work.evidence.digest,
-        path=work.run.path,
+        path=run.path,
     )
 
 
@@ -344,7 +385,7 @@ def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Ver
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits(case: Case, parts: list[_Part], sample: int | None) -> list[str]:
+def _limits(case: Case, evidence: Evidence, parts: list[_Part], sample: int | None) -> list[str]:
     sentences = [
         f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
         "change is not seen as damage."
@@ -359,6 +400,11 @@ def _limits(case: Case, parts: list[_Part], sample: int | None) -> list[str]:
             sentences.append(
                 f"{part.name}: {part.resolved.unchecked:,} contents were not in the sample of {sample:,}."
             )
+            if was_sampled(evidence):
+                sentences.append(
+                    f"{part.name}: only the sampled records have expected vectors; a vector that belongs to another one is "
+                    "`drifted` here, and an id that only its content could explain is `orphan` and `missing`."
+                )
         elif part.resolved.unchecked:
             sentences.append(
                 f"{part.name}: {part.resolved.unchecked:,} contents had nothing to be compared with."

@@ -2,13 +2,14 @@
 
 Two passes over the buckets: the first compares ids alone and shows where missing and stray ids gather; the second reads the
 contents of the rows that were drawn, stratified by collection and by what the first pass has shown to be a hot spot
-(`sampling.py`).
+(`sampling.py`). Where `collect` had only a sample embedded, the draw was made then and lies in the evidence, `sample.arrow`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from vecforensics.diff.hotspots_dimensions import lay_out
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
 from vecforensics.diff.sampling import (
     SamplePlan,
+    Stratum,
     draw_sample,
     estimate_rate,
     plan_sample,
@@ -27,9 +29,15 @@ from vecforensics.diff.sampling import (
     stratify,
 )
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.errors import EvidenceError, InputError
+from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
+from vecforensics.records import canonical_json
 
-__all__ = ["Draw", "draw_contents", "estimate"]
+__all__ = ["Draw", "draw_contents", "estimate", "frozen_draw", "was_sampled"]
+
+_FILE: Final = "sample.arrow"
+_PLAN: Final = b"plan"
 
 _NOT_CONTENT: Final = np.uint32(
     sum(
@@ -49,12 +57,79 @@ _NOT_CONTENT: Final = np.uint32(
 @dataclass(frozen=True, slots=True)
 class Draw:
     """Which records' contents are looked at. `rows`: by collection, running source rows; `strata` int32 and `drawn` bool over
-    all records, collections end to end in source order."""
+    all records, collections end to end in source order (a draw that was frozen knows the strata of the drawn ones only).
+    `positions`: by collection the drawn records' positions in the source. A collection without expected vectors is not in it."""
 
     plan: SamplePlan
+    seed: int
     rows: Mapping[str, Index]
+    positions: Mapping[str, Index]
     strata: npt.NDArray[np.int32]
     drawn: npt.NDArray[np.bool_]
+
+    def frozen(self) -> bytes:
+        """The draw as an Arrow IPC file: collection, position and stratum of each drawn record, the plan in its schema."""
+        names = [name for name, positions in self.positions.items() for _ in range(len(positions))]
+        plan = {
+            "requested": self.plan.requested,
+            "seed": self.seed,
+            "collections": list(self.positions),
+            "strata": [asdict(stratum) for stratum in self.plan.strata],
+        }
+        positions = [np.empty(0, np.int64), *self.positions.values()]
+        table = pa.table(
+            {
+                "collection": pa.array(names, pa.string()),
+                "position": pa.array(np.concatenate(positions)),
+                "stratum": pa.array(self.strata[self.drawn]),
+            }
+        ).replace_schema_metadata({_PLAN: canonical_json(plan)})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+        return bytes(sink.getvalue())
+
+
+def was_sampled(evidence: Evidence) -> bool:
+    """Whether only a sample of the expected vectors was made when the evidence was frozen."""
+    return _FILE in evidence.files
+
+
+def frozen_draw(
+    evidence: Evidence, sides: Mapping[str, Sides], orders: Mapping[str, Index], requested: int | None
+) -> Draw:
+    """The draw that was made when the evidence was frozen.
+
+    Raises InputError where `requested` is another number: there are no other expected vectors. EvidenceError: it is damaged.
+    """
+    path = evidence.path / _FILE
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            table = pa.ipc.open_file(mapped).read_all()
+        held = json.loads(table.schema.metadata[_PLAN])
+        plan = SamplePlan(tuple(Stratum(**one) for one in held["strata"]), held["requested"])
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(f"cannot be read ({error})", where=str(path), hint="Collect again") from None
+    if requested is not None and requested != plan.requested:
+        raise InputError(
+            f"the evidence holds expected vectors for a sample of {plan.requested:,}, not of {requested:,}",
+            where=str(evidence.path),
+            hint="Leave --sample out, or begin a new run from the case file",
+        )
+    total = sum(len(orders[name]) for name in sides)
+    drawn, strata = np.zeros(total, np.bool_), np.full(total, -1, np.int32)
+    names, position, stratum = (table[name].to_numpy() for name in table.schema.names)
+    rows, positions, start = {}, {}, 0
+    for name in sides:
+        order = orders[name]
+        mine = np.flatnonzero(names == name)
+        ranks = np.searchsorted(sides[name].source.integers("position")[order], position[mine])
+        if name in held["collections"]:
+            rows[name], positions[name] = np.sort(order[ranks]), position[mine]
+        drawn[start + ranks] = True
+        strata[start + ranks] = stratum[mine]
+        start += len(order)
+    return Draw(plan, held["seed"], rows, positions, strata, drawn)
 
 
 def draw_contents(
@@ -64,11 +139,21 @@ def draw_contents(
     requested: int,
     seed: int,
 ) -> Draw:
-    """Draw `requested` records that have a vector in the target. `dimensions`: what the ids alone have shown."""
+    """Draw `requested` records that have a vector in the target and an expected one, if any collection has some.
+
+    `dimensions`: what the ids alone have shown.
+    """
     population = lay_out(dimensions)
     strata, names = stratify(population, find_hot_spots(dimensions))
     kinds = np.concatenate([one.kinds for one in dimensions])
-    strata = np.where(kinds & np.uint32(1 << KIND_BIT[Kind.MISSING]), np.int32(-1), strata)
+    comparable = np.concatenate(
+        [
+            np.full(len(one.kinds), sides[one.collection].frozen.expected is not None, np.bool_)
+            for one in dimensions
+        ]
+    )
+    missing = (kinds & np.uint32(1 << KIND_BIT[Kind.MISSING])) != 0
+    strata = np.where(missing | ~comparable, np.int32(-1), strata)
     present = [number for number in range(len(names)) if (strata == number).any()]
     renumbered = np.full(len(names) + 1, -1, np.int32)
     renumbered[present] = np.arange(len(present))
@@ -82,12 +167,14 @@ def draw_contents(
     chosen = draw_sample(sample_keys(pa.chunked_array(ids), seed), strata, plan)
     drawn = np.zeros(len(strata), np.bool_)
     drawn[chosen] = True
-    rows, start = {}, 0
+    rows, positions, start = {}, {}, 0
     for one in dimensions:
         order = orders[one.collection]
-        rows[one.collection] = np.sort(order[drawn[start : start + len(order)]])
+        mine = drawn[start : start + len(order)]
+        if sides[one.collection].frozen.expected is not None:
+            rows[one.collection], positions[one.collection] = np.sort(order[mine]), one.position[mine]
         start += len(order)
-    return Draw(plan, rows, strata, drawn)
+    return Draw(plan, seed, rows, positions, strata, drawn)
 
 
 def estimate(draw: Draw, dimensions: Sequence[RowDimensions]) -> dict[str, Any]:
