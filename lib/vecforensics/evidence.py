@@ -22,7 +22,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,9 +37,11 @@ from vecforensics.records import canonical_json
 
 __all__ = ["FORMAT", "INDEX", "Bucket", "Evidence", "FrozenCollection", "directory_name", "hash_text"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 INDEX: Final = "evidence.json"
 SIDES: Final = ("source", "target", "earlier")
+# Columns of a source side that freezing makes; `position` is given out with the record.
+_ADDED: Final = frozenset({"id_hash", "digest", "sketch"})
 
 _PLAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -123,6 +125,7 @@ class Evidence:
     collections: Mapping[str, FrozenCollection]
     files: Mapping[str, str]
     facts: Mapping[str, Any]
+    _opened: dict[str, pa.Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Evidence:
@@ -194,10 +197,13 @@ class Evidence:
         relative = f"{one.directory}/{side}-{bucket:04d}.arrow"
         if side == "earlier" and relative not in self.files:
             return self.table(name, "source", bucket).slice(0, 0)
+        if relative in self._opened:
+            return self._opened[relative]
         path = self.path / relative
         try:
             with pa.memory_map(str(path)) as mapped:
-                return pa.ipc.open_file(mapped).read_all()
+                table = self._opened[relative] = pa.ipc.open_file(mapped).read_all()
+                return table
         except (OSError, pa.ArrowInvalid) as error:
             raise EvidenceError(
                 f"cannot be read ({printable(error)})", where=str(path), hint="Collect again"
@@ -215,8 +221,8 @@ class Evidence:
         """
         one = self.collection(name)
         tables = [
-            self.table(name, "source", number).drop_columns(["id_hash", "digest"])
-            for number in range(one.buckets)
+            table.select([column for column in table.schema.names if column not in _ADDED])
+            for table in (self.table(name, "source", number) for number in range(one.buckets))
         ]
         positions = [table["position"].to_numpy() for table in tables]
         last = max((int(column[-1]) for column in positions if len(column)), default=-1)

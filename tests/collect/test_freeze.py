@@ -201,8 +201,8 @@ def test_a_killed_writer_leaves_no_evidence(tmp_path: Path) -> None:
 def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
     freeze(tmp_path, IDS)
     index = json.loads((tmp_path / "evidence.json").read_text())
-    (tmp_path / "evidence.json").write_text(json.dumps({**index, "format": 2}))
-    with pytest.raises(EvidenceError, match="format 2"):
+    (tmp_path / "evidence.json").write_text(json.dumps({**index, "format": index["format"] + 1}))
+    with pytest.raises(EvidenceError, match="format 3"):
         Evidence.open(tmp_path)
     (tmp_path / "evidence.json").write_text("[]")
     with pytest.raises(EvidenceError, match="damaged"):

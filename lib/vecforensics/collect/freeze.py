@@ -28,12 +28,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics.collect.bucket_files import BucketFile, FileDigests, ahead, gathered
-from vecforensics.collect.row_hashes import all_ragged, cut, empty_schema, hash_vectors, row_lanes
+from vecforensics.collect.row_hashes import all_ragged, cut, empty_schema, hash_vectors, matrix_of, row_lanes
 from vecforensics.collect.versions import newest_rows
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import write_json
+from vecforensics.sketch import sketch
 
 __all__ = ["EvidenceWriter"]
 
@@ -260,6 +261,8 @@ class EvidenceWriter:
         columns["position"] = pa.array(np.arange(first_row, first_row + chunk.num_rows, dtype=np.int64))
         columns["id_hash"] = pa.array(hash_text(chunk["id"]))
         columns["digest"] = hash_vectors(columns.get("vector"), chunk.num_rows)
+        if side == "source" and "vector" in columns:
+            columns["sketch"] = pa.array(sketch(matrix_of(columns["vector"])))
         return pa.RecordBatch.from_pydict(columns)
 
     def _split_versions(self, grown: _Growing, where: str) -> None:

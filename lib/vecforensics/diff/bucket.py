@@ -140,9 +140,9 @@ def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
     return digests
 
 
-def compare_bucket(task: BucketTask) -> BucketResult:
-    """Compare one bucket; reads nothing but the evidence."""
-    evidence = Evidence.open(Path(task.evidence))
+def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> BucketResult:
+    """Compare one bucket; reads nothing but the evidence. `evidence`: the task's, where it is open already."""
+    evidence = evidence or Evidence.open(Path(task.evidence))
     frozen = evidence.collection(task.collection)
     bucket = evidence.bucket(task.collection, task.bucket)
     source_row, target_row, extra_source, extra_target = join_ids(bucket.source, bucket.target)

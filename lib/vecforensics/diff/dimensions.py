@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, or
     fields.update(_source_fields(sides, order))
 
     def ids(rows: npt.NDArray[np.int64]) -> pa.Array:
-        return pa.array(sides.source.text("id", order[rows]), pa.string())
+        return sides.source.texts("id", order[rows])
 
     return RowDimensions(
         name, kinds[order], sides.source.integers("position")[order].astype(np.int64), fields, ids
@@ -43,9 +44,14 @@ def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, or
 
 def _source_fields(sides: Sides, order: Index) -> dict[str, Field]:
     columns: dict[str, list[pa.Array]] = {}
-    for bucket in range(sides.source.buckets):
-        table = sides.source.table(bucket)
-        known = metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
+    tables = [sides.source.table(bucket) for bucket in range(sides.source.buckets)]
+
+    def parsed(table: pa.Table) -> dict[str, pa.Array]:
+        return metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
+
+    with ThreadPoolExecutor(sides.source.workers, thread_name_prefix="metadata") as pool:
+        parsed_tables = list(pool.map(parsed, tables))
+    for table, known in zip(tables, parsed_tables, strict=True):
         for name in sides.frozen.metadata:
             empty = pa.nulls(table.num_rows, pa.string())
             column = known.get(name, empty)

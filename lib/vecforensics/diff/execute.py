@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
 from vecforensics.errors import MissingExtra, ToolFailed
+from vecforensics.evidence import Evidence
 
 __all__ = ["compare_all"]
 
@@ -22,6 +24,7 @@ PATIENCE = "20s"  # for a scheduler to answer
 
 def compare_all(
     tasks: Sequence[BucketTask],
+    evidence: Evidence,
     *,
     workers: int,
     cluster: str | None,
@@ -29,18 +32,15 @@ def compare_all(
 ) -> list[BucketResult]:
     """Every task's result, in the order of the tasks whatever the order in which they end."""
     results: list[BucketResult] = []
-    for result in _on_cluster(tasks, cluster) if cluster else _here(tasks, workers):
+    for result in _on_cluster(tasks, cluster) if cluster else _here(tasks, workers, evidence):
         results.append(result)
         advance(1)
     return results
 
 
-def _here(tasks: Sequence[BucketTask], workers: int) -> Iterator[BucketResult]:
-    if workers <= 1 or len(tasks) <= 1:
-        yield from map(compare_bucket, tasks)
-        return
+def _here(tasks: Sequence[BucketTask], workers: int, evidence: Evidence) -> Iterator[BucketResult]:
     with ThreadPoolExecutor(workers, thread_name_prefix="bucket") as pool:
-        yield from pool.map(compare_bucket, tasks)
+        yield from pool.map(partial(compare_bucket, evidence=evidence), tasks)
 
 
 def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketResult]:

@@ -96,6 +96,8 @@ def _case(text: str) -> Iterable[str]:
 
 
 def _space(text: str) -> Iterable[str]:
+    if text.split() == [text]:
+        return
     yield text.strip()
     yield re.sub(r"\s+", " ", text.strip())
     yield re.sub(r"\s+", "", text)
@@ -105,6 +107,8 @@ def _space(text: str) -> Iterable[str]:
 
 
 def _unicode_form(text: str) -> Iterable[str]:
+    if text.isascii():
+        return
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         yield unicodedata.normalize(form, text)
     # Bytes in UTF-8 read as Latin-1 or Windows-1252, and what cannot be written left out or replaced.

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare import cosine_distances
-from vecforensics.diff.owners import project
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.sketch import project
 
 __all__ = ["block_owners", "nobodys_groups"]
 

@@ -1,19 +1,19 @@
-"""Whose vector is this? The narrow second pass.
+"""Whose vector is this? The narrow second pass, over eight bytes a record and not over vectors.
 
-First by digest: the few vectors in question are looked up among the digests of all expected vectors, eight bytes a row, and
-every hit is compared byte for byte. What finds no owner there may be an owner's vector with a difference (float noise, a
-normalised or a narrower copy), so a second look compares directions: each vector is projected on a few fixed directions, the
-first projections cut space into cells, and only vectors of the same or the next cell are compared in full. A vector that
-differs by δ from its owner moves by about δ/√d in each projection, so the cells can be narrow.
+First by digest: the few vectors in question are looked up among the digests of all expected vectors, and every hit is compared
+byte for byte. What finds no owner there may be an owner's vector with a difference (float noise, a normalised or a narrower
+copy), so a second look goes by `sketch.py`: only records whose sketch lies next to that of the vector in question are read and
+compared. A cell is the upper half of each byte of a sketch; a vector in question is looked for in every cell that its reach
+touches. Records that expect the same vector are compared once.
 
-The projections are pseudo-random with a fixed seed and only propose candidates; what counts is `compare.compare_pairs`.
+A sketch only proposes candidates; what counts is `compare.compare_pairs`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -21,18 +21,22 @@ import numpy.typing as npt
 
 from vecforensics.diff.compare import Relation, compare_pairs
 from vecforensics.diff.sides import Index, Side
+from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, reach, sketch
 
-__all__ = ["Owners", "find_owners", "project"]
+__all__ = ["Owners", "find_owners"]
 
-_DIRECTIONS: Final = 8
-_CELL_AXES: Final = 4
 _BLOCK: Final = 512
-# How far a copy may be from its owner, as a share of its length: float16 and float noise first, then bfloat16 and int8.
-_NARROW: Final = 1e-3
-_WIDE: Final = 2e-2
-_MOST_PAIRS: Final = 2_000_000
+# How far a copy may be from its owner, as a share of its length: bfloat16 and int8 go furthest.
+_DIFFERENCE: Final = 2e-2
+_MOST_PAIRS: Final = 1_000_000
 # Owners that are told apart by nothing but their place (identical expected vectors): this many around the row are considered.
 _NEAREST: Final = 8
+_CELL: Final = np.uint64(0xF0F0_F0F0_F0F0_F0F0)
+# Which cells are asked for at all, by a hash of 22 bits: 4 MB that stay in the processor's cache.
+_FILTER_BITS: Final = 22
+_SPREAD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Owners:
 def find_owners(
     source: Side,
     vectors: npt.NDArray[np.float32],
-    digests: npt.NDArray[np.uint64],
+    digests: Hashes,
     places: Index,
     tolerance: float,
 ) -> Owners:
@@ -57,61 +61,64 @@ def find_owners(
     `digests` uint64 (m,) of those vectors (0: unknown); `places` int64 (m,): a source row number near which an owner is likelier,
     used where more than a few records expect the same vector.
     """
-    exact = _by_digest(source, vectors, digests, places)
-    open_queries = np.ones(len(vectors), np.bool_)
-    open_queries[exact.query] = False
-    with np.errstate(all="ignore"):
-        open_queries &= np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-    rest = np.flatnonzero(open_queries)
-    if not len(rest):
-        return exact
-    near = _by_direction(source, vectors[rest], tolerance)
+    asked = np.flatnonzero(digests != 0)
+    pair, row = _expecting(source, digests[asked], places[asked])
+    query = asked[pair]
+    same = _same(source, row, vectors, query)
+    query, row = query[same], row[same]
+    unowned = np.ones(len(vectors), np.bool_)
+    unowned[query] = False
+    near, digest, distance = _alike(source, vectors, np.flatnonzero(unowned), tolerance)
+    pair, near_row = _expecting(source, digest, places[near])
     return Owners(
-        np.r_[exact.query, rest[near.query]],
-        np.r_[exact.owner, near.owner],
-        np.r_[exact.exact, near.exact],
-        np.r_[exact.distance, near.distance],
+        np.r_[query, near[pair]],
+        np.r_[row, near_row],
+        np.r_[np.ones(len(query), np.bool_), np.zeros(len(pair), np.bool_)],
+        np.r_[np.zeros(len(query)), distance[pair]],
     )
 
 
-def _by_digest(
-    source: Side, vectors: npt.NDArray[np.float32], digests: npt.NDArray[np.uint64], places: Index
-) -> Owners:
-    wanted = np.unique(digests[digests != 0])
-    found_key, found_row = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    if len(wanted):
-        for bucket in range(source.buckets):
-            column = source.table(bucket)["digest"].combine_chunks()
-            held = column.fill_null(0).to_numpy()
-            at = np.minimum(np.searchsorted(wanted, held), len(wanted) - 1)
-            rows = np.flatnonzero(wanted[at] == held)
-            found_key.append(at[rows])
-            found_row.append(source.number(bucket, rows))
-    key, row = np.concatenate(found_key), np.concatenate(found_row)
+def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArray[np.int64], Index]:
+    """Pairs (number in `digests`, running source row): the records that expect a vector of this digest, at most `_NEAREST` on
+    either side of the place."""
+    wanted = np.unique(digests)
+    if not len(wanted):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    keys, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    asked = _Filter(wanted)
+    for bucket in range(source.buckets):
+        held = source.column("digest", bucket)
+        maybe = asked.maybe(held)
+        at = np.minimum(np.searchsorted(wanted, held[maybe]), len(wanted) - 1)
+        hit = wanted[at] == held[maybe]
+        keys.append(at[hit])
+        rows.append(source.number(bucket, maybe[hit]))
+    key, row = np.concatenate(keys), np.concatenate(rows)
     if not len(key):
-        empty = np.empty(0, np.int64)
-        return Owners(empty, empty, np.empty(0, np.bool_), np.empty(0))
-    position = source.integers("position", row)
+        return key, row
+    position = source.integers("position", row).astype(np.int64)
     order = np.lexsort((position, key))
     key, row, position = key[order], row[order], position[order]
-    query = np.flatnonzero((digests != 0) & np.isin(digests, wanted[np.unique(key)]))
-    query_key = np.searchsorted(wanted, digests[query])
-    low, high = np.searchsorted(key, query_key), np.searchsorted(key, query_key, "right")
-    # The window of `_NEAREST` owners on either side of the row's own place.
-    spread = np.int64(position.max()) + 2
-    middle = np.searchsorted(key * spread + position, query_key * spread + places[query])
+    of = np.searchsorted(wanted, digests)
+    low, high = np.searchsorted(key, of), np.searchsorted(key, of, "right")
+    # The window of `_NEAREST` owners on either side of the place.
+    spread = np.int64(max(position.max(), places.max())) + 2
+    middle = np.searchsorted(key * spread + position, of * spread + places)
     low, high = np.maximum(low, middle - _NEAREST), np.minimum(high, middle + _NEAREST)
-    counts = high - low
-    pair_query = np.repeat(query, counts)
-    pair_row = row[_ranges(low, counts)]
-    same = np.zeros(len(pair_query), np.bool_)
-    for start in range(0, len(pair_query), _BLOCK):
+    counts = np.maximum(high - low, 0)
+    return np.repeat(np.arange(len(digests)), counts), row[_ranges(low, counts)]
+
+
+def _same(
+    source: Side, row: Index, vectors: npt.NDArray[np.float32], query: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Whether record and vector of each pair are the same bit for bit."""
+    same = np.zeros(len(row), np.bool_)
+    for start in range(0, len(row), _BLOCK):
         part = slice(start, start + _BLOCK)
-        same[part] = (
-            source.take(pair_row[part]).view(np.uint32) == vectors[pair_query[part]].view(np.uint32)
-        ).all(axis=1)
-    kept = np.flatnonzero(same)
-    return Owners(pair_query[kept], pair_row[kept], np.ones(len(kept), np.bool_), np.zeros(len(kept)))
+        one, other = source.take(row[part]), vectors[query[part]]
+        same[part] = (one.view(np.uint32) == other.view(np.uint32)).all(axis=1)
+    return same
 
 
 def _ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -121,128 +128,122 @@ def _ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt
     return ranges
 
 
-@lru_cache(maxsize=8)
-def _directions(dimension: int) -> npt.NDArray[np.float32]:
-    drawn = np.random.default_rng(20_261_124).normal(size=(dimension, _DIRECTIONS))
-    directions: npt.NDArray[np.float32] = (drawn / np.linalg.norm(drawn, axis=0)).astype(np.float32)
-    return directions
+class _Filter:
+    """Which of many keys may be among a few: no false "no", a few false "maybe"."""
+
+    def __init__(self, keys: Hashes) -> None:
+        self._held = np.zeros(2**_FILTER_BITS, np.bool_)
+        self._held[self._place(keys)] = True
+
+    def maybe(self, keys: Hashes) -> npt.NDArray[np.int64]:
+        """The places in `keys` that are worth a search."""
+        return np.flatnonzero(self._held[self._place(keys)])
+
+    @staticmethod
+    def _place(keys: Hashes) -> npt.NDArray[np.int64]:
+        # Bits of a product only carry upwards, so the upper ones depend on all.
+        places: npt.NDArray[np.int64] = ((keys * _SPREAD) >> np.uint64(64 - _FILTER_BITS)).view(np.int64)
+        return places
 
 
-def project(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The directions of vectors (n, d) seen along eight fixed axes, float32 (n, 8); NaN for a zero vector."""
-    with np.errstate(all="ignore"):
-        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        seen: npt.NDArray[np.float32] = (vectors @ _directions(vectors.shape[1])) / length[:, None]
-    return seen
+def _alike(
+    source: Side, vectors: npt.NDArray[np.float32], queries: npt.NDArray[np.int64], tolerance: float
+) -> tuple[npt.NDArray[np.int64], Hashes, npt.NDArray[np.float64]]:
+    """Which vector in question (numbers in `vectors`), the digest of an expected vector that it is a benign copy of, and the
+    cosine distance between them."""
+    own = sketch(vectors[queries])
+    queries, own = queries[own != NO_DIRECTION], own[own != NO_DIRECTION]
+    steps = reach(_DIFFERENCE, vectors.shape[1])
+    cells, of_cell = _cells(own, steps)
+    filled = _Filter(cells)
+
+    def of_bucket(bucket: int) -> _Near:
+        """The pairs of one bucket, found and confirmed."""
+        held = source.column("sketch", bucket)
+        digests = source.column("digest", bucket)
+        maybe = filled.maybe(held & _CELL)
+        # Records that expect the same vector are compared once; 0 stands for a vector that is absent or not finite.
+        distinct, first = np.unique(digests[maybe], return_index=True)
+        rows = maybe[first[distinct != 0]]
+        found = [_NOTHING]
+        for row, query in _in_one_cell(held[rows], cells, of_cell):
+            row = rows[row]
+            apart = held[row].view(np.uint8).astype(np.int16) - own[query].view(np.uint8)
+            close = (np.abs(apart).reshape(-1, DIRECTIONS) <= steps).all(axis=1)
+            row, query = row[close], queries[query[close]]
+            good, distance = _confirmed(source, bucket, row, vectors, query, tolerance)
+            found.append((query[good], digests[row[good]], distance))
+        return _joined(found)
+
+    if not len(cells):
+        return _NOTHING
+    with ThreadPoolExecutor(source.workers, thread_name_prefix="owners") as pool:
+        query, digest, distance = _joined(list(pool.map(of_bucket, range(source.buckets))))
+    # The same expected vector may stand in several buckets.
+    order = np.lexsort((distance, digest, query))
+    query, digest, distance = query[order], digest[order], distance[order]
+    fresh = np.ones(len(query), np.bool_)
+    fresh[1:] = (query[1:] != query[:-1]) | (digest[1:] != digest[:-1])
+    return query[fresh], digest[fresh], distance[fresh]
 
 
-def _by_direction(source: Side, vectors: npt.NDArray[np.float32], tolerance: float) -> Owners:
-    """Owners of vectors that are nobody's byte for byte. One sweep over the expected vectors; a narrow one first where many rows
-    are in question, so that the wide one has few left."""
-    if len(vectors) <= 20_000:
-        return _sweep(source, vectors, np.arange(len(vectors)), tolerance, _WIDE)
-    near = _sweep(source, vectors, np.arange(len(vectors)), tolerance, _NARROW)
-    rest = np.setdiff1d(np.arange(len(vectors)), near.query)[:20_000]
-    wide = _sweep(source, vectors, rest, tolerance, _WIDE)
-    return Owners(
-        *(np.r_[getattr(near, name), getattr(wide, name)] for name in ("query", "owner", "exact", "distance"))
-    )
+_Near = tuple[npt.NDArray[np.int64], Hashes, npt.NDArray[np.float64]]
+_NOTHING: Final[_Near] = (np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0))
 
 
-def _sweep(
-    source: Side,
-    vectors: npt.NDArray[np.float32],
-    which: npt.NDArray[np.int64],
-    tolerance: float,
-    difference: float,
-) -> Owners:
-    dimension = vectors.shape[1]
-    reach = np.float32(min(difference, 6 * difference / np.sqrt(dimension)))
-    axes = min(_CELL_AXES, dimension)
-    seen = project(vectors[which])
-    cell = max(4 * reach, np.float32(0.25 / np.sqrt(dimension)))
-    keys, owner_of_key = _cells(seen[:, :axes], cell, reach)
+def _joined(parts: list[_Near]) -> _Near:
+    query, digest, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return query, digest, distance
+
+
+def _cells(own: Hashes, steps: int) -> tuple[Hashes, npt.NDArray[np.int64]]:
+    """The cells within `steps` of each sketch, at most two along each direction, ascending; and whose cell each is."""
+    bytes_of = own.view(np.uint8).reshape(-1, DIRECTIONS).astype(np.int16)
+    low = np.maximum(bytes_of - steps, 0).astype(np.uint64) & np.uint64(0xF0)
+    high = np.minimum(bytes_of + steps, 255).astype(np.uint64) & np.uint64(0xF0)
+    keys, rows = np.zeros(len(own), np.uint64), np.arange(len(own))
+    for axis in range(DIRECTIONS):
+        shift = np.uint64(8 * axis)
+        two = np.flatnonzero(low[rows, axis] != high[rows, axis])
+        upper = keys[two] | (high[rows[two], axis] << shift)
+        keys = np.r_[keys | (low[rows, axis] << shift), upper]
+        rows = np.r_[rows, rows[two]]
     order = np.argsort(keys, kind="stable")
-    keys, owner_of_key = keys[order], owner_of_key[order]
+    return keys[order], rows[order]
 
-    def of_bucket(bucket: int) -> list[tuple[npt.NDArray[np.int64], Index, npt.NDArray[np.float64]]]:
-        pairs = []
-        for numbers, block in source.blocks(_BLOCK, [bucket]):
-            there = project(block)
-            own = _combine(np.floor(there[:, :axes] / cell))
-            low = np.searchsorted(keys, own)
-            # Most rows are in nobody's cell; only for the others is it worth asking how many are.
-            hit = np.flatnonzero((keys[np.minimum(low, len(keys) - 1)] == own) & np.isfinite(there[:, 0]))
-            if not len(hit):
-                continue
-            counts = np.searchsorted(keys, own[hit], "right") - low[hit]
-            place = np.repeat(hit, counts)
-            query = owner_of_key[_ranges(low[hit], counts)]
-            for start in range(0, len(place), _MOST_PAIRS):
-                row, candidate = place[start : start + _MOST_PAIRS], query[start : start + _MOST_PAIRS]
-                close = (np.abs(there[row] - seen[candidate]) <= reach).all(axis=1)
-                row, candidate = row[close], candidate[close]
-                if len(row):
-                    kept_row, kept, distance = _confirmed(block, row, vectors, which[candidate], tolerance)
-                    pairs.append((kept, numbers[kept_row], distance))
-        return pairs
 
-    if not len(keys):
-        pairs = []
-    elif source.workers > 1 and source.buckets > 1:
-        with ThreadPoolExecutor(source.workers, thread_name_prefix="owners") as pool:
-            pairs = [pair for part in pool.map(of_bucket, range(source.buckets)) for pair in part]
-    else:
-        pairs = [pair for bucket in range(source.buckets) for pair in of_bucket(bucket)]
-    if not pairs:
-        empty = np.empty(0, np.int64)
-        return Owners(empty, empty, np.empty(0, np.bool_), np.empty(0))
-    found, owner, distance = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    return Owners(found, owner, np.zeros(len(found), np.bool_), distance)
+def _in_one_cell(
+    held: Hashes, cells: Hashes, of_cell: npt.NDArray[np.int64]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Pairs (number in `held`, whose cell) that share a cell, some hundred thousand at a time."""
+    own = held & _CELL
+    low = np.searchsorted(cells, own)
+    counts = np.searchsorted(cells, own, "right") - low
+    rows = np.flatnonzero(counts)
+    ends = np.cumsum(counts[rows])
+    start = 0
+    while start < len(rows):
+        done = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, done + _MOST_PAIRS, "right")), start + 1)
+        part = rows[start:stop]
+        yield np.repeat(part, counts[part]), of_cell[_ranges(low[part], counts[part])]
+        start = stop
 
 
 def _confirmed(
-    block: npt.NDArray[np.float32],
+    source: Side,
+    bucket: int,
     row: npt.NDArray[np.int64],
     vectors: npt.NDArray[np.float32],
     query: npt.NDArray[np.int64],
     tolerance: float,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    kept = [np.empty(0, np.int64)]
-    distances = [np.empty(0)]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Which of the pairs (row of the bucket, vector in question) are benign copies, and their distances."""
+    kept, distances = [np.empty(0, np.int64)], [np.empty(0)]
     for start in range(0, len(row), _BLOCK):
         part = slice(start, start + _BLOCK)
-        compared = compare_pairs(block[row[part]], vectors[query[part]], tolerance)
+        compared = compare_pairs(source.vectors(bucket).take(row[part]), vectors[query[part]], tolerance)
         good = np.flatnonzero(compared.relation <= Relation.INT8)
         kept.append(good + start)
         distances.append(compared.distance[good])
-    places = np.concatenate(kept)
-    return row[places], query[places], np.concatenate(distances)
-
-
-def _cells(
-    seen: npt.NDArray[np.float32], cell: np.float32, reach: np.float32
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """The keys of all cells within `reach` of each row, at most two along each axis, and the row that each key belongs to."""
-    low, high = np.floor((seen - reach) / cell), np.floor((seen + reach) / cell)
-    keys, rows = [], []
-    count, axes = seen.shape
-    for corner in range(2**axes):
-        upper = [(corner >> axis) & 1 for axis in range(axes)]
-        chosen = np.where(np.array(upper, bool), high, low)
-        fresh = np.ones(count, np.bool_)
-        for axis in range(axes):
-            if upper[axis]:
-                fresh &= high[:, axis] != low[:, axis]
-        keys.append(_combine(chosen[fresh]))
-        rows.append(np.flatnonzero(fresh))
-    return np.concatenate(keys), np.concatenate(rows)
-
-
-def _combine(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """One number for the cell coordinates of each row."""
-    key = np.zeros(len(cells), np.uint64)
-    with np.errstate(all="ignore"):
-        for axis in range(cells.shape[1]):
-            key = key * np.uint64(0x9E3779B97F4A7C15) + cells[:, axis].astype(np.int64).view(np.uint64)
-    return key
+    return np.concatenate(kept), np.concatenate(distances)

@@ -49,18 +49,16 @@ def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.b
     shifted = _runs(row, offset, component, holders < _BROADCAST)
     for members in shifted:
         first, last = int(row[members].min()), int(row[members].max())
+        wrapped, usual = _wrapped(members, offset), int(offset[members[0]])
         for member in members.tolist():
             kinds[member] = Kind.SHIFTED
             details[member] = {
-                "offset": int(offset[members[0]])
-                if member not in _wrapped(members, offset)
-                else int(offset[member]),
+                "offset": int(offset[member]) if member in wrapped else usual,
                 "run": len(members),
                 "begins_at": first,
                 "ends_at": last,
             }
     taken = {member for members in shifted for member in members.tolist()}
-    _, _inverse = np.unique(owner, return_inverse=True)
     for member in np.flatnonzero(holders >= _BROADCAST).tolist():
         if member not in taken:
             kinds[member] = Kind.BROADCAST
@@ -87,22 +85,27 @@ def _counts(owner: Index) -> npt.NDArray[np.int64]:
     return found
 
 
-def _components(row: Index, owner: Index) -> npt.NDArray[np.int32]:
-    """For each edge row → owner the number of its connected component."""
-    if not len(row):
-        return np.empty(0, np.int32)
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+def _components(row: Index, owner: Index) -> npt.NDArray[np.int64]:
+    """For each edge row → owner its connected component, named by the smallest node in it.
 
+    Every node takes the smallest label among its neighbours, then its label's label, until nothing moves: about log n rounds
+    (Shiloach and Vishkin 1982).
+    """
     nodes, position = np.unique(np.r_[row, owner], return_inverse=True)
     start, end = position[: len(row)], position[len(row) :]
-    graph = coo_matrix((np.ones(len(row), np.int8), (start, end)), shape=(len(nodes), len(nodes)))
-    labels: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1][start]
-    return labels
+    label = np.arange(len(nodes))
+    while True:
+        before = label.copy()
+        np.minimum.at(label, label[start], before[end])
+        np.minimum.at(label, label[end], before[start])
+        label = label[label]
+        if np.array_equal(label, before):
+            components: npt.NDArray[np.int64] = label[start]
+            return components
 
 
 def _runs(
-    row: Index, offset: Index, component: npt.NDArray[np.int32], single: npt.NDArray[np.bool_]
+    row: Index, offset: Index, component: npt.NDArray[np.int64], single: npt.NDArray[np.bool_]
 ) -> list[npt.NDArray[np.intp]]:
     """Members of each shifted run, rows in order."""
     order = np.argsort(row, kind="stable")
@@ -111,11 +114,15 @@ def _runs(
         return []
     breaks = (np.diff(offset[order]) != 0) | (np.diff(row[order]) > 1 + _GAP)
     pieces = np.split(order, np.flatnonzero(breaks) + 1)
+    by_component = np.argsort(component, kind="stable")
+    ordered = component[by_component]
     runs = []
     for piece in pieces:
         if len(piece) < _SHORTEST_RUN:
             continue
-        together = np.flatnonzero(np.isin(component, np.unique(component[piece])))
+        named = np.unique(component[piece])
+        bounds = zip(np.searchsorted(ordered, named), np.searchsorted(ordered, named, "right"), strict=True)
+        together = np.sort(np.concatenate([by_component[low:high] for low, high in bounds]))
         steady = (offset[together] == offset[piece[0]]).mean()
         if len(piece) >= _LONG_RUN or steady >= _SAME_OFFSET:
             # A block that was rotated: the last rows of the run point back to its beginning.
@@ -132,7 +139,7 @@ def _wrapped(members: npt.NDArray[np.intp], offset: Index) -> set[int]:
     return {int(member) for member in members if offset[member] != usual}
 
 
-def _cycle_lengths(row: Index, owner: Index, component: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+def _cycle_lengths(row: Index, owner: Index, component: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The length of the cycle that each row lies on, 0 where it lies on none."""
     if not len(row):
         return np.empty(0, np.int64)

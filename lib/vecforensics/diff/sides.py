@@ -69,24 +69,39 @@ class Side:
             if len(places):
                 yield bucket, places, numbers[places] - self.offsets[bucket]
 
+    def texts(self, column: str, numbers: Index) -> pa.Array:
+        """A text column of some rows, in their order."""
+        parts, places = [], []
+        for bucket, place, rows in self.split(numbers):
+            parts.append(self.table(bucket)[column].combine_chunks().take(pa.array(rows)))
+            places.append(place)
+        if not parts:
+            return pa.array([], pa.string())
+        if len(parts) == 1:
+            return parts[0]
+        back = np.empty(len(numbers), np.int64)
+        back[np.concatenate(places)] = np.arange(len(numbers))
+        return pa.concat_arrays(parts).take(pa.array(back))
+
     def text(self, column: str, numbers: Index) -> list[str | None]:
-        """A text column of some rows."""
-        found: list[str | None] = [None] * len(numbers)
-        for bucket, places, rows in self.split(numbers):
-            values = self.table(bucket)[column].take(pa.array(rows)).to_pylist()
-            for place, value in zip(places.tolist(), values, strict=True):
-                found[place] = value
+        """The same as Python's text."""
+        found: list[str | None] = self.texts(column, numbers).to_pylist()
         return found
+
+    def column(self, name: str, bucket: int) -> npt.NDArray[Any]:
+        """An integer column of one bucket; nulls as 0."""
+        held: npt.NDArray[Any] = pc.fill_null(self.table(bucket)[name], 0).to_numpy()
+        return held
 
     def integers(self, column: str, numbers: Index | None = None) -> npt.NDArray[Any]:
         """An integer column of some rows, or of all; nulls as 0."""
         if numbers is None:
-            parts = [pc.fill_null(self.table(bucket)[column], 0).to_numpy() for bucket in range(self.buckets)]
+            parts = [self.column(column, bucket) for bucket in range(self.buckets)]
             return np.concatenate(parts) if parts else np.empty(0, np.uint64)
         dtype = self.table(0)[column].type.to_pandas_dtype()
         found = np.zeros(len(numbers), dtype)
         for bucket, places, rows in self.split(numbers):
-            found[places] = pc.fill_null(self.table(bucket)[column], 0).to_numpy()[rows]
+            found[places] = self.column(column, bucket)[rows]
         return found
 
     def take(self, numbers: Index) -> npt.NDArray[np.float32]:

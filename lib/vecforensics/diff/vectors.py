@@ -15,6 +15,12 @@ import pyarrow as pa
 
 __all__ = ["MappedVectors"]
 
+# Blocks of vectors are gathered and forgotten thousands of times. glibc gives freed memory back to the system above a threshold
+# that starts low, and every block would fault in its pages anew, at three times the cost of comparing it. The threshold follows
+# the largest block that was ever mapped and freed: this one, which no page is spent on.
+_freed = np.empty(8 * 2**20, np.uint8)
+del _freed
+
 
 class MappedVectors:
     """The column `vector` of a table as float32 rows. `present` is bool (n,): which rows have a vector of the right length."""

@@ -1,0 +1,63 @@
+"""Eight bytes that say roughly where a vector points, so that a copy of it can be looked for without reading vectors.
+
+Eight fixed pseudo-random directions see a vector; what each sees, divided by the vector's length, is rounded to a byte, in
+sixteenths of what an arbitrary vector of that dimension shows (its standard deviation is 1/√d). A vector that differs from another
+by a share δ of its length moves by about δ/√d in each direction, so that two sketches within `reach(δ)` of one another in every
+byte *may* be copies, and two that are not, are none. (Random projections: Johnson and Lindenstrauss 1984; the bytes are cells of
+locality-sensitive hashing, Datar et al. 2004.)
+
+A sketch only proposes. It is rounded from a product that another machine may round otherwise in its last digit, hence the one
+step of play in `reach`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DIRECTIONS", "NO_DIRECTION", "project", "reach", "sketch"]
+
+DIRECTIONS: Final = 8
+NO_DIRECTION: Final = np.uint64(0)
+"""The sketch of a vector that is zero or not finite, and of one that is not there."""
+
+_STEPS: Final = 16
+_BLOCK: Final = 512
+
+
+@lru_cache(maxsize=8)
+def _directions(dimension: int) -> npt.NDArray[np.float32]:
+    drawn = np.random.default_rng(20_261_124).normal(size=(dimension, DIRECTIONS))
+    directions: npt.NDArray[np.float32] = (drawn / np.linalg.norm(drawn, axis=0)).astype(np.float32)
+    return directions
+
+
+def project(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The directions of vectors (n, d) seen along eight fixed axes, float32 (n, 8) in [-1, 1]; NaN for a zero vector."""
+    with np.errstate(all="ignore"):
+        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        seen: npt.NDArray[np.float32] = (vectors @ _directions(vectors.shape[1])) / length[:, None]
+    return seen
+
+
+def sketch(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """The sketch of each vector (n, d), uint64 (n,), one byte a direction; `NO_DIRECTION` where it has none."""
+    found = np.zeros(len(vectors), np.uint64)
+    scale = np.float32(_STEPS * np.sqrt(vectors.shape[1]))
+    for start in range(0, len(vectors), _BLOCK):
+        seen = project(vectors[start : start + _BLOCK])
+        usable = np.isfinite(seen).all(axis=1)
+        with np.errstate(all="ignore"):
+            steps = np.clip(np.rint(seen * scale) + 128, 1, 255)
+        steps[~usable] = 0
+        found[start : start + _BLOCK] = steps.astype(np.uint8).view(np.uint64)[:, 0]
+    return found
+
+
+def reach(difference: float, dimension: int) -> int:
+    """How many steps the sketches of two vectors may be apart in one byte where they differ by `difference` of their length."""
+    moved = min(difference, 6 * difference / np.sqrt(dimension))
+    return int(np.floor(moved * _STEPS * np.sqrt(dimension))) + 1
