@@ -2,8 +2,8 @@
 
 Nobody can say then whether a vector belongs to its record, and nothing here makes a collection clean. What can be said: an
 orphan that holds the vector of a record that is there is a further copy; one vector under three or more records whose texts
-differ is a broadcast; and a vector whose length or direction lies far outside what the others do is worth a look (`unchecked`,
-with the suspicion named).
+differ is a broadcast; and a vector whose length or direction lies far outside what the others do, or that stands far from its
+neighbours where those are close together (`neighbours.py`), is worth a look (`unchecked`, with the suspicion named).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.neighbours import find_lonely
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
@@ -90,10 +91,26 @@ def find_shared_vectors(sides: Sides, found: FoundRows) -> None:
             )
 
 
-def find_suspicious(sides: Sides, found: FoundRows) -> int:
-    """Add an `unchecked` finding for each vector whose length or direction is far outside; returns how many there are."""
+def find_suspicious(sides: Sides, found: FoundRows) -> list[str]:
+    """Add an `unchecked` finding for each vector that is far from what the others do in length, direction or neighbourhood.
+
+    Returns what is to be said of it in sentences.
+    """
     if sides.target.rows < 30 or not sides.target.dimension:
-        return 0
+        return []
+    total = _in_length_and_direction(sides, found)
+    lonely = find_lonely(sides.target)
+    shown = [(row, float(ratio)) for row, ratio in zip(lonely.rows.tolist(), lonely.ratio, strict=True)]
+    _suspect(sides, found, "neighbours", shown, lonely.usual)
+    total += len(shown)
+    said = [f"{total:,} vectors lie far outside what the others do; look at them"] if total else []
+    said.append(
+        f"{lonely.looked_at:,} of {lonely.vectors:,} different vectors were compared with their nearest neighbours"
+    )
+    return said
+
+
+def _in_length_and_direction(sides: Sides, found: FoundRows) -> int:
     mean = np.zeros(sides.target.dimension)
     numbers, lengths = [], []
     for rows, block in sides.target.blocks(_BLOCK):
@@ -118,22 +135,28 @@ def find_suspicious(sides: Sides, found: FoundRows) -> int:
     for what, values in (("length", length), ("direction", direction / length)):
         far, usual = _outliers(values)
         total += len(far)
-        records = _records_of(sides, rows_seen[far][:_MOST_SUSPICIOUS])
-        for record, target, value in zip(
-            records.tolist(), rows_seen[far].tolist(), values[far].tolist(), strict=False
-        ):
-            if record >= 0:
-                found.add(
-                    Kind.UNCHECKED,
-                    source=record,
-                    target=target,
-                    detail={
-                        "suspicion": what,
-                        "value": float(f"{value:.4g}"),
-                        "usual": float(f"{usual:.4g}"),
-                    },
-                )
+        _suspect(
+            sides, found, what, [(int(rows_seen[row]), float(values[row])) for row in far.tolist()], usual
+        )
     return total
+
+
+def _suspect(sides: Sides, found: FoundRows, what: str, shown: list[tuple[int, float]], usual: float) -> None:
+    """One finding for each of the most striking rows (running target rows) under a record's id."""
+    striking = sorted(shown, key=lambda one: (-abs(one[1] - usual), one[0]))[:_MOST_SUSPICIOUS]
+    records = _records_of(sides, np.array([row for row, _ in striking], np.int64))
+    for record, (target, value) in zip(records.tolist(), striking, strict=True):
+        if record >= 0:
+            found.add(
+                Kind.UNCHECKED,
+                source=record,
+                target=target,
+                detail={
+                    "suspicion": what,
+                    "value": float(f"{value:.4g}"),
+                    "usual": float(f"{usual:.4g}"),
+                },
+            )
 
 
 def _outliers(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], float]:

@@ -79,9 +79,7 @@ def resolve_collection(
     explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved)
     if not sides.source.dimension:
         find_shared_vectors(sides, found)
-        suspicious = find_suspicious(sides, found)
-        if suspicious:
-            resolved.notes.append(f"{suspicious:,} vectors lie far outside what the others do; look at them")
+        resolved.notes += find_suspicious(sides, found)
     return resolved
 
 

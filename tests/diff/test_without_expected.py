@@ -1,0 +1,108 @@
+"""Nobody knows the right vectors: what a target shows by itself, and that it accuses nobody where nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from planted_run import investigate
+from planted_world import World
+
+from vecforensics.diff import Diff, neighbours
+from vecforensics.findings import Verdict
+
+
+def suspected(diff: Diff, what: str) -> set[str]:
+    return {
+        row["source_id"]
+        for row in diff.of_kind("unchecked").to_pylist()
+        if row["source_id"] is not None and json.loads(row["detail"])["suspicion"] == what
+    }
+
+
+def with_noise(world: World, count: int) -> set[str]:
+    """Replace some vectors by noise of the same length."""
+    rows = world.take(count)
+    for row in rows:
+        noise = world.rng.normal(size=world.dimension)
+        world.vector(row, noise * np.linalg.norm(world.expected[row]) / np.linalg.norm(noise))
+    return {world.ids[row] for row in rows}
+
+
+@settings(max_examples=24, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    st.fixed_dictionaries(
+        {
+            "count": st.sampled_from([60, 300, 900]),
+            "dimension": st.sampled_from([8, 16, 33, 96]),
+            "normalised": st.booleans(),
+            "clustered": st.booleans(),
+            "seed": st.integers(0, 10_000),
+        }
+    )
+)
+def test_a_clean_target_is_suspected_of_nothing(
+    tmp_path_factory: pytest.TempPathFactory, shape: dict[str, int]
+) -> None:
+    diff = investigate(World.make(**shape), tmp_path_factory.mktemp("clean"), expected=False)  # type: ignore[arg-type]
+    assert suspected(diff, "neighbours") == set()
+    assert diff.rows_corrupt == 0
+    assert diff.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_noise_between_the_clusters_stands_alone(tmp_path: Path, normalised: bool) -> None:
+    world = World.make(count=800, dimension=64, clustered=True, normalised=normalised, seed=5)
+    bad = with_noise(world, 12)
+    diff = investigate(world, tmp_path, expected=False)
+    assert suspected(diff, "neighbours") == bad
+    assert diff.verdict is Verdict.UNKNOWN
+    assert (
+        "800 of 800 different vectors were compared with their nearest neighbours"
+        in diff.collections["things"].notes
+    )
+
+
+def test_in_a_space_without_clusters_noise_cannot_be_seen(tmp_path: Path) -> None:
+    world = World.make(count=500, dimension=64, seed=5)
+    with_noise(world, 12)
+    assert suspected(investigate(world, tmp_path, expected=False), "neighbours") == set()
+
+
+def test_neighbours_of_a_clump_of_near_copies_are_not_accused(tmp_path: Path) -> None:
+    world = World.make(count=600, dimension=48, clustered=True, seed=2)
+    owner, *rest = world.take(40)
+    for row in rest:
+        world.vector(row, world.expected[owner] * (1 + 1e-6 * world.rng.normal(size=48)))
+    assert suspected(investigate(world, tmp_path, expected=False), "neighbours") == set()
+
+
+def test_beyond_the_budget_a_sample_is_searched_and_the_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "_MOST", 500)
+    world = World.make(count=900, dimension=32, clustered=True, seed=3)
+    bad = with_noise(world, 30)
+    seen = set()
+    for number, buckets in enumerate((1, 5)):
+        diff = investigate(world, tmp_path / str(number), expected=False, buckets=buckets)
+        assert diff.collections["things"].notes[-1].startswith("500 of 900 different vectors")
+        found = suspected(diff, "neighbours")
+        assert found <= bad
+        assert 8 <= len(found) <= 25
+        seen.add(frozenset(found))
+    assert len(seen) == 1
+
+
+def test_swapped_vectors_show_nothing_by_themselves(tmp_path: Path) -> None:
+    world = World.make(count=300, dimension=32, clustered=True)
+    one, other = world.take(2)
+    world.vector(one, world.expected[other])
+    world.vector(other, world.expected[one])
+    diff = investigate(world, tmp_path, expected=False)
+    assert suspected(diff, "neighbours") == set()
+    assert diff.verdict is Verdict.UNKNOWN
