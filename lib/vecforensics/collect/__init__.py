@@ -45,9 +45,9 @@ def collect(
     """Freeze source, target, logs and the suspect's code into `run.evidence`.
 
     `empty_target`: a target that is empty or not there yet is frozen as empty (a first migration) instead of refused. `choose`
-    draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected vectors come
-    from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read; then nothing is
-    left that counts as evidence.
+    draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected vectors
+    come from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read; then
+    nothing is left that counts as evidence.
     """
     with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
         # Everything that can be refused cheaply is refused before anything is written.
