@@ -31,7 +31,7 @@ from race_contestants import FAST_CHECK, Node, lab_of, players, searchers
 from race_tables import aims, tables
 
 from vecforensics.race import catalogue, explore, generate_records
-from vecforensics.race.explore import in_own_thread
+from vecforensics.race.own_thread import in_own_thread
 
 HERE = Path(__file__).resolve().parent
 RECORDS = 100

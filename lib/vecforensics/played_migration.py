@@ -19,7 +19,7 @@ from vecforensics.case import Case
 from vecforensics.case_records import parents_first, records_of
 from vecforensics.embedding import Embedder, open_embedder
 from vecforensics.errors import CaseError
-from vecforensics.race.explore import in_own_thread
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.rehearsal import Physics, Played, play_out
 from vecforensics.race.suspect import load_suspect
 from vecforensics.race.world import UPSERT, Ground, Op

@@ -12,7 +12,7 @@ import pytest
 import random_programs
 
 from vecforensics.race.coroutines import AsyncioProgram
-from vecforensics.race.explore import in_own_thread
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.play import Run
 from vecforensics.race.strategies.dpor import Dpor
 from vecforensics.race.strategies.exhaustive import Exhaustive

@@ -9,7 +9,7 @@ import pytest
 
 from vecforensics.race import generate_records
 from vecforensics.race.coroutines import AsyncioProgram
-from vecforensics.race.explore import in_own_thread
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.rehearsal import Physics, Played, failure_curve, play_out, rehearse
 from vecforensics.race.world import UPSERT, Op
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
 
-from vecforensics.cli.output import say
+from vecforensics.cli.output import say, streams_kept
 from vecforensics.cli.stages import CLEAN, CONTEXT, FOUND, UNKNOWN, opened
 from vecforensics.errors import printable
+
+if TYPE_CHECKING:
+    from vecforensics.race import Exploration
 
 __all__ = ["race"]
 
@@ -59,7 +63,9 @@ __all__ = ["race"]
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Where runs are kept, for a case. [default: reports]",
+    metavar="DIR",
+    help="For a FILE: write repro.py, witness.json, the picture and the traces there, all or none. "
+    "For a case: where runs are kept. [default: reports]",
 )
 def race(
     suspect: str,
@@ -80,7 +86,7 @@ def race(
 
     \b
     Example:
-      vecforensics race migration.py:migrate --records 100 --json found.json
+      vecforensics race migration.py:migrate --records 100 --out found
       vecforensics race data/postpilot/migration.js
       vecforensics race migration.py:migrate --replay 'STRING printed by a failure'
     """
@@ -89,19 +95,37 @@ def race(
     given |= {"seed": seed, "faults": faults, "prove": prove}
     is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
     if is_case:
-        with opened(suspect, out) as inv:
+        with streams_kept(), opened(suspect, out) as inv:
             result = inv.reproduce(**given)
+        last = [printable(inv.run.path)]
     else:
-        from vecforensics.race import explore
-
-        result = explore(suspect, **given)
+        with streams_kept():
+            result, last = _explored(suspect, given, out)
     if json_ is not None:
         from vecforensics.run_folder import write_whole
 
         write_whole(json_, result.to_json())
-    say(result)
-    if is_case:
-        say(printable(inv.run.path))
+    for line in (result, *last):
+        say(line)
     if result.verdict == "failing":
         raise Exit(FOUND)
     raise Exit(UNKNOWN if prove and result.verdict != "proved" else CLEAN)
+
+
+def _explored(suspect: str, given: dict[str, Any], out: Path | None) -> tuple[Exploration, list[str]]:
+    """The exploration of a file, and the lines that name what was written."""
+    from vecforensics.race import explore
+    from vecforensics.race.views.files import check_folder, exploration_files, write_folder
+
+    if out is None:
+        found = explore(suspect, **given)
+        failing = found.witness is not None and given.get("replay") is None
+        return found, ["files: --out DIR writes repro.py, the picture and the traces"] if failing else []
+    check_folder(out)
+    found = explore(suspect, **given)
+    files = exploration_files(found)
+    write_folder(out, files)
+    lines = [f"files: {printable(out)}/ {', '.join(files)}"]
+    if "repro.py" in files:
+        lines.append(f"run it: python {shlex.quote(str(out / 'repro.py'))}")
+    return found, [printable(line, 2_000) for line in lines]

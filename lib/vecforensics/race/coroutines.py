@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.loop import ControlledLoop
+from vecforensics.race.loop import BareLoop, ControlledLoop
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, Op, StoredRow, World
+from vecforensics.race.tasks import Awaited, answer_to
+from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, StoredRow, World
 from vecforensics.records import Record
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram"]
 
-# asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
-_current_task: Callable[[Any], Any] = vars(asyncio.tasks)["_current_tasks"].get
 # The engine's own questions; a tracked task takes the program's as touches.
 _done, _cancelled = asyncio.Task.done, asyncio.Task.cancelled
-_Future = asyncio.Future
-_DESTROYED: Final = "_log_destroy_pending"
 _FLOAT32 = np.dtype(np.float32)
 _SHAPE = (DIMENSION,)
 
@@ -53,57 +50,50 @@ class AsyncStore:
             payload = (vector.tobytes(), vector.shape == _SHAPE)
         else:
             payload = World.serialise(vector)
-        op = self._op(UPSERT, id, payload, None if metadata is None else dict(metadata))
-        try:
-            await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
+        op = Awaited(
+            UPSERT, id if type(id) is str else str(id), payload, None if metadata is None else dict(metadata)
+        )
+        self._file(op)
+        await answer_to(op, self._world)
 
     async def fetch(self, id: str) -> StoredRow | None:
-        op = self._op(FETCH, id)
-        try:
-            row: StoredRow | None = await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
+        op = Awaited(FETCH, id if type(id) is str else str(id))
+        self._file(op)
+        row: StoredRow | None = await answer_to(op, self._world)
         return row
 
     async def delete(self, id: str) -> None:
-        op = self._op(DELETE, id)
-        try:
-            await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
+        op = Awaited(DELETE, id if type(id) is str else str(id))
+        self._file(op)
+        await answer_to(op, self._world)
 
     async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
         if isinstance(record, str):
-            op = self._op(EMBED, record, (record, 0))
+            op = Awaited(EMBED, record, (record, 0))
         else:
-            op = self._op(EMBED, record.id, (record.text, record.version))
-        try:
-            vector: npt.NDArray[np.float32] = await op.future
-        except asyncio.CancelledError:
-            self._world.cancel(op)
-            raise
+            op = Awaited(EMBED, record.id, (record.text, record.version))
+        self._file(op)
+        vector: npt.NDArray[np.float32] = await answer_to(op, self._world)
         return vector
 
-    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
-        loop = self._loop
-        task = _current_task(loop)
-        info = task.info if task is not None else loop.outside
-        if type(key) is not str:
-            key = str(key)
-        op = Op(kind, key, info, _Future(loop=loop), payload, metadata)
-        world = self._world
-        if world.log is None:
-            world.begun += 1
-            world.pending.append(op)
-        else:
-            op.source = place_of_caller() or info.source
-            world.begin(op)
-        return op
+    def _file(self, op: Awaited) -> None:
+        """`op` begins, under the name of the task that asks for it."""
+        loop, world = self._loop, self._world
+        op._loop = loop
+        op.under(loop.info())
+        if world.log is not None:
+            op.source = place_of_caller() or op.task.source
+        world.begin(op)
+
+
+class BareStore(AsyncStore):
+    """The store of a schedule of which only the outcome counts: its operations have no names."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, loop: ControlledLoop) -> None:
+        super().__init__(loop)
+        self._file = loop.world.pending.append
 
 
 class AsyncSession:
@@ -111,7 +101,7 @@ class AsyncSession:
 
     def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
         self.loop, self.main = loop, main
-        self.advance = loop.advance
+        self.advance, self.answer = loop.advance, loop.answer
         self.done: Callable[[], bool] = partial(_done, main)
         self.unhandled: BaseException | None = None
 
@@ -151,18 +141,18 @@ class AsyncSession:
         for task in loop.tasks:
             if _done(task):
                 task._log_traceback = False
-            else:
-                setattr(task, _DESTROYED, False)
         for task in loop.tasks:
             if not _done(task):
                 coroutine = task.get_coro()
                 # A coroutine that answers GeneratorExit with another await or an error is closed enough.
                 with contextlib.suppress(BaseException):
                     coroutine.close()
+                task._fut_waiter = None
         # Tasks refer to the loop and the loop to them: cut, so that a schedule is freed at once and not by the collector.
         loop.tasks.clear()
         loop.ready.clear()
         loop.generators.clear()
+        del loop.world
         events._set_running_loop(None)
         sys.set_asyncgen_hooks(None, None)
 
@@ -196,6 +186,9 @@ class AsyncioProgram:
         return bool(self.files) and all(lines_of(file).readable for file in self.files)
 
     def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
+        if world.bare:
+            bare = BareLoop(world)
+            return self._begin(bare, BareStore(bare), records)
         loop = ControlledLoop(world)
         return self._begin(loop, AsyncStore(loop), records)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 
 from vecforensics.race.driver import Program
-from vecforensics.race.explore import in_own_thread
 from vecforensics.race.model import Trace, Witness
 from vecforensics.race.narrate import narrate
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.strategies.lab import Lab
 from vecforensics.race.strategies.replay import Label, Ranked
 from vecforensics.race.world import KIND_NAMES, Ground

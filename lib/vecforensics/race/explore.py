@@ -12,11 +12,8 @@ of damage that occurs and not just the first. Nothing here reads a clock: the sa
 from __future__ import annotations
 
 import gc
-import threading
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +22,9 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.driver import Program
 from vecforensics.race.exchange import ReplayString, digest_of_records, parse_replay
 from vecforensics.race.fault_plans import fault_plans
-from vecforensics.race.guard import SET_ORDER
-from vecforensics.race.loop import stable_asyncio
+from vecforensics.race.leaks import SET_ORDER
 from vecforensics.race.model import Certificate, Exploration, Pass, Verdict
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.play import Run
 from vecforensics.race.records import generate_records
 from vecforensics.race.strategies.dpor import Dpor
@@ -40,7 +37,6 @@ from vecforensics.race.strategies.together import Together
 from vecforensics.race.strategies.uniform import Uniform
 from vecforensics.race.strategies.withhold import Withhold
 from vecforensics.race.suspect import load_suspect
-from vecforensics.race.watchdog import Watchdog, ended_process
 from vecforensics.race.witness import Found, leaks_of, tell
 from vecforensics.race.world import FAULTS, Ground
 from vecforensics.records import Record
@@ -408,43 +404,3 @@ def _most(proof: Strategy, search: _Search) -> int:
     return (
         max(_TASTE, _TRACKED_CHOICES // max(1, search.choices)) if isinstance(proof, Dpor) else search.budget
     )
-
-
-# --- a thread of its own ---------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without the cyclic garbage collector: it would look through all that lives, thousands of times."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def in_own_thread(work: Callable[[], Any]) -> Any:
-    """Run `work` in a fresh thread, where no event loop runs, and hand back its result or its exception."""
-    box: list[Any] = []
-
-    def body() -> None:
-        try:
-            # What a schedule leaves unawaited is told in the trace of a detailed run; a warning a schedule would be noise.
-            with warnings.catch_warnings(), stable_asyncio(), _no_collector():
-                warnings.filterwarnings("ignore", message=".*was never awaited", category=RuntimeWarning)
-                box.extend((work(), None))
-        except BaseException as error:
-            box.extend((None, ended_process(error)))
-
-    thread = threading.Thread(target=body, name="race-laboratory", daemon=True)
-    thread.start()
-    watchdog = Watchdog(thread)
-    while thread.is_alive():
-        thread.join(0.2)  # in slices, so that Ctrl-C is heard
-        watchdog.look()
-    result, error = box
-    if error is not None:
-        raise error
-    return result

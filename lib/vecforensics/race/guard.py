@@ -1,66 +1,127 @@
-"""The border of the laboratory: what leaves it is stopped, what leaks into it is named.
+"""The border of the laboratory: what leaves it is stopped with a line that names the call.
 
-While a suspect runs, an audit hook of the interpreter watches the threads that are under control. Opening a connection,
-resolving a name, starting a process there is refused with a line that names the call, since no schedule can decide when such
-a thing ends. `time.sleep` in controlled code does not wait: it moves the virtual clock, as far as the program can tell.
+While a suspect runs, the thread it runs in is under control. Two things watch it. An audit hook of the interpreter sees what it
+asks of the operating system: a connection, a name to resolve, a process to start, another process to signal. Calls of which the
+interpreter tells no hook, `os._exit` above all, are replaced for as long as the laboratory is open (`border`); each replacement
+asks first whether its thread is under control, so that the rest of the process (Jupyter, say) notices nothing. No schedule can
+decide when such a thing ends, and the exit code of a suspect must never become the laboratory's.
 
-Leaks are milder: the wall clock, random numbers and fresh UUIDs do not break a schedule, but two runs of it may differ.
-They are watched for only where two runs are compared.
+`time.sleep` in controlled code does not wait: it moves the virtual clock, as far as the program can tell. What the suspect
+prints is swallowed: two thousand schedules would print it two thousand times, and a suspect that closes its standard output
+would close the laboratory's.
+
+A module that is only being loaded may do as it likes with the network, but it may not end the process.
 """
 
 from __future__ import annotations
 
-import ast
+import _thread
+import functools
+import importlib
+import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from vecforensics.errors import SuspectError
-from vecforensics.race.places import is_own_code, place_of_caller
+from vecforensics.race.places import is_own_code, is_standard_library, place_of_caller
 
-__all__ = ["SET_ORDER", "controlled", "under_control", "watch_leaks"]
+__all__ = ["audible", "border", "controlled", "endless", "loading", "refuse_executor", "under_control"]
 
-SET_ORDER: Final = "the order of a set"
+_OUTSIDE: Final = "leaves the program for the operating system, which the race laboratory cannot control"
+_THREADS: Final = "starts a thread beside the event loop, which the race laboratory cannot control"
+_ENDS: Final = "would end the process, and the laboratory with it"
+_PROCESSES: Final = "hands work to another process, which the race laboratory cannot control"
+_OWN_LOOP: Final = "brings an event loop of its own, which the race laboratory cannot control"
 
-_REFUSED: Final = {
-    "socket.connect": "socket.connect",
-    "socket.bind": "socket.bind",
-    "socket.sendto": "socket.sendto",
-    "socket.getaddrinfo": "socket.getaddrinfo",
-    "socket.gethostbyname": "socket.gethostbyname",
-    "subprocess.Popen": "subprocess.Popen",
-    "os.system": "os.system",
-    "os.fork": "os.fork",
-    "os.forkpty": "os.forkpty",
-    "os.exec": "os.exec",
-    "os.posix_spawn": "os.posix_spawn",
-    "os.spawn": "os.spawn",
-    "signal.pthread_kill": "signal.pthread_kill",
+# Events of the interpreter's audit hook; the name is that of the call.
+_EVENTS: Final = {
+    "builtins.input": _OUTSIDE,
+    "import": _OWN_LOOP,  # of uvloop
+    "os.exec": _OUTSIDE,
+    "os.fork": _OUTSIDE,
+    "os.forkpty": _OUTSIDE,
+    "os.kill": _OUTSIDE,
+    "os.killpg": _OUTSIDE,
+    "os.posix_spawn": _OUTSIDE,
+    "os.spawn": _OUTSIDE,
+    "os.system": _OUTSIDE,
+    "signal.pthread_kill": _OUTSIDE,
+    "socket.bind": _OUTSIDE,
+    "socket.connect": _OUTSIDE,
+    "socket.getaddrinfo": _OUTSIDE,
+    "socket.gethostbyname": _OUTSIDE,
+    "socket.sendto": _OUTSIDE,
+    "subprocess.Popen": _OUTSIDE,
 }
+# Calls that no hook is told of: module, attribute, name to be shown, why.
+_CALLS: Final = (
+    ("os", "_exit", "os._exit", _ENDS),
+    ("os", "abort", "os.abort", _ENDS),
+    ("signal", "raise_signal", "signal.raise_signal", _ENDS),
+    ("signal", "alarm", "signal.alarm", _OUTSIDE),
+    ("signal", "setitimer", "signal.setitimer", _OUTSIDE),
+    ("signal", "signal", "signal.signal", _OUTSIDE),
+    ("asyncio", "set_event_loop_policy", "asyncio.set_event_loop_policy", _OWN_LOOP),
+    ("concurrent.futures.process", "ProcessPoolExecutor.__init__", "ProcessPoolExecutor", _PROCESSES),
+    ("concurrent.futures.process", "ProcessPoolExecutor.submit", "ProcessPoolExecutor.submit", _PROCESSES),
+    ("multiprocessing.process", "BaseProcess.start", "multiprocessing.Process.start", _PROCESSES),
+    ("multiprocessing.synchronize", "SemLock.__init__", "a lock or queue of multiprocessing", _PROCESSES),
+    ("uvloop", "install", "uvloop.install", _OWN_LOOP),
+    ("uvloop", "new_event_loop", "uvloop.new_event_loop", _OWN_LOOP),
+    ("uvloop", "run", "uvloop.run", _OWN_LOOP),
+)
+_WAYS_OUT: Final = {
+    _ENDS: "Let migrate return, or raise an error of its own",
+    _OWN_LOOP: "Write it as async def migrate(records, embed, store); the laboratory brings the loop",
+    _PROCESSES: "Use asyncio.to_thread, or a ThreadPoolExecutor, while it is explored",
+    _THREADS: "Use asyncio.to_thread or loop.run_in_executor, or write migrate as a plain def on threads",
+}
+_NOT_LOADED_FOR_THIS: Final = ("uvloop",)
+
+_WORLD: Final = str(Path(__file__).with_name("world.py"))
+
+Refuse = Callable[[SuspectError], None]
+Sleep = Callable[[float], None]
 
 # Thread id -> what is told of a refusal, and of a sleep. Only threads under control are in it.
-_watched: dict[int, tuple[Callable[[SuspectError], None], Callable[[float], None]]] = {}
-_installed = False
+_watched: dict[int, tuple[Refuse, Sleep]] = {}
+# Threads that load a suspect.
+_loading: set[int] = set()
+_audible: set[int] = set()
+_hooked = False
+_open = 0
+_put_back: list[tuple[Any, str, Any, Any]] = []  # owner, name, what stood there, what stands there now
 _real_sleep = time.sleep
 _lock = threading.Lock()
 
 
+def _refusal(name: str, why: str) -> SuspectError:
+    place = place_of_caller()
+    return SuspectError(
+        f"{name} {why}",
+        where=f"{place.file}:{place.lineno}" if place is not None else "",
+        hint=_WAYS_OUT.get(why, "Hand the outside world to migrate through `embed` and `store`"),
+    )
+
+
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if not _watched or event not in _REFUSED:
+    if not _watched or event not in _EVENTS:
         return
     watcher = _watched.get(threading.get_ident())
     if watcher is None:
         return
-    place = place_of_caller()
-    error = SuspectError(
-        f"{_REFUSED[event]} leaves the program for the operating system, which the race laboratory cannot control",
-        where=f"{place.file}:{place.lineno}" if place is not None else "",
-        hint="Hand the outside world to migrate through `embed` and `store`",
-    )
+    name, why = event, _EVENTS[event]
+    if why is _OWN_LOOP:
+        if args[0] != "uvloop":
+            return
+        name = "uvloop"
+    error = _refusal(name.removeprefix("builtins."), why)
     watcher[0](error)
     raise error
 
@@ -73,20 +134,154 @@ def _sleep(seconds: Any, /) -> None:
         watcher[1](seconds)
 
 
+def _guarded(original: Callable[..., Any], name: str, why: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        me = threading.get_ident()
+        watcher = _watched.get(me)
+        if watcher is not None:
+            error = _refusal(name, why)
+            watcher[0](error)
+            raise error
+        if me in _loading:
+            if why is _ENDS:
+                raise _refusal(name, why)
+            if name == "signal.signal":
+                return None  # a script may set up its handlers; they are not the laboratory's
+        return original(*args, **kwargs)
+
+    return call
+
+
+def _thread_starts(original: Callable[..., Any]) -> Callable[..., Any]:
+    """What `Thread.start` ends in, for a coroutine migration that starts threads itself: nobody could say when they answer."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        watcher = _watched.get(threading.get_ident())
+        if watcher is not None and _beside_the_loop():
+            error = _refusal("Thread.start", _THREADS)
+            watcher[0](error)
+            raise error
+        return original(*args, **kwargs)
+
+    return call
+
+
+def _beside_the_loop() -> bool:
+    """Whether the person's code starts a thread. What a library does for itself (a progress bar) is none of it, nor are threads
+    within a call that the loop's executor makes in one piece."""
+    frame: FrameType | None = sys._getframe(2)
+    own: bool | None = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file == _WORLD:
+            return False
+        if own is None and not is_standard_library(file):
+            own = is_own_code(file)
+        frame = frame.f_back
+    return bool(own)
+
+
+class _Hushed:
+    """A standard stream that a controlled thread writes into in vain, and cannot close."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if _silent() else int(self._stream.write(text) or 0)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if not _silent():
+            self._stream.flush()
+
+    def close(self) -> None:
+        if not _silent():
+            self._stream.close()
+
+    def detach(self) -> Any:
+        return self if _silent() else self._stream.detach()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _silent() -> bool:
+    me = threading.get_ident()
+    return me in _watched and me not in _audible
+
+
+def _log_calls(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`logging.Logger.callHandlers` without the suspect's lines: its handlers hold streams and files of their own."""
+
+    @functools.wraps(original)
+    def call(self: logging.Logger, record: logging.LogRecord) -> None:
+        if not _silent():
+            original(self, record)
+
+    return call
+
+
 @contextmanager
-def controlled(refuse: Callable[[SuspectError], None], sleep: Callable[[float], None]) -> Iterator[None]:
-    """This thread is under control for the time being. `refuse` is told of a call that was stopped, `sleep` replaces
-    `time.sleep` (seconds)."""
-    global _installed
+def border() -> Iterator[None]:
+    """The laboratory is open: what no audit hook is told of is replaced meanwhile. May be nested, also across threads."""
+    global _hooked, _open
     with _lock:
-        if not _installed:
+        if not _hooked:
             sys.addaudithook(_audit)
-            _installed = True
+            _hooked = True
+        _open += 1
+        if _open == 1:
+            _replace()
+    try:
+        yield
+    finally:
+        with _lock:
+            _open -= 1
+            if _open == 0:
+                while _put_back:
+                    owner, name, before, ours = _put_back.pop()
+                    if (
+                        getattr(owner, name) is ours
+                    ):  # else somebody has put a thing of his own there meanwhile
+                        setattr(owner, name, before)
+
+
+def _replace() -> None:
+    def put(owner: Any, name: str, new: Any) -> None:
+        _put_back.append((owner, name, getattr(owner, name), new))
+        setattr(owner, name, new)
+
+    for module, path, shown, why in _CALLS:
+        with suppress(ImportError):  # no processes on this platform
+            if module in _NOT_LOADED_FOR_THIS and module not in sys.modules:
+                continue
+            owner: Any = importlib.import_module(module)
+            *outer, name = path.split(".")
+            for part in outer:
+                owner = getattr(owner, part)
+            if hasattr(owner, name):
+                put(owner, name, _guarded(getattr(owner, name), shown, why))
+    put(time, "sleep", _sleep)
+    put(threading, "_start_new_thread", _thread_starts(_thread.start_new_thread))
+    put(logging.Logger, "callHandlers", _log_calls(logging.Logger.callHandlers))
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is not None:
+            put(sys, stream, _Hushed(getattr(sys, stream)))
+
+
+@contextmanager
+def controlled(refuse: Refuse, sleep: Sleep) -> Iterator[None]:
+    """This thread is under control for the time being. `refuse` is told of a call that was stopped, `sleep` replaces
+    `time.sleep` (seconds). To be entered inside a `border`."""
     me = threading.get_ident()
     before = _watched.get(me)
     _watched[me] = (refuse, sleep)
-    if time.sleep is not _sleep:
-        time.sleep = _sleep
     try:
         yield
     finally:
@@ -94,8 +289,29 @@ def controlled(refuse: Callable[[SuspectError], None], sleep: Callable[[float], 
             del _watched[me]
         else:
             _watched[me] = before
-        if not _watched:
-            time.sleep = _real_sleep
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """This thread loads a suspect: it may do much, but not end the process."""
+    me = threading.get_ident()
+    with border():
+        _loading.add(me)
+        try:
+            yield
+        finally:
+            _loading.discard(me)
+
+
+@contextmanager
+def audible() -> Iterator[None]:
+    """What the suspect prints in this thread meanwhile is let through: one schedule, played again by somebody who looks."""
+    me = threading.get_ident()
+    _audible.add(me)
+    try:
+        yield
+    finally:
+        _audible.discard(me)
 
 
 def under_control(thread: int | None) -> Any:
@@ -104,72 +320,21 @@ def under_control(thread: int | None) -> Any:
     return getattr(watcher[0], "__self__", None) if watcher is not None else None
 
 
-_LEAKS: Final = {
-    ("time", "time"): "the wall clock (time.time)",
-    ("time", "time_ns"): "the wall clock (time.time_ns)",
-    ("time", "monotonic"): "a clock (time.monotonic)",
-    ("time", "perf_counter"): "a clock (time.perf_counter)",
-    ("posix", "urandom"): "os.urandom",
-    ("posix", "getpid"): "the process id",
-    ("builtins", "id"): "the address of an object (id)",
-}
-_RANDOM: Final = {"random", "getrandbits", "randbytes"}
-_CLOCK: Final = {"now", "utcnow", "today"}
+def refuse_executor(executor: Any, refuse: Refuse) -> None:
+    """Stop `run_in_executor` where the executor is a pool of processes: what the call does there, it does to copies."""
+    if any(base.__name__ == "ProcessPoolExecutor" for base in type(executor).__mro__):
+        error = _refusal("run_in_executor with a ProcessPoolExecutor", _PROCESSES)
+        refuse(error)
+        raise error
 
 
-@contextmanager
-def watch_leaks(files: Sequence[str]) -> Iterator[list[str]]:
-    """Collect what could make two runs of one schedule differ: calls made in this thread from the person's own code, and
-    loops over sets in `files`."""
-    found: list[str] = []
-
-    def note(what: str) -> None:
-        place = place_of_caller()
-        line = f"{what}, {place.file}:{place.lineno}" if place is not None else what
-        if line not in found:
-            found.append(line)
-
-    def profile(frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call":
-            code = frame.f_code
-            if code.co_name == "uuid4" and code.co_filename.endswith("uuid.py"):
-                note("uuid4")
-            elif code.co_name in ("random", "randint", "choice", "shuffle", "sample", "uniform") and (
-                code.co_filename.endswith("random.py")
-                and frame.f_back
-                and is_own_code(frame.f_back.f_code.co_filename)
-            ):
-                note(f"random.{code.co_name}")
-        elif event == "c_call" and is_own_code(frame.f_code.co_filename):
-            module, name = str(getattr(arg, "__module__", "")), str(getattr(arg, "__name__", ""))
-            owner = getattr(arg, "__self__", None)
-            if (module, name) in _LEAKS:
-                note(_LEAKS[module, name])
-            elif name in _RANDOM and type(owner).__name__ == "Random":
-                note(f"random.{name}")
-            elif name in _CLOCK and getattr(owner, "__name__", "") in ("datetime", "date"):
-                note(f"the wall clock (datetime.{name})")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        yield found
-    finally:
-        sys.setprofile(before)
-        found.extend(line for line in _set_loops(files) if line not in found)
-
-
-def _set_loops(files: Sequence[str]) -> Iterator[str]:
-    """Loops over a set that is visible as one. Its order depends on addresses and on the hash seed of the process."""
-    for file in files:
-        try:
-            with open(file, encoding="utf-8") as source:
-                tree = ast.parse(source.read())
-        except (OSError, SyntaxError, ValueError):
-            continue
-        for node in ast.walk(tree):
-            loop = node.iter if isinstance(node, ast.For | ast.comprehension) else None
-            call = loop.func if isinstance(loop, ast.Call) else None
-            made = isinstance(call, ast.Name) and call.id in ("set", "frozenset")
-            if loop is not None and (made or isinstance(loop, ast.Set | ast.SetComp)):
-                yield f"{SET_ORDER}, {file}:{loop.lineno}"
+def endless(what: str, count: int, refuse: Refuse) -> SuspectError:
+    """The refusal of a program that has made `count` tasks or threads in one run and goes on; to be raised."""
+    place = place_of_caller()
+    error = SuspectError(
+        f"the suspect has made {count:,} {what} in one run, and goes on",
+        where=f"{place.file}:{place.lineno}" if place is not None else "",
+        hint="Look for a loop without an end; work in batches, or with a fixed number of workers",
+    )
+    refuse(error)
+    return error

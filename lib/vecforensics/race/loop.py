@@ -3,7 +3,8 @@
 Stock asyncio promises that callbacks run first in, first out; a program may rely on it and this loop keeps it. What stock
 asyncio does not promise is when the world answers. So the loop has no selector and no clock: it runs its callbacks in rounds
 until none is left (`advance`), and then the engine completes one operation of the world, whose future brings new callbacks.
-Tasks and futures are asyncio's own C ones, so coroutines, TaskGroup, gather, timeouts and cancellation are the real thing.
+Futures are asyncio's own C ones, and tasks are such futures with a step of our own (`race/tasks.py`), so TaskGroup, gather,
+timeouts and cancellation are the real thing.
 
 Real sockets, pipes, signals, subprocesses cannot be controlled: asking for one refuses the suspect with a line naming the
 call. A thing that the operating system does without asking the loop is caught in `race/guard.py`.
@@ -14,53 +15,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
+from types import CoroutineType
 from typing import Any, Final, NoReturn
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
+from vecforensics.race.guard import endless, refuse_executor
 from vecforensics.race.places import last_place, place_of_caller
+from vecforensics.race.tasks import Awaited, ControlledTask, current_task
 from vecforensics.race.world import EXECUTOR, TIMER, Op, World
 
-__all__ = ["ControlledFuture", "ControlledLoop", "ControlledTask", "Handle", "stable_asyncio"]
+__all__ = ["ControlledFuture", "ControlledLoop", "Handle", "stable_asyncio"]
 
 
-# asyncio.current_task in 3.11 is a Python function around this very look-up, which every operation makes.
-_current_task: Callable[[Any], Any] = vars(asyncio.tasks)["_current_tasks"].get
 # A base without types: what asyncio declares for a loop's methods is wider than what a program can use here.
 _AbstractLoop: Any = asyncio.AbstractEventLoop
-_DESTROYED: Final = "_log_destroy_pending"
-
-
-def _step_types() -> set[type]:
-    """The type by which the C task schedules its first step; it has no public name."""
-    seen: set[type] = set()
-
-    class Listener(_AbstractLoop):  # type: ignore[misc]
-        get_debug = bool
-
-        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-            seen.add(type(callback))
-
-        def call_exception_handler(self, context: Any) -> None:
-            pass
-
-    async def nothing() -> None:
-        pass
-
-    Listener.__abstractmethods__ = frozenset()
-    coroutine = nothing()
-    task = asyncio.Task(coroutine, loop=Listener())
-    setattr(task, _DESTROYED, False)
-    coroutine.close()
-    return seen
-
-
-# The types of a task's own callbacks: its first step, and the wake-up by the future that it waits for.
-_STEPS: Final = frozenset({type(len), *_step_types()})
-# References to a task that the program has dropped: the list of tasks, the loop over it (two), the call, the future's callback.
+# So many tasks in one run are taken for a loop without end.
+TASKS_BASE: Final = 20_000
+TASKS_PER_RECORD: Final = 200
+# References to a task that the program has dropped: the list of tasks, the loop over it (two), the call, what it waits for.
 _HELD_BY_NOBODY: Final = 5
 
 
@@ -72,19 +49,6 @@ class Handle(list[Any]):
 
     def cancelled(self) -> bool:
         return self[0] is None
-
-
-class ControlledTask(asyncio.Task[Any]):
-    """asyncio's own task with its creation path, and with a hash that does not depend on where it lies in memory, so that a loop
-    over a set of tasks goes the same way in every run of a schedule."""
-
-    __slots__ = ("info", "number")
-
-    info: TaskInfo
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
 
 
 class ControlledFuture(asyncio.Future[Any]):
@@ -107,15 +71,44 @@ def _stable_set(items: Iterable[Any] = ()) -> Any:
     return dict.fromkeys(found) if any(asyncio.iscoroutine(item) for item in found) else set(found)
 
 
+class _EveryTask:
+    """Stands in for the set in which `asyncio.all_tasks` looks: it has the controlled loop's tasks too, which are not entered
+    into asyncio's own, since that would cost more than any other part of making one."""
+
+    def __init__(self, others: Any) -> None:
+        self._others = others
+
+    def __iter__(self) -> Iterator[Any]:
+        loop = asyncio._get_running_loop()
+        return iter([*self._others, *(loop.tasks if isinstance(loop, ControlledLoop) else ())])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._others, name)
+
+
+_asyncio_tasks: Final = vars(asyncio.tasks)
+_EVERY_TASK: Final = next(name for name in ("_scheduled_tasks", "_all_tasks") if name in _asyncio_tasks)
+_every_task: Final = _EveryTask(_asyncio_tasks[_EVERY_TASK])
+_laboratories = 0
+_door: Final = threading.Lock()
+
+
 @contextlib.contextmanager
 def stable_asyncio() -> Iterator[None]:
-    """asyncio without the one order of its own that depends on addresses, for the time of an exploration."""
-    namespace = vars(asyncio.tasks)
-    namespace["set"] = _stable_set
+    """asyncio without the one order of its own that depends on addresses, for the time of an exploration. May be nested, also
+    across threads."""
+    global _laboratories
+    with _door:
+        _laboratories += 1
+        _asyncio_tasks.update({"set": _stable_set, _EVERY_TASK: _every_task})
     try:
         yield
     finally:
-        namespace.pop("set", None)
+        with _door:
+            _laboratories -= 1
+            if not _laboratories:
+                del _asyncio_tasks["set"]
+                _asyncio_tasks[_EVERY_TASK] = _every_task._others
 
 
 class TimerHandle:
@@ -166,41 +159,44 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> Handle | None:
-        if context is None:
-            context = copy_context()
-        if type(callback) in _STEPS:
-            # A step of a task, scheduled by asyncio itself, which never asks for the handle.
-            self.ready.append((callback, args, context))
-            return None
-        handle = Handle((callback, args, context))
+    ) -> Handle:
+        handle = Handle((callback, args, context if context is not None else copy_context()))
         self.ready.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon
 
+    def schedule(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        """`call_soon` without a handle, for what cannot be cancelled."""
+        self.ready.append((callback, args, context))
+
+    def answer(self, op: Awaited, answer: Any, limit: int) -> bool:
+        """Hand `op` its answer and run rounds as `advance` does. Where nothing else is ready, whoever waits is woken at once:
+        the same order, without the detour."""
+        task = op.waiter
+        if self.ready or task is None or op.settled:
+            op.settle(answer)
+            return self.advance(limit)
+        op.settled, op.answer = True, answer
+        task.context.run(task.step)
+        return self.advance(limit - 1) if self.ready else True
+
     def advance(self, limit: int) -> bool:
         """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
         ready = self.ready
-        # As long as there are few callbacks nobody needs to know where one round ends and the next begins.
-        free = limit if limit > 1 else 0
         while ready:
-            if free > 0:
-                free -= 1
-                count = 1
-            elif limit <= 0:
+            if limit <= 0:
                 return False
-            else:
-                limit -= 1
-                count = len(ready)
-            try:
-                while count:
-                    count -= 1
-                    callback, args, context = ready.popleft()
-                    if callback is not None:
+            limit -= 1
+            count = len(ready)
+            while count:
+                count -= 1
+                callback, args, context = ready.popleft()
+                if callback is not None:
+                    try:
                         context.run(callback, *args)
-            except Exception as error:
-                self.stray.append((f"exception in callback {callback!r}", error))
+                    except Exception as error:
+                        self.stray.append((f"exception in callback {callback!r}", error))
         return True
 
     # --- tasks and futures -----------------------------------------------------------------------------------------
@@ -211,18 +207,18 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        parent = _current_task(self)
-        info = (parent.info if parent is not None else self.outside).child(name or "")
-        return self.new_task(coro, info, name, context)
+        if type(coro) is not CoroutineType and not asyncio.iscoroutine(coro):
+            raise TypeError(f"a coroutine was expected, got {coro!r}")
+        return self.new_task(coro, self.info().child(name or ""), name, context)
 
     def new_task(
         self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
     ) -> ControlledTask:
         number = len(self.tasks) + 1
-        # The name of a nameless task tells tasks apart and nothing else, like asyncio's own.
-        task = ControlledTask.__new__(ControlledTask)
-        task.number, task.info = number, info  # before asyncio registers it, which asks for the hash
-        asyncio.Task.__init__(task, coro, loop=self, name=name or f"Task-{number}", context=context)
+        if number > TASKS_BASE and number > TASKS_PER_RECORD * len(self.world.ground.records):
+            coro.close()
+            raise endless("tasks", number, self.world.refuse)
+        task: ControlledTask = ControlledTask.begin(coro, self, number, info, name, context)
         self.tasks.append(task)
         if self.world.log is not None:
             info.source = place_of_caller()
@@ -238,8 +234,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         self.world.note("task-end", None, "cancelled" if task.cancelled() else "", task.info)
 
     def info(self) -> TaskInfo:
-        task = _current_task(self)
-        return self.outside if task is None else task.info
+        return getattr(current_task(self), "info", self.outside)
 
     # --- time and threads ------------------------------------------------------------------------------------------
 
@@ -272,6 +267,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """The call happens in one piece when the strategy completes it; its threads are not real ones."""
+        refuse_executor(executor, self.world.refuse)
         future = ControlledFuture(self)
         name = getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", "call")
         if args and name == "run" and hasattr(args[0], "__name__"):
@@ -290,7 +286,6 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
                 if sys.getrefcount(task) > _HELD_BY_NOBODY or asyncio.Task.done(task):
                     return False
                 del self.tasks[place]
-                setattr(task, _DESTROYED, False)
                 with contextlib.suppress(BaseException):
                     task.get_coro().close()
                 return True

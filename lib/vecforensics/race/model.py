@@ -281,6 +281,7 @@ class Exploration:
 
     `failures` counts failing schedules by kind, over all schedules tried. `schedules_to_first_failure` is None where none
     failed. `leaks` names what made two runs of one schedule differ (wall clock, random, …); a witness with leaks is weaker.
+    `replayed_from`: what `vecforensics race` is given to replay the witness where that is not the suspect: a run folder.
     """
 
     suspect: str
@@ -290,6 +291,7 @@ class Exploration:
     schedules_to_first_failure: int | None
     failures: Mapping[str, int]
     leaks: tuple[str, ...] = ()
+    replayed_from: str = ""
 
     @property
     def kinds(self) -> tuple[str, ...]:

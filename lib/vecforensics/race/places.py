@@ -15,7 +15,7 @@ from typing import Final
 
 from vecforensics.race.model import Source
 
-__all__ = ["is_own_code", "last_place", "place_of_caller"]
+__all__ = ["is_own_code", "is_standard_library", "last_place", "place_of_caller"]
 
 _HERE: Final = str(Path(__file__).parent)
 _STDLIB: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
@@ -33,6 +33,11 @@ def is_own_code(file: str) -> bool:
         library = file.startswith((*_STDLIB, *_LIBRARIES))
         answer = _known[file] = not (engine or library or file.startswith("<frozen") or file == "<string>")
     return answer
+
+
+def is_standard_library(file: str) -> bool:
+    """Whether `file` came with Python."""
+    return file.startswith("<frozen") or (file.startswith(_STDLIB) and not file.startswith(_LIBRARIES))
 
 
 def _place(frame: FrameType, lineno: int) -> Source:

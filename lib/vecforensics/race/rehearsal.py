@@ -22,9 +22,9 @@ from typing import Any
 
 from vecforensics.race.check import damage, right
 from vecforensics.race.driver import Program
-from vecforensics.race.explore import in_own_thread
 from vecforensics.race.guard import controlled
 from vecforensics.race.model import Moment
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.strategies.latency import Physics, Simulation, percentile
 from vecforensics.race.world import Ground, Op, World
 from vecforensics.records import Record

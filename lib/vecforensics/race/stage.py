@@ -14,7 +14,7 @@ parents, so that the witness speaks of ids that the person knows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any, Final
 
@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 
 from vecforensics.case import Case
 from vecforensics.case_records import parents_first, records_of
-from vecforensics.errors import CaseError, SuspectError, printable
+from vecforensics.errors import CaseError, printable
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
 from vecforensics.race.counterpart import counterpart
 from vecforensics.race.explore import explore
-from vecforensics.race.model import Exploration, Verdict
+from vecforensics.race.model import Exploration
 from vecforensics.race.records import generate_records
 from vecforensics.race.rehearsal import Curve, Physics, Rehearsal, failure_curve, rehearse
 from vecforensics.race.suspect import load_suspect
@@ -108,7 +108,8 @@ def reproduce(
     if settings.get("replay") is not None:
         # One schedule played again is a look, not a result: the run stays as it is.
         chosen, _ = _chosen(run, records, seed)
-        return explore(case.suspect, records=chosen, folder=case.folder, **settings)
+        found = explore(case.suspect, records=chosen, folder=case.folder, **settings)
+        return replace(found, replayed_from=str(run.path))
     with run.stage("reproduce", {"records": records, "schedules": schedules, "seed": seed}):
         chosen, kinds = _chosen(run, records, seed)
         found = explore(
@@ -120,7 +121,7 @@ def reproduce(
             folder=case.folder,
             **settings,
         )
-        write_whole(run.witness_json, found.to_json())
+        found = replace(found, replayed_from=str(run.path))
         _draw(case, run, found)
         return found
 
@@ -257,28 +258,17 @@ def _damaged(run: RunFolder) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
 
 
 def _draw(case: Case, run: RunFolder, found: Exploration) -> None:
-    from vecforensics.race.views.exports import chrome_trace, shiviz_log
-    from vecforensics.race.views.prose import explain, explain_verdict
-    from vecforensics.race.views.repro import repro_files
-    from vecforensics.race.views.swimlanes import swimlanes
+    from vecforensics.race.views.files import NAMES, exploration_files
 
-    if found.verdict is not Verdict.FAILING or found.witness is None:
-        write_whole(run.race / "witness.md", explain_verdict(found) + "\n")
-        return
-    corrected = load_suspect(case.corrected or CORRECTED, case.folder)
-    instead = counterpart(corrected, found.witness)
-    if instead.outcome.failing:
-        write_whole(run.race / "swimlanes.svg", swimlanes(found.witness))
-    else:
-        title = "The corrected code, in the same order"
-        write_whole(run.race / "swimlanes.svg", swimlanes(found.witness, beside=instead, beside_title=title))
-    write_whole(run.race / "witness.md", explain(found.witness).markdown())
-    write_whole(run.race / "witness.chrome-trace.json", chrome_trace(found.witness))
-    write_whole(run.race / "witness.shiviz.log", shiviz_log(found.witness))
-    try:
-        files = repro_files(found, case.folder)
-    except SuspectError as unplayable:
-        # Some faults no client can provoke by latencies; the laboratory's own replay remains.
-        files = {"repro.txt": f"{unplayable}\n"}
-    for name, text in files.items():
-        write_whole(run.race / name, text)
+    instead = None
+    if found.witness is not None:
+        instead = counterpart(load_suspect(case.corrected or CORRECTED, case.folder), found.witness)
+        if instead.outcome.failing:
+            instead = None
+    title = "The corrected code, in the same order" if instead is not None else ""
+    texts = exploration_files(found, case.folder, beside=instead, beside_title=title)
+    for name in NAMES:
+        if name in texts:
+            write_whole(run.race / name, texts[name])
+        else:
+            (run.race / name).unlink(missing_ok=True)

@@ -25,13 +25,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.guard import controlled
+from vecforensics.race.guard import controlled, endless
 from vecforensics.race.places import place_of_caller
 from vecforensics.race.world import TIMER, Op, World
 
@@ -39,6 +39,10 @@ __all__ = ["STEP_S", "ControlledLock", "Ended", "Strand", "Strands", "current_st
 
 STEP_S: Final = 20.0
 """Real seconds for one stretch without a wait. Beyond it a thread is taken to loop for ever."""
+
+# So many threads in one run are taken for a loop without end.
+THREADS_BASE: Final = 2_000
+THREADS_PER_RECORD: Final = 8
 
 _allocate = _thread.allocate_lock
 _PATIENCE: Final = 50  # how often a thread that swallows its end is told again
@@ -83,7 +87,7 @@ class Strands:
         self.world = world
         self.all: list[Strand] = []
         self.ready: deque[Strand] = deque()
-        self.futures: list[WatchedFuture] = []
+        self.futures: list[Any] = []  # of any kind that knows its `info` and the error `lost` in it
         self.ending = False
         self._home = _allocate()
         self._home.acquire()
@@ -122,13 +126,20 @@ class Strands:
         self, body: Callable[[], Any], info: TaskInfo, thread: threading.Thread | None = None
     ) -> Strand:
         """A new thread for `body`; it is ready to run, and runs when the baton comes round."""
+        if len(self.all) > max(THREADS_BASE, THREADS_PER_RECORD * len(self.world.ground.records)):
+            raise endless("threads", len(self.all), self.world.refuse)
         strand = Strand(self, info, thread)
         self.all.append(strand)
         self.ready.append(strand)
         if self.world.log is not None:
             info.source = place_of_caller()
             self.world.note("task-start", None, info.name, info, info.source)
-        _thread.start_new_thread(self._bootstrap, (strand, body))
+        try:
+            _thread.start_new_thread(self._bootstrap, (strand, body))
+        except RuntimeError:  # the operating system has no more
+            strand.done = True
+            self.ready.remove(strand)
+            raise endless("threads", len(self.all), self.world.refuse) from None
         return strand
 
     def end(self) -> None:
@@ -393,13 +404,13 @@ _users = 0
 _door = _allocate()
 
 
-def install() -> None:
-    """Put the replacements in place; each call needs its `uninstall`."""
+def install(more: Sequence[tuple[Any, str, Any]] = ()) -> None:
+    """Put the replacements in place, and `more` of them; each call needs its `uninstall`."""
     global _users
     with _door:
         _users += 1
         if _users == 1:
-            for owner, name, value in _REPLACED:
+            for owner, name, value in (*_REPLACED, *more):
                 _installed.append((owner, name, getattr(owner, name)))
                 setattr(owner, name, value)
 

@@ -1,11 +1,13 @@
 """From a reference to a program: `file.py:function`, `package.module:function`, `file.js[:function]`, or a function itself.
 
 Whether it is a coroutine function, a plain one or JavaScript decides the driver. Where a file names no function, `migrate` is
-meant (`migrateDataToVectorDB` in JavaScript).
+meant (`migrateDataToVectorDB` in JavaScript). A file is loaded under guard: it can neither end this process nor hold it up for
+ever.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import inspect
@@ -15,7 +17,9 @@ from typing import Any
 
 from vecforensics.code_reference import load_function
 from vecforensics.errors import MissingExtra, SuspectError
+from vecforensics.race import watchdog
 from vecforensics.race.driver import Program
+from vecforensics.race.guard import loading
 
 __all__ = ["load_suspect"]
 
@@ -36,7 +40,22 @@ def load_suspect(suspect: str | Callable[..., Any], folder: Path | None = None) 
 
         return JavaScriptProgram.load(path, function or "migrateDataToVectorDB")
     reference = f"{file}:{function or 'migrate'}"
-    return _program(load_function(reference, base, SuspectError), reference)
+    found = watchdog.watched(
+        lambda: _load(reference, base), f"{file} has been loading", watchdog.IMPORT_PATIENCE_S
+    )
+    return _program(found, reference)
+
+
+def _load(reference: str, base: Path) -> Callable[..., Any]:
+    """The function, in this thread. Scripts that ask for the thread's event loop as they load find one, as in a main thread."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        with loading():
+            return load_function(reference, base, SuspectError)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from vecforensics.race.strands import (
     sleep,
     uninstall,
 )
+from vecforensics.race.thread_pools import THREAD_POOLS, finalizers, forget_pools
 from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import DELETE, EMBED, FETCH, UPSERT, Op, World
 from vecforensics.records import Record
@@ -142,7 +143,8 @@ class ThreadsSession:
         self.requests: list[Request] = []
         self.strands = Strands(world)
         self._swapped = _swap(program.namespace)
-        install()
+        self._finalizers = finalizers()
+        install(THREAD_POOLS)
         store = ThreadsStore(self.strands, self.requests)
         self.main = self.strands.spawn(
             lambda: program.migrate(records, store.embed, store), TaskInfo(None, 0), None
@@ -184,6 +186,7 @@ class ThreadsSession:
 
     def close(self) -> None:
         self.strands.end()
+        forget_pools(self._finalizers)
         uninstall()
         for namespace, name, value in self._swapped:
             namespace[name] = value

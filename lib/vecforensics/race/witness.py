@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from vecforensics.findings import Kind
 from vecforensics.race.driver import Program
 from vecforensics.race.exchange import ReplayString
-from vecforensics.race.guard import watch_leaks
 from vecforensics.race.latencies import latencies
+from vecforensics.race.leaks import watch_leaks
 from vecforensics.race.model import Constraint, Moment, Trace, Witness
 from vecforensics.race.narrate import narrate
 from vecforensics.race.play import Run

@@ -106,9 +106,34 @@ class Op:
     def __init__(
         self, kind: int, key: str, task: TaskInfo, future: Any, payload: Any = None, metadata: Any = None
     ) -> None:
-        self.kind, self.key, self.task, self.future = kind, key, task, future
+        self.kind, self.key, self.future = kind, key, future
         self.payload, self.metadata = payload, metadata
+        self.under(task)
+
+    def under(self, task: TaskInfo) -> None:
+        """`task` asks for this operation, the next of its own."""
+        self.task = task
         task.operations = self.index = task.operations + 1
+
+    def settle(self, answer: Any) -> None:
+        """Answer the program, unless it no longer waits."""
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer the program with an error, unless it no longer waits."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the program has its answer, or no longer waits for one. Timers and what becomes visible ask for none."""
+        return bool(self.future.done())
+
+    @property
+    def asker(self) -> Any:
+        """Who waits, the same object for all operations of one task: what a strategy tells tasks apart by."""
+        return self.task
 
     @property
     def id(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from vecforensics.race.model import Certificate, Exploration, Pass
 from vecforensics.race.views.words import clip
 
-__all__ = ["certificate_lines", "pass_rows", "probability"]
+__all__ = ["certificate_lines", "pass_rows", "probability", "replay_command"]
 
 
 def pass_rows(certificate: Certificate) -> list[tuple[str, str, str, str, str]]:
@@ -44,3 +46,14 @@ def certificate_lines(exploration: Exploration) -> list[str]:
         )
     lines += [f"  not seen: {clip(item, 200)}" for item in certificate.not_seen]
     return lines
+
+
+def replay_command(exploration: Exploration) -> str:
+    """What to type to play the witness again, quoted for a shell; "" without a witness.
+
+    A schedule on a case's own records is replayed from the run that froze them (`Exploration.replayed_from`).
+    """
+    if exploration.witness is None:
+        return ""
+    place = exploration.replayed_from or exploration.suspect
+    return shlex.join(["vecforensics", "race", place, "--replay", exploration.witness.replay])

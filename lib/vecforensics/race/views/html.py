@@ -9,14 +9,13 @@ the direction of the text around them.
 from __future__ import annotations
 
 import base64
-import shlex
 
 from markupsafe import Markup
 
 from vecforensics.errors import printable
 from vecforensics.race.model import Exploration, Source, Trace, Verdict, Witness
 from vecforensics.race.views.brush import BLUE, GREY, RED_TEXT
-from vecforensics.race.views.certificate import pass_rows, probability
+from vecforensics.race.views.certificate import pass_rows, probability, replay_command
 from vecforensics.race.views.prose import explain, explain_verdict
 from vecforensics.race.views.swimlanes import draw
 from vecforensics.race.views.text import lanes_text
@@ -56,7 +55,7 @@ def exploration_html(exploration: Exploration, *, corrected: Trace | None = None
     if exploration.leaks:
         parts.append(_list("Leaks (they can make two runs of one schedule differ)", exploration.leaks))
     if witness is not None:
-        parts.append(_replay(exploration, witness))
+        parts.append(_replay(exploration))
     return str(
         Markup('<div style="max-width:920px;line-height:1.4">{}</div>').format(Markup("\n").join(parts))
     )
@@ -145,8 +144,6 @@ def _certificate(exploration: Exploration) -> Markup:
     )
 
 
-def _replay(exploration: Exploration, witness: Witness) -> Markup:
-    # A schedule on a case's own records ("g" and their digest) is replayed from the run that froze them.
-    place = "RUN" if ":g" in witness.replay else shlex.quote(exploration.suspect)
-    command = f"vecforensics race {place} --replay '{witness.replay}'"
-    return Markup("<p><b>Replay:</b></p><pre dir='ltr' {}>{}</pre>").format(_CODE, printable(command, 6000))
+def _replay(exploration: Exploration) -> Markup:
+    command = printable(replay_command(exploration), 6000)
+    return Markup("<p><b>Replay:</b></p><pre dir='ltr' {}>{}</pre>").format(_CODE, command)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import shutil
 import textwrap
 
+from vecforensics.errors import printable
 from vecforensics.race.model import Exploration, OperationKind, Trace, Verdict, Witness
-from vecforensics.race.views.certificate import certificate_lines
+from vecforensics.race.views.certificate import certificate_lines, replay_command
 from vecforensics.race.views.prose import explain, explain_verdict
 from vecforensics.race.views.story import Lane, RowKind, Run, Span, Story, took_effect
 from vecforensics.race.views.telling import tell
@@ -46,7 +47,7 @@ def exploration_text(exploration: Exploration, width: int | None = None) -> str:
     lines += ["", *certificate_lines(exploration)]
     lines += [f"leak: {clip(leak, max(width - 6, 20))}" for leak in exploration.leaks]
     if witness is not None:
-        lines.append(f"replay: --replay {clip(witness.replay, 4000)}")
+        lines.append(f"replay: {printable(replay_command(exploration), 6000)}")
     return ascii_only("\n".join(lines))
 
 
