@@ -43,24 +43,28 @@ def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, or
 
 
 def _source_fields(sides: Sides, order: Index) -> dict[str, Field]:
-    columns: dict[str, list[pa.Array]] = {}
-    tables = [sides.source.table(bucket) for bucket in range(sides.source.buckets)]
+    names = [f"metadata:{name}" for name in sides.frozen.metadata]
+    names += [f"parent:{name}" for name in sides.frozen.parents]
 
-    def parsed(table: pa.Table) -> dict[str, pa.Array]:
-        return metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
+    def of_bucket(bucket: int) -> list[pa.DictionaryArray]:
+        """The fields of one bucket; encoded at once, since the texts take many times the room."""
+        table = sides.source.table(bucket)
+        known = metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
+        absent = pa.nulls(table.num_rows, pa.string())
+        columns = [known.get(name, absent) for name in sides.frozen.metadata]
+        columns += [table[PARENT_PREFIX + name].combine_chunks() for name in sides.frozen.parents]
+        return [_encoded(column) for column in columns]
 
-    with ThreadPoolExecutor(sides.source.workers, thread_name_prefix="metadata") as pool:
-        parsed_tables = list(pool.map(parsed, tables))
-    for table, known in zip(tables, parsed_tables, strict=True):
-        for name in sides.frozen.metadata:
-            empty = pa.nulls(table.num_rows, pa.string())
-            column = known.get(name, empty)
-            columns.setdefault(f"metadata:{name}", []).append(_encoded(column))
-        for parent in sides.frozen.parents:
-            columns.setdefault(f"parent:{parent}", []).append(
-                _encoded(table[PARENT_PREFIX + parent].combine_chunks())
-            )
-    return {name: _field(parts, order) for name, parts in columns.items()}
+    with ThreadPoolExecutor(sides.source.workers, thread_name_prefix="fields") as pool:
+        parts = list(pool.map(of_bucket, range(sides.source.buckets)))
+    fields = {
+        name: _field(list(column), order)
+        for name, column in zip(names, zip(*parts, strict=True), strict=True)
+    }
+    del parts
+    # Arrow keeps what it freed, which here is all metadata of the collection, for the next time; there is none.
+    pa.default_memory_pool().release_unused()
+    return fields
 
 
 def _encoded(column: pa.Array) -> pa.DictionaryArray:

@@ -224,6 +224,8 @@ def _by_id(rows: Sequence[RowDimensions], total: int) -> Order | None:
         return None
     ranks = np.empty(total, dtype=np.int32 if total < 2**31 else np.int64)
     ranks[order] = np.arange(total)
+    del ids, length, table, order
+    pa.default_memory_pool().release_unused()  # the ids of all rows, which Arrow would keep for the next time
     starts = np.cumsum([0, *(len(one.kinds) for one in rows)])
 
     def text(row: int) -> str:

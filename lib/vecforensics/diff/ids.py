@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["SAYS_NOTHING", "coercions", "pair_ids"]
@@ -149,8 +150,9 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
 }
 
 
-def coercions(text: str) -> dict[str, str]:
-    """The texts that known conversions make of an id, each with the name of the likeliest conversion."""
+@lru_cache(maxsize=2**16)
+def coercions(text: str) -> Mapping[str, str]:
+    """The texts that known conversions make of an id, each with the name of the likeliest conversion; not to be changed."""
     made: dict[str, str] = {}
     for name, convert in _COERCIONS.items():
         for result in convert(text):

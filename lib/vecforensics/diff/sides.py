@@ -81,7 +81,9 @@ class Side:
             return parts[0]
         back = np.empty(len(numbers), np.int64)
         back[np.concatenate(places)] = np.arange(len(numbers))
-        return pa.concat_arrays(parts).take(pa.array(back))
+        joined = pa.concat_arrays(parts)
+        del parts
+        return joined.take(pa.array(back))
 
     def text(self, column: str, numbers: Index) -> list[str | None]:
         """The same as Python's text."""

@@ -8,7 +8,7 @@ the writer's own, unless the case file lists them as data of the source. Nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Writes:
         return bool(np.isfinite(self.sequence).any() or (self.time != _NEVER).any() or (self.line >= 0).any())
 
 
-_NEVER: Final = np.iinfo(np.int64).min
+_NEVER: Final = np.int64(np.iinfo(np.int64).min)
 
 
 def _events(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -69,7 +69,12 @@ def place_writes(evidence: Path, all_sides: Mapping[str, Sides]) -> dict[str, Wr
 
 
 def _empty(rows: int) -> Writes:
-    return Writes(np.full(rows, np.nan), np.full(rows, _NEVER), np.full(rows, -1, np.int64))
+    """Nothing known of any row: three values that look like columns, so that most collections pay no memory for them."""
+    return Writes(
+        np.broadcast_to(np.float64(np.nan), rows),
+        np.broadcast_to(_NEVER, rows),
+        np.broadcast_to(np.int64(-1), rows),
+    )
 
 
 def _from_events(
@@ -93,6 +98,11 @@ def _from_events(
             continue
         writes, at = placed[name], np.array(list(first), np.int64)
         chosen = [events[number] for number in first.values()]
+        writes.sequence, writes.time, writes.line = (
+            writes.sequence.copy(),
+            writes.time.copy(),
+            writes.line.copy(),
+        )
         writes.line[at] = np.array(list(first.values()), np.int64)
         writes.time[at] = _times([event.get("time") for event in chosen])
         writes.sequence[at] = _numbers([event.get("fields", {}).get("seq") for event in chosen])
@@ -118,11 +128,11 @@ def _rows_of(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int
     return found
 
 
-def _times(texts: list[str | None]) -> npt.NDArray[np.int64]:
+def _times(texts: list[Any]) -> npt.NDArray[np.int64]:
     """ISO 8601 as nanoseconds since 1970; what is no time is unknown."""
     parsed = np.full(len(texts), _NEVER)
     for number, text in enumerate(texts):
-        if not text:
+        if not text or not isinstance(text, str):
             continue
         try:
             moment = np.datetime64(str(text).removesuffix("Z").removesuffix("+00:00"), "ns")
@@ -216,38 +226,72 @@ def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
 
 def _from_metadata(sides: Sides, writes: Writes) -> None:
     """Fields that the writer left in the target's metadata."""
-    wanted = {*_TIME_FIELDS, *_SEQUENCE_FIELDS, *_PLAIN_FIELDS} - set(sides.frozen.metadata)
+    ours = set(sides.frozen.metadata)
+    wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *_PLAIN_FIELDS) if name not in ours]
     sample = pa.concat_tables(
         [
             sides.target.table(bucket).select(["metadata"]).slice(0, 64)
             for bucket in range(sides.target.buckets)
         ]
-    )["metadata"]
-    seen = {name for text in sample.to_pylist() if text for name in wanted if f'"{name}"' in text}
+    )["metadata"].to_pylist()
+    seen = [name for name in wanted if any(text and f'"{name}"' in text for text in sample)]
     if not seen:
         return
-    gathered: dict[str, list[Any]] = {name: [None] * sides.source.rows for name in seen}
+    parts: dict[str, list[_Part]] = {name: [] for name in seen}
     for bucket in range(sides.target.buckets):
-        table = sides.target.table(bucket)
-        columns = metadata_columns(table["metadata"])
+        columns = metadata_columns(sides.target.table(bucket)["metadata"])
         rows = _rows_of_bucket(sides, bucket)
-        for name in seen & set(columns):
-            held = gathered[name]
-            for row, value in zip(rows.tolist(), columns[name].to_pylist(), strict=True):
-                if row >= 0 and value is not None:
-                    held[row] = json.loads(value)
-    everyone = np.arange(sides.source.rows)
-    for name, values in gathered.items():
+        for name in seen:
+            if name in columns:
+                parts[name].append(_Part.of(rows, columns[name]))
+    for name in seen:
         if name in _SEQUENCE_FIELDS:
-            writes.sequence = np.where(np.isnan(writes.sequence), _numbers(values), writes.sequence)
+            found = _spread(parts[name], _numbers, sides.source.rows, np.float64(np.nan))
+            writes.sequence = np.where(np.isnan(writes.sequence), found, writes.sequence)
         elif name in _TIME_FIELDS:
-            texts = [value if isinstance(value, str) else None for value in values]
-            times = _times(texts)
+            times = _spread(parts[name], _times, sides.source.rows, _NEVER)
             writes.time = np.where(writes.time == _NEVER, times, writes.time)
             if "written_at" not in writes.fields:
-                writes.fields["written_at"] = _field(everyone, texts, sides.source.rows)
+                writes.fields["written_at"] = _as_field(parts[name], sides.source.rows)
         elif name not in writes.fields:
-            writes.fields[name] = _field(everyone, values, sides.source.rows)
+            writes.fields[name] = _as_field(parts[name], sides.source.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One field of one bucket: which source rows have it, and the number of each one's value among `values`."""
+
+    rows: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+    values: list[Any]
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.int64], column: pa.Array) -> _Part:
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+        kept = (codes >= 0) & (rows >= 0)
+        return cls(rows[kept], codes[kept], [json.loads(text) for text in encoded.dictionary.to_pylist()])
+
+
+def _spread(
+    parts: list[_Part], read: Callable[[list[Any]], npt.NDArray[Any]], rows: int, unknown: Any
+) -> Any:
+    """What `read` makes of each value, by source row."""
+    found = np.full(rows, unknown)
+    for part in parts:
+        found[part.rows] = read(part.values)[part.codes]
+    return found
+
+
+def _as_field(parts: list[_Part], rows: int) -> Field:
+    """The values as text, those of all buckets numbered through."""
+    texts = [[str(value) for value in part.values] for part in parts]
+    distinct = pa.array(sorted(set().union(*texts)), pa.string())
+    place = {text: number for number, text in enumerate(distinct.to_pylist())}
+    codes = np.full(rows, -1, np.int32)
+    for part, spelt in zip(parts, texts, strict=True):
+        codes[part.rows] = np.array([place[text] for text in spelt], np.int32)[part.codes]
+    return Field(codes, distinct)
 
 
 def _rows_of_bucket(sides: Sides, bucket: int) -> npt.NDArray[np.int64]:
