@@ -14,7 +14,28 @@ import pyarrow.compute as pc
 
 from vecforensics.errors import InputError
 
-__all__ = ["fixed_vectors", "id_text", "is_vector_type", "list_dimension", "split_vectors", "usual_length"]
+__all__ = [
+    "fixed_vectors",
+    "id_text",
+    "is_vector_type",
+    "list_dimension",
+    "numbers",
+    "split_vectors",
+    "usual_length",
+]
+
+
+def numbers(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = None) -> pa.Array:
+    """A numpy array of numbers or bool (n,) as an Arrow column; rows where `valid` is false become null.
+
+    Numbers are not copied. `pyarrow.array` does the same, but imports pandas the first time: a third of a second, 40 MB.
+    """
+    kind = pa.from_numpy_dtype(values.dtype)
+    data = (
+        np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
+    )
+    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(data)])
 
 
 def list_dimension(kind: pa.DataType) -> int:
@@ -41,8 +62,8 @@ def fixed_vectors(
 ) -> pa.FixedSizeListArray:
     """An (n, d) float32 matrix as an Arrow fixed-size list column; rows where `mask` is true become null."""
     flat = np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1)
-    nulls = None if mask is None else pa.array(mask)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), matrix.shape[1], mask=nulls)
+    nulls = None if mask is None else numbers(mask)
+    return pa.FixedSizeListArray.from_arrays(numbers(flat), matrix.shape[1], mask=nulls)
 
 
 def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Array:
@@ -97,9 +118,9 @@ def split_vectors(
         flat = lists.values.slice(first, len(column) * dimension)
         return pa.FixedSizeListArray.from_arrays(flat, dimension), pa.nulls(len(column), ragged_type)
     odd = np.flatnonzero(~right)
-    others = pc.coalesce(lists.take(pa.array(odd)), pa.scalar([], ragged_type))
+    others = pc.coalesce(lists.take(numbers(odd)), pa.scalar([], ragged_type))
     place = np.cumsum(~right) - 1
-    return fixed_vectors(_matrix(lists, right, dimension), ~right), others.take(pa.array(place, mask=right))
+    return fixed_vectors(_matrix(lists, right, dimension), ~right), others.take(numbers(place, ~right))
 
 
 def _matrix(lists: pa.ListArray, right: np.ndarray[Any, Any], dimension: int) -> np.ndarray[Any, Any]:

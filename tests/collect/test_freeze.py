@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import pyarrow as pa
 import pytest
 
 from vecforensics.arrow_columns import fixed_vectors
-from vecforensics.collect.bucket_files import FileDigests
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.errors import EvidenceError, SourceError
 from vecforensics.evidence import Evidence, directory_name
@@ -241,13 +239,54 @@ def test_an_empty_target_and_a_target_of_another_dimension_are_frozen_too(tmp_pa
     assert rows["ragged"].to_pylist() == [[1.0, 1.0, 1.0], [1.0]]
 
 
-def test_a_file_that_is_replaced_by_a_shorter_one_before_it_was_hashed_does_not_hang(tmp_path: Path) -> None:
-    path, gate = tmp_path / "source-0000.arrow", threading.Event()
-    digests = FileDigests()
-    digests._pool.submit(gate.wait)  # the hashing thread is behind
-    path.write_bytes(b"a" * 1000)
-    digests.up_to(path, 1000)
-    path.write_bytes(b"b" * 10)
-    digests.again(path)
-    gate.set()
-    assert digests.close() == {path: hashlib.sha256(b"b" * 10).hexdigest()}
+def bytes_of(evidence: Evidence) -> dict[str, bytes]:
+    return {name: (evidence.path / name).read_bytes() for name in sorted(evidence.files)}
+
+
+def test_the_files_are_the_same_to_the_byte_whatever_the_batches_were(tmp_path: Path) -> None:
+    one, other = (freeze(tmp_path / str(batch), IDS, 4, batch=batch) for batch in (3, 100))
+    assert bytes_of(one) == bytes_of(other)
+    assert one.files == other.files
+
+
+def test_more_rows_than_wait_in_memory_come_out_in_their_order(tmp_path: Path) -> None:
+    ids = [f"{n:06d}" for n in range(40_000)]
+    with EvidenceWriter(tmp_path, memory_mb=1, buckets=2) as writer:
+        writer.source("users", source_batches(ids, batch=999))
+        writer.target("users", target_batches(ids, batch=999))
+        evidence = writer.finish()
+    back = pa.Table.from_batches(evidence.iter_source("users"))
+    given = pa.Table.from_batches(source_batches(ids))
+    assert back.drop_columns(["position"]).cast(given.schema).equals(given)
+    target = evidence.bucket("users", 1).target
+    assert target["vector"].num_chunks > 1
+    rows = pa.Table.from_batches(target_batches(ids)).take(target["position"])
+    for column in rows.schema.names:
+        assert target[column].to_pylist() == rows[column].to_pylist(), column
+    assert evidence.verify() == ()
+
+
+def test_a_thousand_buckets_need_no_thousand_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
+    try:
+        evidence = freeze(tmp_path, IDS, 1024)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(evidence.files) == 2048
+    assert evidence.verify() == ()
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(
+            EvidenceError, match=r"source-0000\.arrow: cannot be written \(File too"
+        ) as caught:
+            freeze(tmp_path, IDS, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

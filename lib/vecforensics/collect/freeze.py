@@ -1,9 +1,9 @@
 """Freeze both sides: batches in, hash-bucketed Arrow IPC files out, seen whole or not at all.
 
-Everything streams. Batches are gathered until a few tens of megabytes are at hand, hashed, cut into buckets and appended; the
-next ones are decoded meanwhile on a thread of their own, and a third thread runs SHA-256 over what has just been written, while
-it is still in the page cache. All files grow in a hidden folder beside their place; `finish` moves them there and writes the
-index last, so a process killed at any moment leaves nothing that is taken for evidence.
+Everything streams. The rows of each batch are hashed and cut into buckets as they come; a bucket that has a few megabytes at hand
+is appended to its file, and hashed with SHA-256, by a thread of its own. Where a source can be read ahead (Parquet), its reader
+does so on another. All files grow in a hidden folder beside their place; `finish` moves them there and writes the index last: a
+process killed at any moment leaves nothing that is taken for evidence.
 
 Two source rows with one id are an input error, unless there is a `version`: then the highest one counts and the lower ones go to
 `earlier-NNNN`. That is found out per bucket, from the column of id hashes alone, after the last row.
@@ -12,11 +12,12 @@ Two source rows with one id are an input error, unless there is a `version`: the
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +28,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.collect.bucket_files import BucketFile, FileDigests, ahead, gathered
-from vecforensics.collect.row_hashes import all_ragged, cut, empty_schema, hash_vectors, matrix_of, row_lanes
+from vecforensics.arrow_columns import numbers
+from vecforensics.collect.bucket_files import Appender, BucketFile
+from vecforensics.collect.buckets import Buckets
+from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, matrix_of, row_lanes
 from vecforensics.collect.versions import newest_rows
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
@@ -76,12 +79,12 @@ class _Growing:
 
 
 class EvidenceWriter:
-    """Writes one evidence folder, once. `memory_mb` bounds what is gathered before it is written.
+    """Writes one evidence folder, once. `memory_mb` bounds the rows that wait to be written (but 256 KB a bucket at least).
 
     Use as a context manager: leaving the block without `finish` removes what was written.
     """
 
-    def __init__(self, folder: str | Path, *, memory_mb: int = 96, buckets: int | None = None) -> None:
+    def __init__(self, folder: str | Path, *, memory_mb: int = 64, buckets: int | None = None) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / INDEX).exists():
@@ -93,10 +96,10 @@ class EvidenceWriter:
         for left in self.folder.glob(_PARTIAL + "*"):
             shutil.rmtree(left, ignore_errors=True)
         self._place = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
-        self._bytes = memory_mb * 2**20 // 3
+        self._bytes = memory_mb * 2**20 // 2
         self._buckets = buckets
         self._growing: dict[str, _Growing] = {}
-        self._digests = FileDigests()
+        self._appender = Appender()
         self._attached: dict[str, str] = {}
 
     def source(
@@ -165,7 +168,9 @@ class EvidenceWriter:
                 digests={side: one.digest for side, one in grown.sides.items()},
                 facts=grown.facts,
             ).as_dict()
-        files = {str(path.relative_to(self._place)): digest for path, digest in self._digests.close().items()}
+        files = {
+            str(path.relative_to(self._place)): digest for path, digest in self._appender.close().items()
+        }
         for entry in sorted(self._place.iterdir()):
             final = self.folder / entry.name
             if final.is_dir():
@@ -188,7 +193,7 @@ class EvidenceWriter:
 
     def abandon(self) -> None:
         """Remove everything that was written so far."""
-        self._digests.close()
+        self._appender.close()
         shutil.rmtree(self._place, ignore_errors=True)
 
     def __enter__(self) -> EvidenceWriter:
@@ -217,30 +222,32 @@ class EvidenceWriter:
         if side in grown.sides:
             raise EvidenceError(f"the {side} of {collection!r} is written already", where=str(self.folder))
         state = grown.sides[side] = _Side()
+        batches = iter(batches)
+        first, ended = _peek(batches, self._bytes)
+        if not grown.buckets:
+            rows = sum(batch.num_rows for batch in first)
+            grown.buckets = self._buckets or _bucket_count(rows_hint, rows, ended)
         files: list[BucketFile] = []
-        try:
-            for chunk in gathered(ahead(iter(batches)), self._bytes):
-                if not grown.buckets:
-                    grown.buckets = self._buckets or _bucket_count(
-                        rows_hint, chunk.num_rows, chunk.nbytes < self._bytes
-                    )
-                batch = self._frozen(grown, side, chunk, state.rows)
-                if not files:
-                    files = self._open(grown, side, batch.schema)
-                state.add(row_lanes(batch))
-                for number, part in cut(batch, grown.buckets):
-                    files[number].write(part)
-            if not files:
-                grown.buckets = grown.buckets or 1
-                files = self._open(grown, side, empty_schema(side, grown.dimension))
-        finally:
-            for file in files:
-                file.close()
+        buckets: Buckets | None = None
+        for chunk in itertools.chain(first, batches):
+            if not chunk.num_rows:
+                continue
+            batch = self._frozen(grown, side, chunk, state.rows)
+            if buckets is None:
+                files = self._open(grown, side, batch.schema)
+                buckets = Buckets(files, batch.schema, self._bytes)
+            state.add(row_lanes(batch))
+            buckets.add(batch)
+        if buckets is not None:
+            buckets.flush()
+        for file in files or self._open(grown, side, empty_schema(side, grown.dimension)):
+            file.close()
+        self._appender.settle()
         return state
 
     def _open(self, grown: _Growing, side: str, schema: pa.Schema) -> list[BucketFile]:
         return [
-            BucketFile(grown.directory / f"{side}-{number:04d}.arrow", schema, self._digests)
+            BucketFile(grown.directory / f"{side}-{number:04d}.arrow", schema, self._appender)
             for number in range(grown.buckets)
         ]
 
@@ -258,11 +265,11 @@ class EvidenceWriter:
                 name.removeprefix(PARENT_PREFIX) for name in names if name.startswith(PARENT_PREFIX)
             )
         columns = dict(zip(names, chunk.columns, strict=True))
-        columns["position"] = pa.array(np.arange(first_row, first_row + chunk.num_rows, dtype=np.int64))
-        columns["id_hash"] = pa.array(hash_text(chunk["id"]))
+        columns["position"] = numbers(np.arange(first_row, first_row + chunk.num_rows, dtype=np.int64))
+        columns["id_hash"] = numbers(hash_text(chunk["id"]))
         columns["digest"] = hash_vectors(columns.get("vector"), chunk.num_rows)
         if side == "source" and "vector" in columns:
-            columns["sketch"] = pa.array(sketch(matrix_of(columns["vector"])))
+            columns["sketch"] = numbers(sketch(matrix_of(columns["vector"])))
         return pa.RecordBatch.from_pydict(columns)
 
     def _split_versions(self, grown: _Growing, where: str) -> None:
@@ -276,31 +283,51 @@ class EvidenceWriter:
             fresh = path.with_suffix(".fresh")
             with pa.memory_map(str(path)) as mapped:
                 reader = pa.ipc.open_file(mapped)
-                kept = BucketFile(fresh, reader.schema, None)
+                kept = BucketFile(fresh, reader.schema, self._appender)
                 lower = BucketFile(
-                    grown.directory / f"earlier-{number:04d}.arrow", reader.schema, self._digests
+                    grown.directory / f"earlier-{number:04d}.arrow", reader.schema, self._appender
                 )
                 start = 0
                 for index in range(reader.num_record_batches):
                     batch = reader.get_batch(index)
                     mask = newest[start : start + batch.num_rows]
                     start += batch.num_rows
-                    kept.write(batch.filter(pa.array(mask)))
-                    old = batch.filter(pa.array(~mask))
+                    kept.write(batch.filter(numbers(mask)))
+                    old = batch.filter(numbers(~mask))
                     lower.write(old)
                     lanes = row_lanes(old)
                     source.add(lanes, -1)
                     earlier.add(lanes)
                 kept.close()
                 lower.close()
-            os.replace(fresh, path)
-            self._digests.again(path)
+            self._replace(fresh, path)
+
+    def _replace(self, fresh: Path, path: Path) -> None:
+        """Let a bucket file that was written anew take the place of the old one."""
+        self._appender.settle()
+        os.replace(fresh, path)
+        self._appender.moved(fresh, path)
+
+
+def _peek(batches: Iterator[pa.RecordBatch], most_bytes: int) -> tuple[list[pa.RecordBatch], bool]:
+    """The first batches, up to `most_bytes`, and whether these are all."""
+    first: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        first.append(batch)
+        size += batch.nbytes
+        if size >= most_bytes:
+            return first, False
+    return first, True
 
 
 def _bucket_count(rows_hint: int | None, rows: int, all_of_them: bool) -> int:
-    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come."""
+    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come.
+
+    The hint is the number of rows of the other side, which says nothing where a migration broke off early.
+    """
     expected = rows if all_of_them else max(rows_hint or 0, rows)
-    if not all_of_them and not rows_hint:
+    if not all_of_them and (rows_hint or 0) < rows:
         return 64
     buckets = 1
     while buckets * _ROWS_A_BUCKET < expected and buckets < _MOST_BUCKETS:

@@ -1,8 +1,7 @@
-"""The columns that freezing adds to a row: hashes of its id, its vector and its content, and the cut into buckets."""
+"""The columns that freezing adds to a row: hashes of its id, its vector and its content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -11,13 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.arrow_columns import fixed_vectors, numbers
 from vecforensics.evidence import hash_text
 
-__all__ = ["all_ragged", "cut", "empty_schema", "hash_vectors", "matrix_of", "row_lanes"]
+__all__ = ["all_ragged", "empty_schema", "hash_vectors", "matrix_of", "row_lanes"]
 
 # splitmix64's multipliers (Steele, Lea, Flood 2014); any odd constants with well-spread bits would do.
 _MIX: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+# Rows by which a column is judged to repeat itself.
+_LOOKED_AT: Final = 512
 
 
 def matrix_of(vectors: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
@@ -36,20 +38,11 @@ def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:
     if vectors is None or not vectors.type.list_size:
         return pa.nulls(rows, pa.uint64())
     matrix = matrix_of(vectors)
-    data, width, digest = (
-        matrix.reshape(-1).data.cast("B"),
-        matrix.shape[1] * 4,
-        xxhash.xxh3_64_intdigest,
-    )
-    hashes = np.fromiter(
-        (digest(data[start : start + width]) for start in range(0, rows * width, width)), np.uint64, rows
-    )
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, matrix), np.uint64, rows)
     with np.errstate(all="ignore"):
         odd = np.flatnonzero(~np.isfinite(matrix @ np.ones(matrix.shape[1], np.float32)))
     hashes[odd[~np.isfinite(matrix[odd]).all(axis=1)]] = 0
-    return pa.array(
-        hashes, mask=vectors.is_null().to_numpy(zero_copy_only=False) if vectors.null_count else None
-    )
+    return numbers(hashes, vectors.is_valid().to_numpy(zero_copy_only=False) if vectors.null_count else None)
 
 
 def all_ragged(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
@@ -72,10 +65,9 @@ def row_lanes(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     for name in batch.schema.names:
         column = batch[name]
         if pa.types.is_string(column.type) and name != "id":
-            parts.append(hash_text(column))
-        elif name == "ragged" and column.null_count < len(column):
-            texts = [None if row is None else np.float32(row).tobytes().hex() for row in column.to_pylist()]
-            parts.append(hash_text(pa.array(texts, pa.string())))
+            parts.append(_hash_repeating(column))
+        elif name == "ragged":
+            parts.append(_hash_lists(column))
     lanes = np.zeros((2, batch.num_rows), np.uint64)
     with np.errstate(over="ignore"):
         for lane, multiplier in zip(lanes, _MIX, strict=True):
@@ -86,31 +78,25 @@ def row_lanes(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     return lanes
 
 
-def cut(batch: pa.RecordBatch, buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The batch by bucket, rows in their order."""
-    if buckets == 1:
-        yield 0, batch
-        return
-    number = (batch["id_hash"].to_numpy() % np.uint64(buckets)).astype(np.uint16)
-    order = np.argsort(number, kind="stable")
-    bounds = np.searchsorted(number[order], np.arange(buckets + 1))
-    names = [name for name in batch.schema.names if name != "vector"]
-    taken = batch.select(names).take(pa.array(order))
-    columns = dict(zip(names, taken.columns, strict=True))
-    if "vector" in batch.schema.names:
-        vectors = batch["vector"]
-        mask = (
-            pa.array(vectors.is_null().to_numpy(zero_copy_only=False)[order]) if vectors.null_count else None
-        )
-        flat = pa.array(matrix_of(vectors)[order].reshape(-1))
-        columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.type.list_size, mask=mask)
-    sorted_batch = pa.RecordBatch.from_arrays(
-        [columns[name] for name in batch.schema.names], schema=batch.schema
-    )
-    for bucket in range(buckets):
-        low, high = int(bounds[bucket]), int(bounds[bucket + 1])
-        if high > low:
-            yield bucket, sorted_batch.slice(low, high - low)
+def _hash_repeating(column: pa.StringArray) -> npt.NDArray[np.uint64]:
+    """`hash_text`, but each distinct text once where the texts repeat themselves, as metadata does."""
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.uint64)
+    if 2 * len(column.slice(0, _LOOKED_AT).unique()) > min(len(column), _LOOKED_AT):
+        return hash_text(column)
+    encoded = column.dictionary_encode()
+    hashes = np.append(hash_text(encoded.dictionary), np.uint64(0))
+    found: npt.NDArray[np.uint64] = hashes[encoded.indices.fill_null(len(hashes) - 1).to_numpy()]
+    return found
+
+
+def _hash_lists(column: pa.ListArray) -> npt.NDArray[np.uint64]:
+    """xxh3_64 of the float32 bytes of each list (a null inside one counts as NaN), 0 for a null."""
+    values, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+    hashes = np.zeros(len(column), np.uint64)
+    for row in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist():
+        hashes[row] = xxhash.xxh3_64_intdigest(values[offsets[row] : offsets[row + 1]])
+    return hashes
 
 
 def empty_schema(side: str, dimension: int) -> pa.Schema:

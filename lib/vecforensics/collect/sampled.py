@@ -8,7 +8,6 @@ Who was drawn, and out of which stratum, is frozen beside them: an estimate is o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,14 +130,13 @@ class SampledEvidenceWriter(EvidenceWriter):
                 mask = drawn[start : start + batch.num_rows]
                 start += batch.num_rows
                 written = self._with_vectors(name, one, batch, mask)
-                file = file or BucketFile(fresh, written.schema, None)
+                file = file or BucketFile(fresh, written.schema, self._appender)
                 state.add(row_lanes(batch), -1)
                 state.add(row_lanes(written))
                 file.write(written)
         assert file is not None
         file.close()
-        os.replace(fresh, path)
-        self._digests.again(path)
+        self._replace(fresh, path)
 
     def _with_vectors(
         self, name: str, one: _Open, batch: pa.RecordBatch, mask: npt.NDArray[np.bool_]
