@@ -67,7 +67,7 @@ class Investigation:
         )
 
     def diff(self, **settings: Any) -> Diff:
-        """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`."""
+        """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`, `shared`."""
         from vecforensics.diff import diff_vectors
         from vecforensics.figures import draw_diff
 

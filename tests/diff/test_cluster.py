@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster_processes import dask_cluster
 from planted_run import freeze
 from planted_world import World
 from planting import PLANTERS
@@ -21,56 +22,11 @@ from vecforensics.errors import MissingExtra, ToolFailed
 
 pytest.importorskip("distributed")
 
-_SCHEDULER = """
-import asyncio, sys
-from distributed import Scheduler
-async def main():
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
-        print(scheduler.address, flush=True)
-        await scheduler.finished()
-asyncio.run(main())
-"""
-_WORKER = """
-import asyncio, sys, time
-from distributed import Worker
-async def main(address, slow):
-    if slow:
-        import vecforensics.diff.bucket as bucket
-        import vecforensics.evidence as evidence
-        opened = evidence.Evidence.open
-        def slowly(path):
-            time.sleep(0.4)
-            return opened(path)
-        evidence.Evidence.open = slowly
-    async with Worker(address, nthreads=1, host="127.0.0.1", dashboard=False) as worker:
-        print("ready", flush=True)
-        await worker.finished()
-asyncio.run(main(sys.argv[1], len(sys.argv) > 2))
-"""
-
-
-def start(program: str, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
-    assert child.stdout is not None
-    return child, child.stdout.readline().strip()
-
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    scheduler, address = start(_SCHEDULER)
-    workers = [start(_WORKER, address, "slow")[0] for _ in range(2)]
-    yield address, workers
-    for child in (*workers, scheduler):
-        child.kill()
-        child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
+    with dask_cluster(2, slow=True) as running:
+        yield running
 
 
 def test_a_worker_killed_in_the_middle_changes_no_byte(

@@ -154,6 +154,13 @@ def collect(where: str, out: Path | None, sample: int | None) -> tuple[Investiga
     default=None,
     help="A dask.distributed scheduler (extra [cluster]).",
 )
+@click.option(
+    "--shared",
+    metavar="URL",
+    default=None,
+    help="Where the cluster's workers read the evidence (s3://…, sftp://…, file://…); it is copied there. Without it they must "
+    "see the run folder under its own path.",
+)
 @ends_with_run
 def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, int]:
     """Say which vectors are wrong, how, and where they cluster.
@@ -162,7 +169,12 @@ def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, 
     Example:
       vecforensics diff case.yaml
       vecforensics diff reports/ERR-2026-57/20261124T081437Z --workers 2
+      vecforensics diff RUN --cluster tcp://scheduler:8786 --shared s3://bucket/evidence
     """
+    if settings["shared"] and not settings["cluster"]:
+        raise InputError(
+            "--shared is for the workers of a cluster", where="--shared", hint="Name it: --cluster"
+        )
     with opened(where, out) as inv:
         result = inv.diff(**{name: value for name, value in settings.items() if value is not None})
     say(result)

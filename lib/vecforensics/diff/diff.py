@@ -31,6 +31,7 @@ from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.settle import Settled, frozen_moment, settle
+from vecforensics.diff.shared import publish, without_secret
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
@@ -54,6 +55,7 @@ def diff_vectors(
     workers: int | None = None,
     memory_mb: int = 256,
     cluster: str | None = None,
+    shared: str | None = None,
     seed: int = 0,
     refetch: Mapping[str, VectorReader] | None = None,
     impact: bool = True,
@@ -61,18 +63,21 @@ def diff_vectors(
     """Compare every collection of the run's evidence; writes findings.parquet and findings.json into the run folder.
 
     `sample`: read the contents of so many records instead of all (ids stay exact); evidence that was collected with a sample has
-    its own and needs none. `workers`: threads, by default one a core.
-    `cluster`: address of a dask scheduler that sees the run folder. `refetch`: by collection, a reader that may be asked again
-    for rows younger than `settle_s` (by default the case's own target). `impact`: also measure what the damage costs. Raises
-    EvidenceError where the evidence is absent or damaged.
+    its own and needs none. `workers`: threads, by default one a core. `cluster`: address of a dask scheduler. `shared`: fsspec URL
+    below which its workers read the evidence, which is copied there; without it they see the run folder under its own path.
+    `refetch`: by collection, a reader that may be asked again for rows younger than `settle_s` (by default the case's own target).
+    `impact`: also measure what the damage costs. Raises EvidenceError where the evidence is absent or damaged.
     """
     sample = sample or None
-    with run.stage("diff", {"sample": sample, "workers": workers, "cluster": cluster, "seed": seed}):
+    shared = without_secret(shared) if cluster and shared else None
+    settings = {"sample": sample, "workers": workers, "cluster": cluster, "shared": shared, "seed": seed}
+    with run.stage("diff", settings):
         work = _Work(
             case,
             Evidence.open(run.evidence),
             workers or _cores(),
             cluster,
+            shared,
             refetch,
             seed,
             memory_mb,
@@ -96,7 +101,9 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     `collect` calls it between freezing and embedding. The store is not asked again: what may be missing only for the moment
     counts as missing here, and is judged by the diff.
     """
-    work = _Work(case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, seed, 256, False)
+    work = _Work(
+        case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, None, seed, 256, False
+    )
     by_id = work.parts()
     dimensions, orders = work.dimensions(by_id)
     return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed)
@@ -129,6 +136,7 @@ class _Work:
     evidence: Evidence
     workers: int
     cluster: str | None
+    shared: str | None
     refetch: Mapping[str, VectorReader] | None
     seed: int
     memory_mb: int
@@ -207,7 +215,12 @@ class _Work:
             ]
         with progress("comparing", len(tasks)) as advance:
             results = compare_all(
-                tasks, self.evidence, workers=self.workers, cluster=self.cluster, advance=advance
+                tasks,
+                self.evidence,
+                workers=self.workers,
+                cluster=self.cluster,
+                shared=publish(self.evidence, self.shared) if self.shared is not None else None,
+                advance=advance,
             )
         grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
         for task, result in zip(tasks, results, strict=True):

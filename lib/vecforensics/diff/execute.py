@@ -2,8 +2,8 @@
 
 The work of a bucket is numpy over mapped files and leaves Python's lock alone, so threads share one process's memory and page
 tables and begin at once; a pool of processes would pay more for its start than a million rows cost. Beyond one machine the same
-function runs as dask.distributed futures over evidence on shared storage: results are small, effects there are none, so a
-worker that dies costs nothing but the time of its buckets.
+function runs as dask.distributed futures over evidence on shared storage, under the same path on every machine or below a URL
+(`shared.py`): results are small, effects there are none, so a worker that dies costs nothing but the time of its buckets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+
 from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
+from vecforensics.diff.shared import SharedEvidence, compare_shared
 from vecforensics.errors import MissingExtra, ToolFailed
 from vecforensics.evidence import Evidence
 
@@ -28,11 +31,14 @@ def compare_all(
     *,
     workers: int,
     cluster: str | None,
+    shared: SharedEvidence | None = None,
     advance: Callable[[int], None] = lambda _done: None,
 ) -> list[BucketResult]:
     """Every task's result, in the order of the tasks whatever the order in which they end."""
     results: list[BucketResult] = []
-    for result in _on_cluster(tasks, cluster) if cluster else _here(tasks, workers, evidence):
+    for result in (
+        _on_cluster(tasks, evidence, cluster, shared) if cluster else _here(tasks, workers, evidence)
+    ):
         results.append(result)
         advance(1)
     return results
@@ -41,9 +47,13 @@ def compare_all(
 def _here(tasks: Sequence[BucketTask], workers: int, evidence: Evidence) -> Iterator[BucketResult]:
     with ThreadPoolExecutor(workers, thread_name_prefix="bucket") as pool:
         yield from pool.map(partial(compare_bucket, evidence=evidence), tasks)
+    # Each thread had its own share of what Arrow keeps for the next time.
+    pa.default_memory_pool().release_unused()
 
 
-def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketResult]:
+def _on_cluster(
+    tasks: Sequence[BucketTask], evidence: Evidence, address: str, shared: SharedEvidence | None
+) -> Iterator[BucketResult]:
     try:
         from distributed import Client
     except ImportError:
@@ -59,7 +69,13 @@ def _on_cluster(tasks: Sequence[BucketTask], address: str) -> Iterator[BucketRes
         ) from None
     with client:
         # A bucket has no effect, so running it again after a worker's death is harmless.
-        futures = client.map(compare_bucket, tasks, retries=3, pure=False)
+        if shared is None:
+            futures = client.map(compare_bucket, tasks, retries=3, pure=False)
+        else:
+            places = [
+                shared.of(evidence.collection(task.collection).directory, task.bucket) for task in tasks
+            ]
+            futures = client.map(compare_shared, tasks, places, retries=3, pure=False)
         for future in futures:
             yield future.result()
             future.release()
