@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,3 +154,84 @@ def test_javascript_suspect_gets_a_program_for_node(tmp_path: Path) -> None:
 def test_nothing_to_replay_is_one_clear_line() -> None:
     with pytest.raises(SuspectError, match="no failing schedule"):
         repro_files(scenes.exploration(None))
+
+
+DEADLOCKS = """import asyncio
+import threading
+
+
+def on_threads(records, embed, store):
+    one, two = threading.Lock(), threading.Lock()
+
+    def write(first, second):
+        with first:
+            vector = embed(records[0])
+            with second:
+                store.upsert(records[0].id, vector, records[0].metadata)
+
+    threads = [threading.Thread(target=write, args=pair) for pair in ((one, two), (two, one))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+async def on_a_loop(records, embed, store):
+    one, two = asyncio.Lock(), asyncio.Lock()
+
+    async def write(first, second):
+        async with first:
+            vector = await embed(records[0])
+            async with second:
+                await store.upsert(records[0].id, vector, records[0].metadata)
+
+    await asyncio.gather(write(one, two), write(two, one))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "waits"),
+    [("on_threads", ("move.py:18", "move.py:11")), ("on_a_loop", ("move.py:30", "move.py:27"))],
+)
+def test_program_of_a_deadlock_ends_by_itself_and_says_who_waits_where(
+    tmp_path: Path, function: str, waits: tuple[str, ...]
+) -> None:
+    (tmp_path / "move.py").write_text(DEADLOCKS)
+    found = explore(f"move.py:{function}", records=1, folder=tmp_path, schedules=20, survey=2)
+    assert "deadlock" in found.failures
+    program = tmp_path / "repro.py"
+    program.write_text(repro_files(found, tmp_path)["repro.py"])
+    code, said = run(program)
+    assert code == 1, said
+    assert "deadlock: migrate never returns" in said
+    for place in waits:
+        assert f"waits at {place}, in " in said
+
+
+def test_program_whose_code_never_gives_control_back_ends_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "move.py").write_text(
+        DEADLOCKS + "\n\nasync def spins(records, embed, store):\n    while True:\n        pass\n"
+    )
+    found = explore("move.py:on_a_loop", records=1, folder=tmp_path, schedules=20, survey=2)
+    program = tmp_path / "repro.py"
+    program.write_text(
+        repro_files(found, tmp_path)["repro.py"].replace("LIMIT_S = GIVE_UP_S + 15", "LIMIT_S = 1")
+    )
+    code, said = run(program, "move.py:spins")
+    assert code == 1
+    assert re.search(
+        r"deadlock: the migration has not come to an end after 1 s, it is at move\.py:3\d, in spins", said
+    )
+
+
+def test_program_leaves_no_thread_behind_that_keeps_it_alive(tmp_path: Path) -> None:
+    (tmp_path / "move.py").write_text(
+        "import threading\n\n\ndef migrate(records, embed, store):\n"
+        "    threading.Thread(target=lambda: threading.Event().wait()).start()\n"
+    )
+    found = explore("move.py:migrate", records=1, folder=tmp_path, schedules=20, survey=2)
+    program = tmp_path / "repro.py"
+    program.write_text(repro_files(found, tmp_path)["repro.py"])
+    code, said = run(program)
+    assert code == 1
+    assert "task_left_behind" in said

@@ -87,7 +87,7 @@ def test_text_holds_verdict_kinds_constraint_certificate_and_replay() -> None:
         "kinds: missing",
         "constraint: upsert(",
         "certificate: 2 records",
-        "--replay vf1:2:0:all",
+        "replay: vecforensics race migration.py:migrate --replay 'vf1:2:0:all",
     ):
         assert part in text
     assert "not seen: sockets" in text

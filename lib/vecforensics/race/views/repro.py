@@ -44,6 +44,7 @@ _ASKED: Final = (
 )
 
 _FOR_EVER_S: Final = 10_000.0
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 Name = tuple[str, str, int]
 
@@ -90,8 +91,17 @@ def repro_files(exploration: Exploration, folder: Path | None = None) -> dict[st
         RECORDS=_python([_record(item) for item in witness.records]),
         LATENCIES=_python(latencies),
         FAULTS=_python(faults),
+        FOREVER=str(_FOR_EVER_S),
+        PATIENCE=f"{_patience_s(witness):g}",
     )
     return {"repro.py": text}
+
+
+def _patience_s(witness: Witness) -> float:
+    """How long a run may take beside its operations. One that is known to end in a deadlock is not waited for long."""
+    timers = [item.key for item in witness.trace.operations if item.kind is OperationKind.TIMER]
+    slept = sum(float(key) for key in timers if _NUMBER.fullmatch(key))
+    return (5.0 if witness.trace.outcome.deadlock else 60.0) + min(slept, 3_600.0)
 
 
 def _names(witness: Witness) -> dict[str, Name]:
@@ -153,6 +163,12 @@ from pathlib import Path
 
 node = shutil.which("node")
 if node is None:
-    sys.exit("Node.js is not installed: it is what runs repro.js")
-sys.exit(subprocess.run([node, str(Path(__file__).with_name("repro.js")), *sys.argv[1:]]).returncode)
+    print("Node.js is not installed: it is what runs repro.js")
+    sys.exit(2)
+command = [node, str(Path(__file__).with_name("repro.js")), *sys.argv[1:]]
+try:
+    sys.exit(subprocess.run(command, timeout=600).returncode)
+except subprocess.TimeoutExpired:
+    print("FAILED: it never ends")
+    sys.exit(1)
 '''
