@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.writes import Writes, metadata_columns
+from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
 __all__ = ["EvidenceVectors", "row_dimensions", "source_order"]

@@ -9,6 +9,7 @@ that came back as nothing is a loss everywhere: `records.canonical_json` writes 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.diff.json_columns import typed_columns
 from vecforensics.records import canonical_json
 
 __all__ = ["StoreHabits", "drift_of_rows", "field_drift"]
@@ -25,6 +27,8 @@ __all__ = ["StoreHabits", "drift_of_rows", "field_drift"]
 _ABSENT: Final = object()
 _SHOWN: Final = 80  # characters of a value in a finding
 _EXACT_DOUBLE: Final = 2**53
+# From so many differing texts on they are looked at by column first.
+_BY_COLUMN: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ def drift_of_rows(
     one = source.combine_chunks().take(pa.array(source_row))
     other = target.combine_chunks().take(pa.array(target_row))
     differs = np.flatnonzero(~pc.fill_null(pc.equal(one, other), False).to_numpy(zero_copy_only=False))
+    if len(differs) >= _BY_COLUMN:
+        rows = pa.array(differs)
+        differs = differs[_may_drift(one.take(rows), pc.fill_null(other.take(rows), "{}"), fields)]
     drift: dict[int, dict[str, Any]] = {}
     known: dict[tuple[str, str | None], dict[str, Any]] = {}
     texts = zip(
@@ -71,6 +78,46 @@ def drift_of_rows(
         if known[key]:
             drift[int(source_row[number])] = known[key]
     return drift
+
+
+def _may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which pairs of JSON texts differ in one of the fields, as far as columns can tell: no false "no".
+
+    A target that carries more than the source's fields (a batch, a time of writing) differs from it in every text.
+    """
+    suspect = np.zeros(len(one), np.bool_)
+    wanted, held = typed_columns(one), typed_columns(other)
+    if wanted is None or held is None:
+        return np.ones(len(one), np.bool_)
+    for name in fields:
+        # Absent and null are one to a column.
+        named = f"{json.dumps(name, ensure_ascii=False)}:"
+        suspect |= _flags(pc.xor(pc.match_substring(one, named), pc.match_substring(other, named)))
+        if name not in wanted and name not in held:
+            continue
+        if name not in wanted or name not in held or wanted[name].type != held[name].type:
+            return np.ones(len(one), np.bool_)
+        left, right = wanted[name], held[name]
+        if pa.types.is_null(left.type):
+            continue
+        if pa.types.is_nested(left.type):
+            return np.ones(len(one), np.bool_)
+        same = pc.if_else(
+            pc.and_(left.is_null(), right.is_null()), True, pc.fill_null(pc.equal(left, right), False)
+        )
+        suspect |= ~_flags(same)
+        if pa.types.is_floating(left.type):
+            # A column of doubles hides that 3 became 3.0.
+            whole = re.escape(named) + r"-?\d+[,}]"
+            suspect |= _flags(
+                pc.or_(pc.match_substring_regex(one, whole), pc.match_substring_regex(other, whole))
+            )
+    return suspect
+
+
+def _flags(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    flags: npt.NDArray[np.bool_] = column.to_numpy(zero_copy_only=False)
+    return flags
 
 
 def _object(text: str | None) -> Mapping[str, Any]:

@@ -18,14 +18,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.diff.json_columns import loaded, metadata_columns
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Sides
 from vecforensics.evidence import hash_text
 
-__all__ = ["Writes", "metadata_columns", "place_writes"]
+__all__ = ["Writes", "place_writes"]
 
 _TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
 _SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
+_ZONE: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
 _PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
 
 
@@ -129,18 +131,25 @@ def _rows_of(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int
 
 
 def _times(texts: list[Any]) -> npt.NDArray[np.int64]:
-    """ISO 8601 as nanoseconds since 1970; what is no time is unknown."""
-    parsed = np.full(len(texts), _NEVER)
-    for number, text in enumerate(texts):
-        if not text or not isinstance(text, str):
-            continue
+    """ISO 8601 as nanoseconds since 1970, without a zone as UTC; what is no time is unknown."""
+    column = pa.array([text if isinstance(text, str) else None for text in texts], pa.string())
+    zoned = pc.fill_null(pc.match_substring_regex(column, _ZONE), False)
+    moments = np.full(len(texts), _NEVER)
+    for there, kind in ((zoned, pa.timestamp("ns", "UTC")), (pc.invert(zoned), pa.timestamp("ns"))):
+        part = column.filter(there)
         try:
-            moment = np.datetime64(str(text).removesuffix("Z").removesuffix("+00:00"), "ns")
-        except ValueError:
-            continue
-        if not np.isnat(moment):
-            parsed[number] = moment.astype(np.int64)
-    return parsed
+            read = part.cast(kind)
+        except pa.ArrowInvalid:
+            read = pa.array([_moment(text, kind) for text in part], kind)
+        moments[there.to_numpy(zero_copy_only=False)] = pc.fill_null(read.cast(pa.int64()), _NEVER).to_numpy()
+    return moments
+
+
+def _moment(text: pa.StringScalar, kind: pa.TimestampType) -> pa.TimestampScalar | None:
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _numbers(values: list[Any]) -> npt.NDArray[np.float64]:
@@ -160,68 +169,6 @@ def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
     codes = np.full(rows, -1, np.int32)
     codes[at] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Field(codes, encoded.dictionary)
-
-
-def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
-    """The top-level fields of JSON objects as columns of the same length, values as canonical JSON text; nulls where absent.
-
-    Text, numbers and booleans only. Arrow's own JSON reader does the work where the types of a field agree from row to row.
-    """
-    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    filled = pc.fill_null(whole, "{}")
-    columns = _columns_by_arrow(filled)
-    return columns if columns is not None else _columns_by_python(filled)
-
-
-def _columns_by_arrow(texts: pa.Array) -> dict[str, pa.Array] | None:
-    import pyarrow.json as pj
-
-    if not len(texts):
-        return {}
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\n")
-    options = pj.ParseOptions(newlines_in_values=False)
-    try:
-        table = pj.read_json(
-            pa.BufferReader(joined.buffers()[2]), pj.ReadOptions(use_threads=False, block_size=2**26), options
-        )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
-        return None
-    if table.num_rows != len(texts):
-        return None
-    columns = {}
-    for name in table.schema.names:
-        column = table[name].combine_chunks()
-        kind = column.type
-        if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-            columns[name] = pc.cast(column, pa.string())
-        elif pa.types.is_string(kind):
-            encoded = column.dictionary_encode()
-            quoted = [json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()]
-            columns[name] = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(quoted, pa.string()))
-        elif pa.types.is_floating(kind):
-            encoded = column.dictionary_encode()
-            spelt = [json.dumps(value) for value in encoded.dictionary.to_pylist()]
-            columns[name] = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(spelt, pa.string()))
-        elif pa.types.is_timestamp(kind):
-            return None
-    return columns
-
-
-def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
-    values: dict[str, list[str | None]] = {}
-    rows = texts.to_pylist()
-    for number, text in enumerate(rows):
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(record, dict):
-            continue
-        for key, value in record.items():
-            if isinstance(value, list | dict) or value is None:
-                continue
-            values.setdefault(key, [None] * len(rows))[number] = json.dumps(value, ensure_ascii=False)
-    return {key: pa.array(column, pa.string()) for key, column in values.items()}
 
 
 def _from_metadata(sides: Sides, writes: Writes) -> None:
@@ -270,7 +217,7 @@ class _Part:
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
         kept = (codes >= 0) & (rows >= 0)
-        return cls(rows[kept], codes[kept], [json.loads(text) for text in encoded.dictionary.to_pylist()])
+        return cls(rows[kept], codes[kept], loaded(encoded.dictionary))
 
 
 def _spread(

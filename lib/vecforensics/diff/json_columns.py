@@ -1,0 +1,112 @@
+"""Metadata by column: the JSON texts of a bucket, read by Arrow's own reader instead of one after the other.
+
+Arrow gives each field one type. Where the types of a field do not agree from row to row there are no typed columns, and the
+texts are read one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["loaded", "metadata_columns", "typed_columns"]
+
+# What JSON escapes inside a text; a text without any of these is quoted by two quotation marks.
+_ESCAPED: Final = r'["\\\x00-\x1f]'
+
+
+def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
+    """The top-level fields of JSON objects as columns of the same length, values as canonical JSON text; nulls where absent.
+
+    Text, numbers and booleans only.
+    """
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    filled = pc.fill_null(whole, "{}")
+    columns = typed_columns(filled)
+    if columns is None:
+        return _columns_by_python(filled)
+    spelt = {name: _spelt(column) for name, column in columns.items()}
+    return {name: column for name, column in spelt.items() if column is not None}
+
+
+def typed_columns(texts: pa.Array) -> dict[str, pa.Array] | None:
+    """The top-level fields of JSON objects as Arrow columns of one type each, null where absent or null; None where a field has
+    values of several types, or a text is no JSON object on one line. A field with whole numbers and others is a double."""
+    if not len(texts):
+        return {}
+    table = _read(texts, {})
+    if table is not None:
+        # Texts that look like a time stamp would lose their spelling.
+        stamps = {
+            item.name: pa.string()
+            for item in table.schema
+            if pa.types.is_timestamp(item.type) or pa.types.is_date(item.type) or pa.types.is_time(item.type)
+        }
+        if stamps:
+            table = _read(texts, stamps)
+    if table is None:
+        return None
+    return {name: table[name].combine_chunks() for name in table.schema.names}
+
+
+def _read(texts: pa.Array, types: Mapping[str, pa.DataType]) -> pa.Table | None:
+    import pyarrow.json as pj
+
+    lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\n")
+    parse = pj.ParseOptions(
+        explicit_schema=pa.schema(list(types.items())) if types else None, newlines_in_values=False
+    )
+    read = pj.ReadOptions(use_threads=False, block_size=2**26)
+    try:
+        table = pj.read_json(pa.BufferReader(lines.buffers()[2]), read, parse)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        return None
+    return table if table.num_rows == len(texts) else None
+
+
+def _spelt(column: pa.Array) -> pa.Array | None:
+    """A typed column as canonical JSON text; None for lists and objects."""
+    kind = column.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return pc.cast(column, pa.string())
+    if pa.types.is_string(kind):
+        encoded = column.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(encoded.indices, _quoted(encoded.dictionary))
+    if pa.types.is_floating(kind):
+        encoded = column.dictionary_encode()
+        spelt = [json.dumps(value) for value in encoded.dictionary.to_pylist()]
+        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(spelt, pa.string()))
+    return None
+
+
+def _quoted(texts: pa.Array) -> pa.Array:
+    if not pc.any(pc.match_substring_regex(texts, _ESCAPED)).as_py():
+        return pc.binary_join_element_wise('"', texts, '"', "")
+    return pa.array([json.dumps(text, ensure_ascii=False) for text in texts.to_pylist()], pa.string())
+
+
+def loaded(texts: pa.Array) -> list[Any]:
+    """The values of JSON texts, which hold no null; all by one call of the reader."""
+    values: list[Any] = json.loads("[" + ",".join(texts.to_pylist()) + "]")
+    return values
+
+
+def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
+    values: dict[str, list[str | None]] = {}
+    rows = texts.to_pylist()
+    for number, text in enumerate(rows):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict):
+            continue
+        for key, value in record.items():
+            if isinstance(value, list | dict) or value is None:
+                continue
+            values.setdefault(key, [None] * len(rows))[number] = json.dumps(value, ensure_ascii=False)
+    return {key: pa.array(column, pa.string()) for key, column in values.items()}

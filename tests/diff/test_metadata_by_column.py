@@ -1,0 +1,94 @@
+"""Metadata of many rows is looked at by column first: the same findings as row by row, whatever the rows hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vecforensics.diff import metadata
+from vecforensics.diff.json_columns import loaded, metadata_columns, typed_columns
+from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.records import canonical_json
+
+FIELDS = ("a", "b", 'odd "name"', "ü")
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(0, 3),
+    st.sampled_from([0.5, 1.0, 1e300, 3.0]),
+    st.sampled_from(["", "x", "x\n", '"', "\\", "2026-01-01T00:00:00Z", "2026-01-01", "10:00:00", "NaN", "true", "é"]),
+    st.lists(st.sampled_from(["x", 1, 1.0]), max_size=2),
+    st.fixed_dictionaries({"k": st.sampled_from([1, 1.0, "1"])}),
+)  # fmt: skip
+RECORDS = st.dictionaries(st.sampled_from([*FIELDS, "batch"]), VALUES, max_size=4)
+# One type a field, as most collections have it: only then are there columns to look at.
+PLAIN = st.fixed_dictionaries(
+    {},
+    optional={
+        "a": st.one_of(st.none(), st.integers(0, 3)),
+        "b": st.sampled_from(["x", "y", "2026-01-01T00:00:00Z"]),
+        'odd "name"': st.sampled_from([0.5, 1.0, 1, 2]),
+        "ü": st.booleans(),
+        "batch": st.integers(0, 99),
+    },
+)
+
+
+Pair = tuple[dict[str, Any], dict[str, Any]]
+
+
+def pairs(records: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[Pair]]:
+    return st.lists(st.tuples(records, records), min_size=1, max_size=12)
+
+
+def column(rows: list[dict[str, Any]]) -> pa.ChunkedArray:
+    return pa.chunked_array([[canonical_json(row) for row in rows]], pa.string())
+
+
+@pytest.mark.parametrize("store", ["parquet", "pinecone"])
+@given(rows=pairs(PLAIN) | pairs(RECORDS))
+@settings(max_examples=150, deadline=None)
+def test_drift_by_column_is_drift_row_by_row(store: str, rows: list[Pair]) -> None:
+    source, target = column([one for one, _ in rows]), column([other for _, other in rows])
+    numbers = np.arange(len(rows), dtype=np.int32)
+    habits = StoreHabits.of(store)
+    with patch.object(metadata, "_BY_COLUMN", 10**9):
+        row_by_row = drift_of_rows(source, target, numbers, numbers, FIELDS, habits)
+    with patch.object(metadata, "_BY_COLUMN", 1):
+        by_column = drift_of_rows(source, target, numbers, numbers, FIELDS, habits)
+    assert by_column == row_by_row
+
+
+def test_three_that_became_a_double_is_seen_among_doubles() -> None:
+    source = column([{"a": 3}, {"a": 0.5}] * 200)
+    target = column([{"a": 3.0, "batch": 1}, {"a": 0.5, "batch": 1}] * 200)
+    numbers = np.arange(400, dtype=np.int32)
+    drift = drift_of_rows(source, target, numbers, numbers, ("a",), StoreHabits())
+    assert sorted(drift) == list(range(0, 400, 2))
+    assert {one["a"]["types"] for one in drift.values()} == {"int→float"}
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_columns_spell_values_as_json_does(rows: list[dict[str, Any]]) -> None:
+    columns = metadata_columns(column(rows))
+    for name in FIELDS:
+        spelt = columns[name].to_pylist() if name in columns else [None] * len(rows)
+        values = [None if text is None else json.loads(text) for text in spelt]
+        assert values == [row.get(name) for row in rows]
+
+
+def test_a_time_stamp_keeps_its_spelling() -> None:
+    texts = pa.array(['{"at":"2026-01-01 10:00:00"}', '{"at":"2026-01-01T10:00:00Z"}'])
+    typed = typed_columns(texts)
+    assert typed is not None
+    assert typed["at"].to_pylist() == ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"]
+    assert loaded(metadata_columns(texts)["at"]) == ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"]
