@@ -26,17 +26,20 @@ from vecforensics.run_folder import RunFolder
 pytest.importorskip("distributed")
 fsspec = pytest.importorskip("fsspec")
 
-_FTP = """
-import sys
-from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.servers import ThreadedFTPServer
-authorizer = DummyAuthorizer()
-authorizer.add_user("examiner", "word of the day", sys.argv[1], perm="elradfmwMT")
-FTPHandler.authorizer = authorizer
-server = ThreadedFTPServer(("127.0.0.1", 0), FTPHandler)
-print(server.socket.getsockname()[1], flush=True)
-server.serve_forever()
+_SFTP = """
+import asyncio, sys
+import asyncssh
+class Examiner(asyncssh.SSHServer):
+    def password_auth_supported(self): return True
+    def validate_password(self, name, word): return (name, word) == ("examiner", "word of the day")
+async def main():
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_factory=Examiner, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=sys.argv[1]),
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.wait_closed()
+asyncio.run(main())
 """
 _S3 = """
 import sys, time
@@ -68,7 +71,7 @@ def nothing_cached(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cache.close()
 
 
-@pytest.fixture(params=["file", "ftp", "s3"])
+@pytest.fixture(params=["file", "sftp", "s3"])
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, dict[str, str], Path]]:
@@ -77,14 +80,15 @@ def storage(
     store.mkdir()
     if request.param == "file":
         yield f"file://{store}/runs", {}, store / "runs"
-    elif request.param == "ftp":
-        pytest.importorskip("pyftpdlib")
-        server, port = start(_FTP, str(store))
+    elif request.param == "sftp":
+        pytest.importorskip("paramiko")
+        pytest.importorskip("asyncssh")
+        server, port = start(_SFTP, str(store))
         monkeypatch.setitem(
-            fsspec.config.conf, "ftp", {"username": "examiner", "password": "word of the day"}
+            fsspec.config.conf, "sftp", {"username": "examiner", "password": "word of the day"}
         )
-        secrets = {"FSSPEC_FTP_USERNAME": "examiner", "FSSPEC_FTP_PASSWORD": "word of the day"}
-        yield f"ftp://127.0.0.1:{port}/runs", secrets, store / "runs"
+        secrets = {"FSSPEC_SFTP_USERNAME": "examiner", "FSSPEC_SFTP_PASSWORD": "word of the day"}
+        yield f"sftp://127.0.0.1:{port}/runs", secrets, store / "runs"
         stop(server)
     else:
         if not importlib.util.find_spec("moto") or not importlib.util.find_spec("s3fs"):
@@ -109,7 +113,7 @@ def both_files(run: RunFolder) -> tuple[bytes, bytes]:
     return run.findings_json.read_bytes(), run.findings_parquet.read_bytes()
 
 
-@pytest.mark.parametrize("storage", ["ftp", "s3"], indirect=True)
+@pytest.mark.parametrize("storage", ["sftp", "s3"], indirect=True)
 def test_workers_that_read_from_shared_storage_give_the_same_bytes(
     frozen: World_, storage: tuple[str, dict[str, str], Path]
 ) -> None:
@@ -143,7 +147,7 @@ def test_a_bucket_is_compared_from_its_copy_alone(
         assert there.detail == here.detail
 
 
-@pytest.mark.parametrize("storage", ["file", "ftp"], indirect=True)
+@pytest.mark.parametrize("storage", ["file", "sftp"], indirect=True)
 def test_only_the_buckets_are_copied_and_only_once(
     frozen: World_, storage: tuple[str, dict[str, str], Path]
 ) -> None:
@@ -206,7 +210,7 @@ def test_the_cache_of_a_process_is_bounded_and_takes_nothing_from_a_task(
     [
         ("s3://user:secret@host/bucket", InputError, "a password stands in the URL"),
         ("carrierpigeon://roof", InputError, "no file system for this address"),
-        ("ftp://127.0.0.1:9/x", ToolFailed, "cannot be copied there"),
+        ("sftp://127.0.0.1:9/x", ToolFailed, "cannot be copied there"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_line(

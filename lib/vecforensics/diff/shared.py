@@ -120,7 +120,7 @@ def _opened(url: str) -> tuple[Any, str]:
     except ImportError:
         raise MissingExtra("cluster", "evidence on shared storage") from None
     try:
-        system, root = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+        system, root = fsspec.core.url_to_fs(url, skip_instance_cache=True)
     except ValueError as error:
         raise InputError(
             f"no file system for this address ({printable(error)})",
