@@ -37,6 +37,8 @@ __all__ = [
     "exploration_from_json",
     "exploration_to_json",
     "parse_replay",
+    "records_from_plain",
+    "to_plain",
 ]
 
 
@@ -77,6 +79,11 @@ def exploration_from_json(text: str, where: str = "witness.json") -> Exploration
             f"this is no exploration ({error})", where=where, hint="Make it again: vecforensics race RUN"
         ) from None
     return typing.cast("Exploration", found)
+
+
+def records_from_plain(plain: Sequence[Any]) -> tuple[Record, ...]:
+    """The records that `to_plain` made plain."""
+    return tuple(_decode(Record, item) for item in plain)
 
 
 @cache

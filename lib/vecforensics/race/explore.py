@@ -27,6 +27,7 @@ from vecforensics.race.model import Certificate, Exploration, Pass, Verdict
 from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.play import Run
 from vecforensics.race.records import generate_records
+from vecforensics.race.second_process import hash_leaks, not_compared
 from vecforensics.race.strategies.dpor import Dpor
 from vecforensics.race.strategies.exhaustive import Exhaustive
 from vecforensics.race.strategies.fifo import Fifo
@@ -104,6 +105,7 @@ def explore(
             prove=prove,
             prefer=tuple(prefer),
             survey=survey,
+            reference=_reference(suspect, folder),
         )
     found: Exploration = in_own_thread(lambda: _answer(question))
     return found
@@ -113,6 +115,10 @@ def _program(suspect: str | Callable[..., Any] | Program, folder: Path | None) -
     if isinstance(suspect, str) or (callable(suspect) and not hasattr(suspect, "start")):
         return load_suspect(suspect, folder)
     return suspect  # type: ignore[return-value]
+
+
+def _reference(suspect: object, folder: Path | None) -> tuple[str, Path] | None:
+    return (suspect, folder if folder is not None else Path.cwd()) if isinstance(suspect, str) else None
 
 
 def _origin(records: int | Sequence[Record], versions: bool) -> str:
@@ -148,6 +154,7 @@ class _Question:
     survey: int = _SURVEY
     replay: ReplayString | None = None
     keep: tuple[int, ...] | None = None
+    reference: tuple[str, Path] | None = None
 
 
 def _replayed(
@@ -181,6 +188,7 @@ def _replayed(
         survey=0,
         replay=said,
         keep=said.keep,
+        reference=_reference(suspect, folder),
     )
 
 
@@ -274,7 +282,7 @@ def _answer(question: _Question) -> Exploration:
             raise SuspectError(
                 "the suspect no longer offers the choices of this schedule",
                 where=str(said),
-                hint="It has been changed",
+                hint="It has been changed, or it turns on chance, a clock or the order of a set (PYTHONHASHSEED)",
             )
     elif question.strategy is not None:
         exhaustive = _alone(question, search, lab)
@@ -285,9 +293,11 @@ def _answer(question: _Question) -> Exploration:
         witness = tell(
             search.found, question.program, question.records, question.origin, question.seed, question.prefer
         )
-    unsteady = leaks_of(lab) if witness is None else ()
-    # What reads a clock or throws a coin can do something else next time. The order of a set holds for this process at least.
-    exhaustive = exhaustive and all(leak.startswith(SET_ORDER) for leak in unsteady)
+    leaks = witness.leaks if witness is not None else leaks_of(lab)
+    # What reads a clock or throws a coin can do something else next time; a loop over a set only where other processes do.
+    exhaustive = exhaustive and all(leak.startswith(SET_ORDER) for leak in leaks)
+    elsewhere = hash_leaks(question.program, question.reference, question.records, witness)
+    leaks, exhaustive = (*leaks, *elsewhere), exhaustive and not elsewhere
     verdict = Verdict.FAILING if witness is not None else Verdict.PROVED if exhaustive else Verdict.SAMPLED
     sampled = [item for item in search.passes if item.strategy == "pct"]
     return Exploration(
@@ -311,7 +321,7 @@ def _answer(question: _Question) -> Exploration:
         ),
         schedules_to_first_failure=search.first,
         failures=dict(sorted(search.failures.items())),
-        leaks=witness.leaks if witness is not None else unsteady,
+        leaks=leaks,
     )
 
 
@@ -322,6 +332,7 @@ def _not_seen(question: _Question) -> tuple[str, ...]:
         *_NOT_SEEN,
         *(_NOT_TRACKED if program.tracked else ()),
         *(_NOT_INJECTED if question.faults else ()),
+        *not_compared(program, question.reference),
         *getattr(program, "not_seen", ()),
     )
 

@@ -45,7 +45,8 @@ def exploration_text(exploration: Exploration, width: int | None = None) -> str:
         lines += [lanes_text(witness, width), ""]
         lines += [f"constraint: {clip(item.text, max(width - 12, 20))}" for item in witness.constraints]
     lines += ["", *certificate_lines(exploration)]
-    lines += [f"leak: {clip(leak, max(width - 6, 20))}" for leak in exploration.leaks]
+    for leak in exploration.leaks:
+        lines += textwrap.wrap(f"leak: {printable(leak, 1_000)}", width, subsequent_indent="      ")
     if witness is not None:
         lines.append(f"replay: {printable(replay_command(exploration), 6000)}")
     return ascii_only("\n".join(lines))
