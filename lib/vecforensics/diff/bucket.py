@@ -90,7 +90,12 @@ class BucketResult:
     detail: dict[int, dict[str, Any]] = field(default_factory=dict)
     drift: dict[int, dict[str, Any]] = field(default_factory=dict)
     parents: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
-    blank: int = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether any row of the bucket is not exactly what it should be."""
+        odd = (self.missing, self.orphans, self.source_row, self.extra_source, self.drift)
+        return any(len(rows) for rows in odd)
 
 
 def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows]:

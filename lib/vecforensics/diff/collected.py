@@ -66,7 +66,7 @@ def findings_table(
     if known.any():
         position[known] = sides.source.integers("position", source[known])
     order_of = {kind: number for number, kind in enumerate(Kind)}
-    details = [canonical_json(dict(row.detail)) for row in rows]
+    details = [canonical_json(dict(row.detail)) if row.detail else "{}" for row in rows]
     order = sorted(
         range(len(rows)),
         key=lambda number: (

@@ -10,35 +10,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecforensics.case import Case
-from vecforensics.diff.bucket import BucketResult, BucketTask
-from vecforensics.diff.collected import FoundRows, findings_table
-from vecforensics.diff.dependencies import find_dangling, find_premature
-from vecforensics.diff.dimensions import EvidenceVectors, row_dimensions, source_order
-from vecforensics.diff.execute import compare_all
-from vecforensics.diff.metadata import StoreHabits
-from vecforensics.diff.pairs import Resolved
-from vecforensics.diff.resolve import resolve_collection
+from vecforensics.diff.collected import findings_table
+from vecforensics.diff.dimensions import EvidenceVectors, source_order
+from vecforensics.diff.passes import Part, Work
 from vecforensics.diff.result import CollectionSummary, Diff
-from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
-from vecforensics.diff.settle import Settled, frozen_moment, settle
-from vecforensics.diff.shared import publish, without_secret
-from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.diff.shared import without_secret
+from vecforensics.diff.sides import Sides
 from vecforensics.evidence import Evidence
 from vecforensics.findings import SEVERITY, Kind, Severity, Verdict, zero_counts
-from vecforensics.progress import progress
 from vecforensics.run_folder import RunFolder, write_json, write_whole
-from vecforensics.stores import VectorReader, open_reader
+from vecforensics.stores import VectorReader
 
 __all__ = ["choose_contents", "diff_vectors"]
 
@@ -63,16 +52,16 @@ def diff_vectors(
     """Compare every collection of the run's evidence; writes findings.parquet and findings.json into the run folder.
 
     `sample`: read the contents of so many records instead of all (ids stay exact); evidence that was collected with a sample has
-    its own and needs none. `workers`: threads, by default one a core. `cluster`: address of a dask scheduler. `shared`: fsspec URL
-    below which its workers read the evidence, which is copied there; without it they see the run folder under its own path.
-    `refetch`: by collection, a reader that may be asked again for rows younger than `settle_s` (by default the case's own target).
+    its own and needs none. `workers`: threads, by default one a core. `cluster`: address of a dask scheduler. `shared`: fsspec
+    URL below which its workers read the evidence, which is copied there; without it they see the run folder under its own path.
+    `refetch`: by collection, a reader that may be asked again for rows younger than `settle_s` (by default the case's target).
     `impact`: also measure what the damage costs. Raises EvidenceError where the evidence is absent or damaged.
     """
     sample = sample or None
     shared = without_secret(shared) if cluster and shared else None
     settings = {"sample": sample, "workers": workers, "cluster": cluster, "shared": shared, "seed": seed}
     with run.stage("diff", settings):
-        work = _Work(
+        work = Work(
             case,
             Evidence.open(run.evidence),
             workers or _cores(),
@@ -101,7 +90,7 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     `collect` calls it between freezing and embedding. The store is not asked again: what may be missing only for the moment
     counts as missing here, and is judged by the diff.
     """
-    work = _Work(
+    work = Work(
         case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, None, seed, 256, False
     )
     by_id = work.parts()
@@ -109,7 +98,7 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed)
 
 
-def _drawn(work: _Work, sample: int | None) -> Draw | None:
+def _drawn(work: Work, sample: int | None) -> Draw | None:
     """Whose contents are compared: those that were drawn at collect, else a draw by what the ids show; None for everybody's."""
     if was_sampled(work.evidence):
         sides = {name: work.sides(name) for name in work.names}
@@ -128,167 +117,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Everything a diff is given, and the stages up to one `_Part` a collection."""
-
-    case: Case
-    evidence: Evidence
-    workers: int
-    cluster: str | None
-    shared: str | None
-    refetch: Mapping[str, VectorReader] | None
-    seed: int
-    memory_mb: int
-    impact: bool
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self.evidence.collections)
-
-    def sides(self, name: str) -> Sides:
-        """Both sides of a collection by running row numbers."""
-        buckets = range(self.evidence.collections[name].buckets)
-        counts = {
-            side: [self.evidence.table(name, side, bucket).num_rows for bucket in buckets]
-            for side in ("source", "target")
-        }
-        return Sides.of(self.evidence, name, counts, self.workers)
-
-    def parts(self, contents: Mapping[str, Index] | None = None) -> list[_Part]:
-        """Compare and explain every collection. `contents`: the records whose contents are read (of other collections: all)."""
-        results = self._compared(contents)
-        sides = {
-            name: Sides.of(
-                self.evidence,
-                name,
-                {
-                    "source": [result.source_rows for result in results[name]],
-                    "target": [result.target_rows for result in results[name]],
-                },
-                self.workers,
-            )
-            for name in self.names
-        }
-        writes = place_writes(self.evidence.path, sides)
-        resolved = {}
-        for name in self.names:
-            found = FoundRows()
-            settled = self._settle(sides[name], results[name], writes[name], found)
-            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine, found)
-            resolved[name].late = np.array([*settled.in_order, *settled.pending], np.int64)
-            if settled.fetched:
-                resolved[name].notes.append(
-                    f"{settled.fetched:,} rows were fetched again; {len(settled.in_order):,} of them were in order then"
-                )
-        for name in self.names:
-            _add_drift(sides[name], results[name], resolved[name].found)
-            find_dangling(name, sides, results[name], resolved, resolved[name].found)
-            find_premature(name, sides, writes, resolved, resolved[name].found)
-        return [_Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]
-
-    def dimensions(self, parts: list[_Part]) -> tuple[list[RowDimensions], dict[str, Index]]:
-        """The rows of all collections, and their order."""
-        orders = {part.name: source_order(part.sides) for part in parts}
-        return [
-            row_dimensions(part.name, part.sides, part.found, part.writes, orders[part.name])
-            for part in parts
-        ], orders
-
-    def _compared(self, contents: Mapping[str, Index] | None) -> dict[str, list[BucketResult]]:
-        tasks = []
-        for name in self.names:
-            frozen = self.evidence.collections[name]
-            habits = StoreHabits.of(str(frozen.facts.get("store", "")))
-            sampled = contents is not None and name in contents
-            chosen = _by_bucket(self.evidence, name, contents[name]) if contents and sampled else {}
-            tasks += [
-                BucketTask(
-                    str(self.evidence.path.resolve()),
-                    name,
-                    bucket,
-                    self.case.tolerance.cosine,
-                    habits,
-                    chosen.get(bucket, np.empty(0, np.int32)) if sampled else None,
-                )
-                for bucket in range(frozen.buckets)
-            ]
-        with progress("comparing", len(tasks)) as advance:
-            results = compare_all(
-                tasks,
-                self.evidence,
-                workers=self.workers,
-                cluster=self.cluster,
-                shared=publish(self.evidence, self.shared) if self.shared is not None else None,
-                advance=advance,
-            )
-        grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
-        for task, result in zip(tasks, results, strict=True):
-            grouped[task.collection].append(result)
-        return grouped
-
-    def _settle(self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows) -> Settled:
-        if not self.case.settle_s:
-            return Settled()
-        name = sides.frozen.name
-        target = self.case.collections[name].target
-        reader = self.refetch.get(name) if self.refetch is not None else open_reader(target, self.case.folder)
-        return settle(
-            sides,
-            results,
-            writes,
-            reader,
-            target.collection,
-            settle_s=self.case.settle_s,
-            frozen_at=frozen_moment(self.evidence.facts),
-            tolerance=self.case.tolerance.cosine,
-            found=found,
-        )
-
-
-def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDArray[np.int32]]:
-    counts = [
-        evidence.table(name, "source", bucket).num_rows
-        for bucket in range(evidence.collections[name].buckets)
-    ]
-    offsets = np.r_[0, np.cumsum(counts)]
-    return {
-        bucket: (rows[(rows >= offsets[bucket]) & (rows < offsets[bucket + 1])] - offsets[bucket]).astype(
-            np.int32
-        )
-        for bucket in range(len(counts))
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One collection on its way through the stages."""
-
-    name: str
-    sides: Sides
-    results: list[BucketResult]
-    resolved: Resolved
-    writes: Writes
-
-    @property
-    def found(self) -> FoundRows:
-        return self.resolved.found
-
-
-def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:
-    for result in results:
-        for row, fields in result.drift.items():
-            found.add(
-                Kind.METADATA_DRIFT,
-                source=int(sides.source.offsets[result.bucket]) + row,
-                detail={"fields": fields},
-            )
-
-
 def _assembled(
-    work: _Work,
+    work: Work,
     run: RunFolder,
-    parts: list[_Part],
+    parts: list[Part],
     estimate: Mapping[str, Any] | None = None,
     sample: int | None = None,
 ) -> Diff:
@@ -340,7 +172,7 @@ def _queries(sides: Sides) -> int:
     return int(min(most, max(fewest, _IMPACT_BUDGET / (sides.source.rows * sides.source.dimension))))
 
 
-def _note_unchecked(part: _Part, sample: int | None) -> None:
+def _note_unchecked(part: Part, sample: int | None) -> None:
     """Contents that nothing could be compared with are one line, not one a record."""
     resolved = part.resolved
     plain = resolved.unchecked - resolved.unusable
@@ -351,7 +183,7 @@ def _note_unchecked(part: _Part, sample: int | None) -> None:
         part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": plain, "reason": reason})
 
 
-def _summary(part: _Part) -> CollectionSummary:
+def _summary(part: Part) -> CollectionSummary:
     counts = zero_counts()
     corrupt_sources, corrupt_targets = set(), set()
     for found in part.found.rows:
@@ -376,7 +208,7 @@ def _summary(part: _Part) -> CollectionSummary:
     )
 
 
-def _placed(part: _Part) -> dict[str, list[str | None]]:
+def _placed(part: Part) -> dict[str, list[str | None]]:
     """Batch, worker and time of writing of each finding's record."""
     source = np.array([found.source for found in part.found.rows], np.int64)
     placed = {}
@@ -398,7 +230,7 @@ def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Ver
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits(case: Case, evidence: Evidence, parts: list[_Part], sample: int | None) -> list[str]:
+def _limits(case: Case, evidence: Evidence, parts: list[Part], sample: int | None) -> list[str]:
     sentences = [
         f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
         "change is not seen as damage."

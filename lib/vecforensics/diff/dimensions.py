@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +18,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
-__all__ = ["EvidenceVectors", "row_dimensions", "source_order"]
+__all__ = ["EvidenceVectors", "row_dimensions", "source_fields", "source_order"]
 
 
 def source_order(sides: Sides) -> Index:
@@ -26,14 +27,21 @@ def source_order(sides: Sides) -> Index:
     return order
 
 
-def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, order: Index) -> RowDimensions:
-    """Everything known of each record, in source order."""
+def row_dimensions(
+    name: str,
+    sides: Sides,
+    found: FoundRows,
+    writes: Writes,
+    order: Index,
+    source: Mapping[str, Field] | None = None,
+) -> RowDimensions:
+    """Everything known of each record, in source order. `source`: its `source_fields`, where they have been read already."""
     kinds = np.zeros(sides.source.rows, np.uint32)
     for one in found.rows:
         if one.source >= 0:
             kinds[one.source] |= np.uint32(1 << KIND_BIT[one.kind])
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
-    fields.update(_source_fields(sides, order))
+    fields.update(source_fields(sides, order) if source is None else source)
 
     def ids(rows: npt.NDArray[np.int64]) -> pa.Array:
         return sides.source.texts("id", order[rows])
@@ -43,7 +51,9 @@ def row_dimensions(name: str, sides: Sides, found: FoundRows, writes: Writes, or
     )
 
 
-def _source_fields(sides: Sides, order: Index) -> dict[str, Field]:
+def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
+    """What the source says of each record, in source order: its metadata and its parents."""
+    order = source_order(sides) if order is None else order
     names = [f"metadata:{name}" for name in sides.frozen.metadata]
     names += [f"parent:{name}" for name in sides.frozen.parents]
 

@@ -1,0 +1,213 @@
+"""The passes over the evidence of a run, up to one `Part` a collection.
+
+The buckets are compared, what differs is explained, what one collection owes another is added; the fields along which damage may
+gather are read meanwhile. What becomes of the parts is said in `diff.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.case import Case
+from vecforensics.diff.bucket import BucketResult, BucketTask
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.dependencies import find_dangling, find_premature
+from vecforensics.diff.dimensions import row_dimensions, source_fields, source_order
+from vecforensics.diff.execute import compare_all
+from vecforensics.diff.metadata import StoreHabits
+from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolve import resolve_collection
+from vecforensics.diff.rows import Field, RowDimensions
+from vecforensics.diff.settle import Settled, frozen_moment, settle
+from vecforensics.diff.shared import publish
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.evidence import Evidence
+from vecforensics.findings import Kind
+from vecforensics.progress import progress
+from vecforensics.stores import VectorReader, open_reader
+
+__all__ = ["Part", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything a diff is given, and the stages up to one `Part` a collection."""
+
+    case: Case
+    evidence: Evidence
+    workers: int
+    cluster: str | None
+    shared: str | None
+    refetch: Mapping[str, VectorReader] | None
+    seed: int
+    memory_mb: int
+    impact: bool
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.evidence.collections)
+
+    def sides(self, name: str) -> Sides:
+        """Both sides of a collection by running row numbers."""
+        buckets = range(self.evidence.collections[name].buckets)
+        counts = {
+            side: [self.evidence.table(name, side, bucket).num_rows for bucket in buckets]
+            for side in ("source", "target")
+        }
+        return Sides.of(self.evidence, name, counts, self.workers)
+
+    def parts(self, contents: Mapping[str, Index] | None = None) -> list[Part]:
+        """Compare and explain every collection. `contents`: the records whose contents are read (of other collections: all)."""
+        results = self._compared(contents)
+        sides = {
+            name: Sides.of(
+                self.evidence,
+                name,
+                {
+                    "source": [result.source_rows for result in results[name]],
+                    "target": [result.target_rows for result in results[name]],
+                },
+                self.workers,
+            )
+            for name in self.names
+        }
+        # Where something differs the hot spots will ask for the fields of all records. Arrow reads them meanwhile.
+        with ThreadPoolExecutor(1, thread_name_prefix="fields") as ahead:
+            reading = {
+                name: ahead.submit(source_fields, sides[name])
+                for name in self.names
+                if any(result.differs for result in results[name])
+            }
+            writes = place_writes(self.evidence.path, sides)
+            resolved = self._resolved(sides, results, writes)
+        fields = {name: read.result() for name, read in reading.items()}
+        return [
+            Part(name, sides[name], results[name], resolved[name], writes[name], fields.get(name))
+            for name in self.names
+        ]
+
+    def _resolved(
+        self,
+        sides: Mapping[str, Sides],
+        results: Mapping[str, list[BucketResult]],
+        writes: Mapping[str, Writes],
+    ) -> dict[str, Resolved]:
+        resolved = {}
+        for name in self.names:
+            found = FoundRows()
+            settled = self._settle(sides[name], results[name], writes[name], found)
+            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine, found)
+            resolved[name].late = np.array([*settled.in_order, *settled.pending], np.int64)
+            if settled.fetched:
+                resolved[name].notes.append(
+                    f"{settled.fetched:,} rows were fetched again; {len(settled.in_order):,} of them were in order then"
+                )
+        for name in self.names:
+            _add_drift(sides[name], results[name], resolved[name].found)
+            find_dangling(name, sides, results[name], resolved, resolved[name].found)
+            find_premature(name, sides, writes, resolved, resolved[name].found)
+        return resolved
+
+    def dimensions(self, parts: list[Part]) -> tuple[list[RowDimensions], dict[str, Index]]:
+        """The rows of all collections, and their order."""
+        orders = {part.name: source_order(part.sides) for part in parts}
+        return [
+            row_dimensions(part.name, part.sides, part.found, part.writes, orders[part.name], part.fields)
+            for part in parts
+        ], orders
+
+    def _compared(self, contents: Mapping[str, Index] | None) -> dict[str, list[BucketResult]]:
+        tasks = []
+        for name in self.names:
+            frozen = self.evidence.collections[name]
+            habits = StoreHabits.of(str(frozen.facts.get("store", "")))
+            sampled = contents is not None and name in contents
+            chosen = _by_bucket(self.evidence, name, contents[name]) if contents and sampled else {}
+            tasks += [
+                BucketTask(
+                    str(self.evidence.path.resolve()),
+                    name,
+                    bucket,
+                    self.case.tolerance.cosine,
+                    habits,
+                    chosen.get(bucket, np.empty(0, np.int32)) if sampled else None,
+                )
+                for bucket in range(frozen.buckets)
+            ]
+        with progress("comparing", len(tasks)) as advance:
+            results = compare_all(
+                tasks,
+                self.evidence,
+                workers=self.workers,
+                cluster=self.cluster,
+                shared=publish(self.evidence, self.shared) if self.shared is not None else None,
+                advance=advance,
+            )
+        grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
+        for task, result in zip(tasks, results, strict=True):
+            grouped[task.collection].append(result)
+        return grouped
+
+    def _settle(self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows) -> Settled:
+        if not self.case.settle_s:
+            return Settled()
+        name = sides.frozen.name
+        target = self.case.collections[name].target
+        reader = self.refetch.get(name) if self.refetch is not None else open_reader(target, self.case.folder)
+        return settle(
+            sides,
+            results,
+            writes,
+            reader,
+            target.collection,
+            settle_s=self.case.settle_s,
+            frozen_at=frozen_moment(self.evidence.facts),
+            tolerance=self.case.tolerance.cosine,
+            found=found,
+        )
+
+
+def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDArray[np.int32]]:
+    counts = [
+        evidence.table(name, "source", bucket).num_rows
+        for bucket in range(evidence.collections[name].buckets)
+    ]
+    offsets = np.r_[0, np.cumsum(counts)]
+    return {
+        bucket: (rows[(rows >= offsets[bucket]) & (rows < offsets[bucket + 1])] - offsets[bucket]).astype(
+            np.int32
+        )
+        for bucket in range(len(counts))
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One collection on its way through the stages."""
+
+    name: str
+    sides: Sides
+    results: list[BucketResult]
+    resolved: Resolved
+    writes: Writes
+    fields: Mapping[str, Field] | None
+
+    @property
+    def found(self) -> FoundRows:
+        return self.resolved.found
+
+
+def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:
+    for result in results:
+        for row, fields in result.drift.items():
+            found.add(
+                Kind.METADATA_DRIFT,
+                source=int(sides.source.offsets[result.bucket]) + row,
+                detail={"fields": fields},
+            )
