@@ -128,9 +128,13 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
     """Wrong rows that hold no record's vector as a whole."""
     found = resolved.found
     blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
-    for pair, owner in block_owners(
-        sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks
-    ).items():
+    block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
+    if left:
+        resolved.notes.append(
+            f"{left:,} of {len(blocks):,} vectors with one wrong block were not looked up by that block, their blocks being too "
+            "various; they are called drifted"
+        )
+    for pair, owner in block_owner.items():
         done.add(pair)
         found.add(
             Kind.PARTIAL,

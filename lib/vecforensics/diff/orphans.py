@@ -6,9 +6,10 @@ should have is that record's, under a lost id; one that a present record should 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
@@ -18,6 +19,9 @@ from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 
 __all__ = ["explain_orphans", "pair_by_id"]
+
+# Ids whose spellings are looked up together; each has some thirty.
+_AT_ONCE: Final = 20_000
 
 
 def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, int], tuple[str, int]]:
@@ -48,7 +52,13 @@ def explain_orphans(
     wanted_metadata = dict(zip(everyone.tolist(), sides.source.text("metadata", everyone), strict=True))
     position = dict(zip(everyone.tolist(), sides.source.integers("position", everyone).tolist(), strict=True))
     open_records = set(missing.tolist())
-    spelt_like = _present_by_id(sides, texts)
+    # Only where the content leaves a choice, or says nothing, is it worth asking what an id looks like.
+    unclear = [
+        number
+        for number in range(len(texts))
+        if (len(candidates.get(number, ())) > 1 if sides.source.dimension else number not in candidates)
+    ]
+    spelt_like = _present_by_id(sides, texts, unclear)
     left: list[int] = []
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
@@ -87,32 +97,35 @@ def explain_orphans(
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
 
 
-def _present_by_id(sides: Sides, texts: list[str]) -> dict[int, set[int]]:
-    """For each orphan the records whose ids are another spelling of it."""
-    import pyarrow as pa
+def _present_by_id(sides: Sides, texts: list[str], numbers: list[int]) -> dict[int, set[int]]:
+    """For each of those orphans the records whose ids are another spelling of it."""
+    like: dict[int, set[int]] = {}
+    for start in range(0, len(numbers), _AT_ONCE):
+        made = [
+            (number, result)
+            for number in numbers[start : start + _AT_ONCE]
+            if texts[number].strip().lower() not in SAYS_NOTHING
+            for result in coercions(texts[number])
+        ]
+        if made:
+            _look_up(sides, made, like)
+    return like
 
-    made: list[tuple[int, str]] = [
-        (number, result)
-        for number, text in enumerate(texts[:20_000])
-        if text.strip().lower() not in SAYS_NOTHING
-        for result in coercions(text)
-    ]
-    if not made:
-        return {}
+
+def _look_up(sides: Sides, made: list[tuple[int, str]], like: dict[int, set[int]]) -> None:
+    """Add to `like` the records that have one of the ids `made` (number of the orphan, id)."""
     hashes = hash_text(pa.array([result for _, result in made], pa.string()))
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    like: dict[int, set[int]] = {}
     for bucket in range(sides.source.buckets):
         table = sides.source.table(bucket)
         held = table["id_hash"].to_numpy()
         at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
-        for row in np.flatnonzero(ordered[at] == held).tolist():
-            text = table["id"][row].as_py()
+        rows = np.flatnonzero(ordered[at] == held)
+        for row, text in zip(rows.tolist(), table["id"].take(pa.array(rows)).to_pylist(), strict=True):
             place = int(at[row])
             while place < len(ordered) and ordered[place] == held[row]:
                 number, result = made[int(order[place])]
                 if result == text:
                     like.setdefault(number, set()).add(int(sides.source.offsets[bucket]) + row)
                 place += 1
-    return like
