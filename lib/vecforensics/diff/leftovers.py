@@ -131,7 +131,6 @@ def _nearly_same(sides: Sides, target: Index, rows: npt.NDArray[np.intp]) -> lis
     cells = np.round(_seen(sides, target[rows]) / _CELL).astype(np.int64)
     _, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     groups = []
-    inverse = np.asarray(inverse).reshape(-1)
     full = counts[inverse] >= 3
     for members in _apart(rows[full], inverse[full]):
         vectors = sides.target.take(target[members])
@@ -155,7 +154,9 @@ def _join_stragglers(sides: Sides, target: Index, label: npt.NDArray[np.int64]) 
     reach = float(np.sqrt(2 * _SAME))
     for start in range(0, len(alone), _BLOCK):
         part = alone[start : start + _BLOCK]
-        _, nearest = tree.query(_seen(sides, target[part]), k=1, distance_upper_bound=reach * np.sqrt(8))
+        nearest = np.asarray(
+            tree.query(_seen(sides, target[part]), k=1, distance_upper_bound=reach * np.sqrt(8))[1]
+        )
         near = np.flatnonzero(nearest < len(keys))
         if not len(near):
             continue
