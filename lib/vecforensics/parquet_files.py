@@ -1,8 +1,10 @@
 """Reading a stranger's Parquet file: is it one, does it hold these columns, and does it unfold to something sane?
 
 A file of 186 KB can unfold to 200 MB and more, and its footer need not say so: a dictionary page holds one long text, and each
-row merely points at it. So text is read *as* a dictionary, its length is summed from the entries, and only then unfolded. What
-the rows of a file come to is counted while they are read; beyond a multiple of the file's size the file is refused.
+row merely points at it. So the longest text of each dictionary is looked at first (one row, read *as* a dictionary), and batches
+have no more rows than that text could fill. What the rows of a file come to is counted while they are read; beyond a multiple of
+the file's size the file is refused. Reading all of it as dictionaries would be as safe, but Arrow then keeps every distinct text
+of the file in memory.
 
 Decoding lists of numbers is most of the work of a collection. It happens on a thread of its own, a few batches ahead, and in
 batches of some megabytes, however wide a row is.
@@ -30,16 +32,24 @@ _UNFOLD_FLOOR_BYTES = 64 << 20
 _FIRST_ROWS = 16
 # A whole column chunk (often a million rows) would be held in memory unless it is read piece by piece.
 _READ_BYTES = 1 << 20
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
+# Honest text of five kilobytes a row is still read in batches of ten thousand rows.
+_TEXT_BYTES = 64 << 20
+
+_WIDTHS = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8}
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetRows:
-    """An opened file. `batches` streams its rows; `rows` and `schema` are the footer's."""
+    """An opened file. `batches` streams its rows; `rows` and `schema` are the footer's.
+
+    `folded` reads the same file with text as dictionaries.
+    """
 
     path: Path
     error: type[InputError]
     file: pq.ParquetFile
+    folded: pq.ParquetFile
 
     @property
     def rows(self) -> int:
@@ -47,12 +57,12 @@ class ParquetRows:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns as the file declares them; text may come as a dictionary."""
+        """The columns as the file declares them."""
         return self.file.schema_arrow
 
     def first(self, columns: Sequence[str] | None, rows: int = 1_024) -> pa.RecordBatch | None:
         """The first rows, or None where there are none."""
-        return next(self._plain_batches(self._folded(columns, rows)), None)
+        return next(self._counted(self._read(columns, rows)), None)
 
     def batches(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """The rows as plain columns, at most `batch_rows` of them a batch and fewer where they are wide.
@@ -62,22 +72,48 @@ class ParquetRows:
         first = self.first(columns, _FIRST_ROWS)
         if first is not None:
             batch_rows = max(1, min(batch_rows, _BATCH_BYTES * first.num_rows // max(first.nbytes, 1)))
-        return self._plain_batches(ahead(self._folded(columns, batch_rows)))
+        return self._counted(ahead(self._read(columns, batch_rows)))
 
-    def _folded(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def _read(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow reads them: as dictionaries where the file's own schema has some."""
         wanted = None if columns is None else list(columns)
-        yield from self.file.iter_batches(batch_size=batch_rows, columns=wanted)
+        metadata, group = self.file.metadata, 0
+        while group < metadata.num_row_groups:
+            groups, rows, text_bytes = [], 0, 1
+            while group < metadata.num_row_groups and rows < batch_rows:
+                groups.append(group)
+                rows += metadata.row_group(group).num_rows
+                text_bytes = max(text_bytes, self._longest_texts(group, columns))
+                group += 1
+            most = max(1, min(batch_rows, _TEXT_BYTES // text_bytes))
+            yield from self.file.iter_batches(batch_size=most, row_groups=groups, columns=wanted)
 
-    def _plain_batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _longest_texts(self, group: int, columns: Sequence[str] | None) -> int:
+        """What a row of this row group can come to that takes the longest text of each dictionary, in bytes."""
+        text = [
+            field.name
+            for field in self.folded.schema_arrow
+            if pa.types.is_dictionary(field.type)
+            and _is_text(field.type.value_type)
+            and (columns is None or field.name in columns)
+        ]
+        if not text:
+            return 0
+        row = next(self.folded.iter_batches(batch_size=1, row_groups=[group], columns=text), None)
+        if row is None:
+            return 0
+        return sum(int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0) for column in row.columns)
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         limit = max(_UNFOLD_FLOOR_BYTES, _MAX_UNFOLD * self.path.stat().st_size)
         unfolded = done = 0
         try:
-            for folded in batches:
-                unfolded += sum(_unfolded_bytes(column) for column in folded.columns)
-                done += folded.num_rows
+            for batch in batches:
+                unfolded += sum(_unfolded_bytes(column) for column in batch.columns)
+                done += batch.num_rows
                 if unfolded > limit or unfolded / done * self.rows > limit:
                     raise self._bomb(unfolded / done * self.rows)
-                yield _plain(folded)
+                yield _plain(batch)
         except (pa.ArrowInvalid, OSError) as broken:
             raise self.error(
                 f"is damaged after row {done} ({broken})", where=str(self.path), hint="Copy the file again"
@@ -106,12 +142,9 @@ def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *,
     """
     try:
         plain = pq.read_schema(path)
-        text = [
-            field.name
-            for field in plain
-            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
-        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, read_dictionary=text)
+        text = [field.name for field in plain if _is_text(field.type)]
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
+        folded = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, read_dictionary=text)
     except FileNotFoundError:
         raise error("there is no such file", where=str(path), hint="Check the uri in the case file") from None
     except (pa.ArrowInvalid, OSError) as broken:
@@ -126,8 +159,8 @@ def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *,
                 where=str(path),
                 hint=f"{hint} to one of: {', '.join(plain.names)}",
             )
-    opened = ParquetRows(path, error, file)
-    declared = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+    opened = ParquetRows(path, error, file, folded)
+    declared = _declared_bytes(file.metadata)
     if declared > max(_UNFOLD_FLOOR_BYTES, _MAX_UNFOLD * path.stat().st_size):
         raise opened._bomb(declared)
     # A few rows first: a thousand of them could be too much already.
@@ -135,10 +168,24 @@ def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *,
     return opened
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _declared_bytes(metadata: pq.FileMetaData) -> int:
+    """What the footer admits to: the bytes of all pages, or of all numbers where a page says the same number many times."""
+    declared = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(metadata.num_columns)):
+            width = _WIDTHS.get(column.physical_type, 0)
+            declared += max(column.total_uncompressed_size, width * column.num_values)
+    return declared
+
+
 def _unfolded_bytes(column: pa.Array) -> int:
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
-    if not (pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type)):
+    if not _is_text(column.type.value_type):
         return int(column.dictionary_decode().nbytes)
     lengths = pc.binary_length(column.dictionary).take(column.indices)
     return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + 4 * len(column)

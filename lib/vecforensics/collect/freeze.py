@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -223,13 +224,13 @@ class EvidenceWriter:
             raise EvidenceError(f"the {side} of {collection!r} is written already", where=str(self.folder))
         state = grown.sides[side] = _Side()
         batches = iter(batches)
-        first, ended = _peek(batches, self._bytes)
+        first, ended = _peek(batches, self._bytes if not grown.buckets else 0)
         if not grown.buckets:
             rows = sum(batch.num_rows for batch in first)
             grown.buckets = self._buckets or _bucket_count(rows_hint, rows, ended)
         files: list[BucketFile] = []
         buckets: Buckets | None = None
-        for chunk in itertools.chain(first, batches):
+        for chunk in itertools.chain(_emptied(first), batches):
             if not chunk.num_rows:
                 continue
             batch = self._frozen(grown, side, chunk, state.rows)
@@ -309,16 +310,23 @@ class EvidenceWriter:
         self._appender.moved(fresh, path)
 
 
-def _peek(batches: Iterator[pa.RecordBatch], most_bytes: int) -> tuple[list[pa.RecordBatch], bool]:
+def _peek(batches: Iterator[pa.RecordBatch], most_bytes: int) -> tuple[deque[pa.RecordBatch], bool]:
     """The first batches, up to `most_bytes`, and whether these are all."""
-    first: list[pa.RecordBatch] = []
+    first: deque[pa.RecordBatch] = deque()
     size = 0
-    for batch in batches:
+    while size < most_bytes:
+        batch = next(batches, None)
+        if batch is None:
+            return first, True
         first.append(batch)
         size += batch.nbytes
-        if size >= most_bytes:
-            return first, False
-    return first, True
+    return first, False
+
+
+def _emptied(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Each batch, held no longer than it is used."""
+    while batches:
+        yield batches.popleft()
 
 
 def _bucket_count(rows_hint: int | None, rows: int, all_of_them: bool) -> int:
