@@ -24,6 +24,8 @@ from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Sides
+from vecforensics.diff.strays import stray_dimensions
+from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import SEVERITY, Kind, Severity, Verdict, zero_counts
 from vecforensics.run_folder import RunFolder, write_json, write_whole
@@ -128,10 +130,16 @@ def _assembled(
     from vecforensics.diff.impact import measure_impact
 
     summaries, tables, impact = {}, [], {}
+    astray = [part for part in parts if len(part.resolved.orphans)]
+    writes = (
+        place_writes(work.evidence.path, {part.name: part.sides for part in parts}, "target")
+        if astray
+        else {}
+    )
     for part in parts:
         _note_unchecked(part, sample)
         summaries[part.name] = _summary(part)
-        tables.append(findings_table(part.name, part.sides, part.found, _placed(part)))
+        tables.append(findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name))))
     damaged = [part for part in parts if summaries[part.name].rows_corrupt]
     rows, orders = work.dimensions(parts) if damaged else ([], {})
     for part, dimensions in zip(parts, rows, strict=False):
@@ -144,6 +152,9 @@ def _assembled(
                 seed=work.seed,
                 memory_mb=work.memory_mb // 2,
             ).as_dict()
+    strays = [
+        stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name]) for part in astray
+    ]
     table = pa.concat_tables(tables)
     return Diff(
         case=work.case.case,
@@ -151,7 +162,7 @@ def _assembled(
         verdict=_verdict(summaries, table),
         collections=summaries,
         table=table,
-        hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows)) if rows else (),
+        hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows, strays)) if rows else (),
         impact=impact or None,
         estimate=estimate,
         limits=tuple(_limits(work.case, work.evidence, parts, sample)),
@@ -208,17 +219,23 @@ def _summary(part: Part) -> CollectionSummary:
     )
 
 
-def _placed(part: Part) -> dict[str, list[str | None]]:
-    """Batch, worker and time of writing of each finding's record."""
+def _placed(part: Part, strays: Writes | None) -> dict[str, list[str | None]]:
+    """Batch, worker and time of writing of each finding's record, or where there is none of its row in the target."""
     source = np.array([found.source for found in part.found.rows], np.int64)
-    placed = {}
+    target = np.array([found.target for found in part.found.rows], np.int64)
+    placed: dict[str, list[str | None]] = {}
     for name in ("batch", "worker", "written_at"):
-        given = part.writes.fields.get(name)
-        if given is None:
-            continue
-        codes = np.where(source >= 0, given.codes[source], -1)
-        texts = given.values.to_pylist()
-        placed[name] = [texts[code] if code >= 0 else None for code in codes.tolist()]
+        held: list[str | None] = [None] * len(source)
+        for writes, rows in ((part.writes, source), (strays, np.where(source < 0, target, -1))):
+            given = writes.fields.get(name) if writes is not None else None
+            if given is None:
+                continue
+            known = np.flatnonzero(rows >= 0)
+            codes = given.codes[rows[known]]
+            texts = given.values.to_pylist()
+            for place, code in zip(known[codes >= 0].tolist(), codes[codes >= 0].tolist(), strict=True):
+                held[place] = texts[code]
+        placed[name] = held
     return placed
 
 

@@ -18,7 +18,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
-__all__ = ["EvidenceVectors", "row_dimensions", "source_fields", "source_order"]
+__all__ = ["EvidenceVectors", "encoded", "joined_field", "row_dimensions", "source_fields", "source_order"]
 
 
 def source_order(sides: Sides) -> Index:
@@ -64,25 +64,23 @@ def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
         absent = pa.nulls(table.num_rows, pa.string())
         columns = [known.get(name, absent) for name in sides.frozen.metadata]
         columns += [table[PARENT_PREFIX + name].combine_chunks() for name in sides.frozen.parents]
-        return [_encoded(column) for column in columns]
+        return [encoded(column) for column in columns]
 
     with ThreadPoolExecutor(sides.source.workers, thread_name_prefix="fields") as pool:
         parts = list(pool.map(of_bucket, range(sides.source.buckets)))
     fields = {
-        name: _field(list(column), order)
+        name: joined_field(list(column), order)
         for name, column in zip(names, zip(*parts, strict=True), strict=True)
     }
-    del parts
-    # Arrow keeps what it freed, which here is all metadata of the collection, for the next time; there is none.
-    pa.default_memory_pool().release_unused()
     return fields
 
 
-def _encoded(column: pa.Array) -> pa.DictionaryArray:
+def encoded(column: pa.Array) -> pa.DictionaryArray:
+    """A text column with each distinct value once."""
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
-def _field(parts: list[pa.DictionaryArray], order: Index) -> Field:
+def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:
     """Encodings of buckets as one; the dictionary is sorted, so that the number of buckets leaves no trace."""
     values = pa.concat_arrays([part.dictionary.cast(pa.string()) for part in parts]).unique().drop_null()
     values = values.take(pa.compute.sort_indices(values))

@@ -58,7 +58,8 @@ class HotSpot:
 
     `hits` of the kind's `found` rows stand in this part of `size` rows out of `rows` (of all collections). `collection`: the
     one in which all of it lies, if there is one. `log10_q`: the adjusted p-value (Benjamini-Yekutieli) as a power of ten.
-    `score`: nats of likelihood gained beyond what the description costs. `also`: other names for nearly the same rows.
+    `score`: nats of likelihood gained beyond what the description costs. `also`: other names for nearly the same rows. `side`:
+    whose rows they are, the source's or the target's.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class HotSpot:
     log10_q: float
     score: float
     also: tuple[str, ...] = ()
+    side: str = "source"
 
     @property
     def sentence(self) -> str:
@@ -82,7 +84,8 @@ class HotSpot:
             if self.hits < self.found
             else f"all {self.found:,} {name} rows"
         )
-        return f"{self.where} {verb} {held} ({_percent(self.size, self.rows)} of all rows)"
+        whole = "rows" if self.side == "source" else "vectors in the target"
+        return f"{self.where} {verb} {held} ({_percent(self.size, self.rows)} of all {whole})"
 
     @property
     def rate(self) -> float:
@@ -93,6 +96,7 @@ class HotSpot:
         return {
             "collection": self.collection,
             "kind": self.kind,
+            "side": self.side,
             "dimension": " × ".join(part.dimension for part in self.parts),
             "where": self.where,
             "parts": [part.as_dict() for part in self.parts],
@@ -190,6 +194,7 @@ def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64]) -> H
         claim.log_q / math.log(10),
         claim.score,
         tuple(in_words(parts) for parts in claim.also),
+        population.side,
     )
 
 
@@ -214,9 +219,30 @@ def gather(
 
 
 def find_hot_spots(
-    rows: Sequence[RowDimensions], *, false_discovery: float = 0.01, limit: int = 12
+    rows: Sequence[RowDimensions],
+    strays: Sequence[RowDimensions] = (),
+    *,
+    false_discovery: float = 0.01,
+    limit: int = 12,
 ) -> HotSpots:
-    """Where the findings of a run gather, over all collections together; corrupt kinds only."""
+    """Where the findings of a run gather, over all collections together; corrupt kinds only.
+
+    `strays`: the rows of the target, by collection, of which some belong to no record. They are looked at by themselves; then
+    each of the two searches gets half of the false-discovery rate.
+    """
+    level = false_discovery / 2 if strays else false_discovery
+    found = [_search(rows, "source", level, limit)]
+    if strays:
+        found.append(_search(strays, "target", level, limit))
+    spots = sorted(
+        (spot for one in found for spot in one), key=lambda spot: (-spot.score, spot.kind, spot.where)
+    )
+    lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
+    skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))
+    return HotSpots(tuple(spots[:limit]), sum(one.tests for one in found), false_discovery, lines, skipped)
+
+
+def _search(rows: Sequence[RowDimensions], side: str, level: float, limit: int) -> HotSpots:
     rows = [one for one in rows if len(one.kinds)]
     kinds = np.concatenate([one.kinds for one in rows]) if rows else np.zeros(0, dtype=np.uint32)
     present = int(np.bitwise_or.reduce(kinds, initial=0)) & int(CORRUPT_MASK)
@@ -226,5 +252,5 @@ def find_hot_spots(
         if present >> KIND_BIT[kind] & 1
     }
     if not damaged:
-        return HotSpots((), 0, false_discovery, ())
-    return gather(lay_out(rows), damaged, Limits(level=false_discovery), limit=limit)
+        return HotSpots((), 0, level, ())
+    return gather(lay_out(rows, side), damaged, Limits(level=level), limit=limit)

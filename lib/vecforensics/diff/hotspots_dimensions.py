@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from vecforensics.diff.rows import Field, RowDimensions
 from vecforensics.errors import printable
+from vecforensics.memory import give_back
 
 __all__ = ["ABSENT", "METADATA_PREFIX", "Category", "Order", "Population", "lay_out"]
 
@@ -98,7 +99,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """All rows among which damage is looked for. `starts`: where each collection's rows begin; `collections`: their names."""
+    """All rows among which damage is looked for. `starts`: where each collection's rows begin; `collections`: their names.
+    `side`: whose rows they are. Those of the target stand in no order that means anything, so places in it are not asked for."""
 
     rows: int
     categories: tuple[Category, ...]
@@ -106,6 +108,7 @@ class Population:
     starts: npt.NDArray[np.int64]
     collections: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    side: str = "source"
 
     def order(self, name: str) -> Order:
         return next(order for order in self.orders if order.name == name)
@@ -213,19 +216,19 @@ def _text_key(values: pa.Array) -> npt.NDArray[np.int64]:
     return key
 
 
-def _by_id(rows: Sequence[RowDimensions], total: int) -> Order | None:
+def _by_id(rows: Sequence[RowDimensions], total: int, side: str) -> Order | None:
     """Rows in the order of their ids, shorter ids first (2 before 10); None where they stand so in the source already."""
     ids = pa.chunked_array([one.ids(np.arange(len(one.kinds))) for one in rows], pa.string()).combine_chunks()
     length = pc.binary_length(ids)
     # Arrow sorts stably, so equal ids of different collections keep the order of the rows.
     table = pa.table({"length": length, "id": ids})
     order = pc.sort_indices(table, sort_keys=[("length", "ascending"), ("id", "ascending")]).to_numpy()
-    if bool(np.all(order[1:] > order[:-1])):
+    if side == "source" and bool(np.all(order[1:] > order[:-1])):
         return None
     ranks = np.empty(total, dtype=np.int32 if total < 2**31 else np.int64)
     ranks[order] = np.arange(total)
     del ids, length, table, order
-    pa.default_memory_pool().release_unused()  # the ids of all rows, which Arrow would keep for the next time
+    give_back()
     starts = np.cumsum([0, *(len(one.kinds) for one in rows)])
 
     def text(row: int) -> str:
@@ -235,12 +238,13 @@ def _by_id(rows: Sequence[RowDimensions], total: int) -> Order | None:
     return Order("id", ranks, total, text)
 
 
-def lay_out(rows: Sequence[RowDimensions]) -> Population:
+def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
     """The lines along which damage may gather, over all collections of a run (empty ones are left out)."""
     rows = [one for one in rows if len(one.kinds)]
     sizes = [len(one.kinds) for one in rows]
     total, starts = sum(sizes), np.cumsum([0, *sizes])[:-1].astype(np.int64)
-    categories, orders, skipped = [], [Order("position", None, total)], []
+    categories, skipped = [], []
+    orders = [Order("position", None, total)] if side == "source" else []
     if len(rows) > 1:
         codes = np.repeat(np.arange(1, len(rows) + 1).astype(np.min_scalar_type(len(rows))), sizes)
         categories.append(Category("collection", codes, tuple(one.collection for one in rows)))
@@ -267,8 +271,14 @@ def lay_out(rows: Sequence[RowDimensions]) -> Population:
             orders.append(made)
     if total > SORTED_IDS:
         skipped.append(f"id: not ranked beyond {SORTED_IDS:,} rows")
-    elif rows and (by_id := _by_id(rows, total)) is not None:
+    elif rows and (by_id := _by_id(rows, total, side)) is not None:
         orders.append(by_id)
     return Population(
-        total, tuple(categories), tuple(orders), starts, tuple(one.collection for one in rows), tuple(skipped)
+        total,
+        tuple(categories),
+        tuple(orders),
+        starts,
+        tuple(one.collection for one in rows),
+        tuple(skipped),
+        side,
     )

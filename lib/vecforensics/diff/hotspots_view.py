@@ -204,6 +204,8 @@ class View:
 
     def period_test(self, worth: float) -> Candidate | None:
         """Every k-th row, for all periods, as one test."""
+        if self.population.side != "source":
+            return None
         here, gone = positions(self.population, self.bad), positions(self.population, self.gone)
         lengths = self.population.ends - self.population.starts
         periods = [period for period in PERIODS if period * 4 <= int(lengths.max(initial=0))]
@@ -231,7 +233,7 @@ class View:
     def tail_tests(self) -> Iterator[Candidate]:
         """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own."""
         total, bad = self.population.rows - len(self.gone), len(self.bad)
-        ends = tails(self.population)
+        ends = tails(self.population) if self.population.side == "source" else []
         for first, last in ends:
             hits = int(((self.bad >= first) & (self.bad <= last)).sum())
             size = last - first + 1 - int(((self.gone >= first) & (self.gone <= last)).sum())

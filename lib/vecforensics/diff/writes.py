@@ -20,15 +20,16 @@ import pyarrow.compute as pc
 
 from vecforensics.diff.json_columns import loaded, metadata_columns
 from vecforensics.diff.rows import Field
-from vecforensics.diff.sides import Sides
+from vecforensics.diff.sides import Side, Sides
 from vecforensics.evidence import hash_text
 
-__all__ = ["Writes", "place_writes"]
+__all__ = ["WRITERS_FIELDS", "Writes", "place_writes"]
 
 _TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
 _SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
 _ZONE: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
 _PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
+WRITERS_FIELDS: Final = frozenset({*_TIME_FIELDS, *_SEQUENCE_FIELDS, *_PLAIN_FIELDS})
 
 
 @dataclass
@@ -59,14 +60,14 @@ def _events(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield event
 
 
-def place_writes(evidence: Path, all_sides: Mapping[str, Sides]) -> dict[str, Writes]:
-    """What is known of each record's first write, by collection."""
-    placed = {name: _empty(sides.source.rows) for name, sides in all_sides.items()}
+def place_writes(evidence: Path, all_sides: Mapping[str, Sides], side: str = "source") -> dict[str, Writes]:
+    """What is known of each record's first write, by collection; with `side` "target" of each row of the target."""
+    placed = {name: _empty(getattr(sides, side).rows) for name, sides in all_sides.items()}
     events = list(_events(evidence / "logs.jsonl"))
     if events:
-        _from_events(events, all_sides, placed)
+        _from_events(events, {name: getattr(sides, side) for name, sides in all_sides.items()}, placed)
     for name, sides in all_sides.items():
-        _from_metadata(sides, placed[name])
+        _from_metadata(sides, placed[name], side)
     return placed
 
 
@@ -80,11 +81,11 @@ def _empty(rows: int) -> Writes:
 
 
 def _from_events(
-    events: list[Mapping[str, Any]], all_sides: Mapping[str, Sides], placed: dict[str, Writes]
+    events: list[Mapping[str, Any]], all_sides: Mapping[str, Side], placed: dict[str, Writes]
 ) -> None:
     spoken = [(number, text) for number, event in enumerate(events) for text in event["record_ids"][:4]]
     hashes = hash_text(pa.array([text for _, text in spoken], pa.string()))
-    rows = {name: _rows_of(sides, hashes) for name, sides in all_sides.items()}
+    rows = {name: _rows_of(side, hashes) for name, side in all_sides.items()}
     claimed: dict[str, dict[int, int]] = {name: {} for name in all_sides}
     decided: set[int] = set()
     for place, (number, _) in enumerate(spoken):
@@ -117,16 +118,16 @@ def _from_events(
             writes.fields["written_at"] = _field(at, times, len(writes.line))
 
 
-def _rows_of(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """The running source row of each id hash, -1 where no record has it."""
+def _rows_of(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The running row of each id hash, -1 where no row has it."""
     found = np.full(len(hashes), -1, np.int64)
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    for bucket in range(sides.source.buckets):
-        held = sides.source.table(bucket)["id_hash"].to_numpy()
+    for bucket in range(side.buckets):
+        held = side.table(bucket)["id_hash"].to_numpy()
         low, high = np.searchsorted(ordered, held), np.searchsorted(ordered, held, "right")
         for row in np.flatnonzero(high > low).tolist():
-            found[order[low[row] : high[row]]] = sides.source.offsets[bucket] + row
+            found[order[low[row] : high[row]]] = side.offsets[bucket] + row
     return found
 
 
@@ -171,8 +172,9 @@ def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
     return Field(codes, encoded.dictionary)
 
 
-def _from_metadata(sides: Sides, writes: Writes) -> None:
+def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
     """Fields that the writer left in the target's metadata."""
+    count = getattr(sides, side).rows
     ours = set(sides.frozen.metadata)
     wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *_PLAIN_FIELDS) if name not in ours]
     sample = pa.concat_tables(
@@ -187,21 +189,25 @@ def _from_metadata(sides: Sides, writes: Writes) -> None:
     parts: dict[str, list[_Part]] = {name: [] for name in seen}
     for bucket in range(sides.target.buckets):
         columns = metadata_columns(sides.target.table(bucket)["metadata"])
-        rows = _rows_of_bucket(sides, bucket)
+        rows = (
+            _rows_of_bucket(sides, bucket)
+            if side == "source"
+            else sides.target.number(bucket, np.arange(sides.target.table(bucket).num_rows))
+        )
         for name in seen:
             if name in columns:
                 parts[name].append(_Part.of(rows, columns[name]))
     for name in seen:
         if name in _SEQUENCE_FIELDS:
-            found = _spread(parts[name], _numbers, sides.source.rows, np.float64(np.nan))
+            found = _spread(parts[name], _numbers, count, np.float64(np.nan))
             writes.sequence = np.where(np.isnan(writes.sequence), found, writes.sequence)
         elif name in _TIME_FIELDS:
-            times = _spread(parts[name], _times, sides.source.rows, _NEVER)
+            times = _spread(parts[name], _times, count, _NEVER)
             writes.time = np.where(writes.time == _NEVER, times, writes.time)
             if "written_at" not in writes.fields:
-                writes.fields["written_at"] = _as_field(parts[name], sides.source.rows)
+                writes.fields["written_at"] = _as_field(parts[name], count)
         elif name not in writes.fields:
-            writes.fields[name] = _as_field(parts[name], sides.source.rows)
+            writes.fields[name] = _as_field(parts[name], count)
 
 
 @dataclass(frozen=True, slots=True)

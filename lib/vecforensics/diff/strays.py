@@ -1,0 +1,67 @@
+"""Where rows gather that belong to no record: the target looked at as a population of its own.
+
+An orphan has no row in the source, so no position, no metadata of the source and no batch of a record. It has an id, what its
+own metadata say, and the log may have named it. Against all other rows of the target that is enough to ask "which ids, which
+batch, which worker, when?" The order in which a store lists its rows means nothing and is not asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.diff.dimensions import encoded, joined_field
+from vecforensics.diff.json_columns import metadata_columns
+from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
+from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.writes import WRITERS_FIELDS, Writes
+from vecforensics.findings import Kind
+
+__all__ = ["stray_dimensions"]
+
+# A stranger's metadata may have any number of fields; the commonest say enough.
+_MOST_FIELDS: Final = 32
+
+
+def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) -> RowDimensions:
+    """All rows of a target in the order of their ids, with the orphans marked. `writes`: what is known of each target row."""
+    order = _id_order(sides.target)
+    kinds = np.zeros(sides.target.rows, np.uint32)
+    kinds[orphans] = np.uint32(1 << KIND_BIT[Kind.ORPHAN])
+    fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
+    fields.update(_metadata_fields(sides.target, order, WRITERS_FIELDS - set(sides.frozen.metadata)))
+
+    def ids(rows: Index) -> pa.Array:
+        return sides.target.texts("id", order[rows])
+
+    return RowDimensions(name, kinds[order], np.arange(len(order), dtype=np.int64), fields, ids)
+
+
+def _id_order(side: Side) -> Index:
+    """Running rows by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
+    ids = side.texts("id", np.arange(side.rows))
+    table = pa.table({"length": pc.binary_length(ids), "id": ids, "digest": side.integers("digest")})
+    keys = [("length", "ascending"), ("id", "ascending"), ("digest", "ascending")]
+    order: Index = pc.sort_indices(table, sort_keys=keys).to_numpy().astype(np.int64)
+    return order
+
+
+def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[str, Field]:
+    """The commonest fields of the target's metadata; `known`: those that are looked at under other names."""
+    columns = [metadata_columns(side.table(bucket)["metadata"]) for bucket in range(side.buckets)]
+    counts: Counter[str] = Counter()
+    for one in columns:
+        counts.update({name: len(column) - column.null_count for name, column in one.items()})
+    names = sorted((name for name in counts if name not in known), key=lambda name: (-counts[name], name))
+    fields = {}
+    for name in sorted(names[:_MOST_FIELDS]):
+        parts = [
+            encoded(one.get(name, pa.nulls(side.table(bucket).num_rows, pa.string())))
+            for bucket, one in enumerate(columns)
+        ]
+        fields[f"metadata:{name}"] = joined_field(parts, order)
+    return fields
