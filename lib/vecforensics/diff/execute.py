@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
 from vecforensics.diff.shared import SharedEvidence, compare_shared
 from vecforensics.errors import MissingExtra, ToolFailed
@@ -47,8 +45,6 @@ def compare_all(
 def _here(tasks: Sequence[BucketTask], workers: int, evidence: Evidence) -> Iterator[BucketResult]:
     with ThreadPoolExecutor(workers, thread_name_prefix="bucket") as pool:
         yield from pool.map(partial(compare_bucket, evidence=evidence), tasks)
-    # Each thread had its own share of what Arrow keeps for the next time.
-    pa.default_memory_pool().release_unused()
 
 
 def _on_cluster(

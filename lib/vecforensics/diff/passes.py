@@ -29,6 +29,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
+from vecforensics.memory import give_back
 from vecforensics.progress import progress
 from vecforensics.stores import VectorReader, open_reader
 
@@ -87,6 +88,7 @@ class Work:
             writes = place_writes(self.evidence.path, sides)
             resolved = self._resolved(sides, results, writes)
         fields = {name: read.result() for name, read in reading.items()}
+        give_back()
         return [
             Part(name, sides[name], results[name], resolved[name], writes[name], fields.get(name))
             for name in self.names
@@ -149,6 +151,7 @@ class Work:
                 shared=publish(self.evidence, self.shared) if self.shared is not None else None,
                 advance=advance,
             )
+        give_back()
         grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
         for task, result in zip(tasks, results, strict=True):
             grouped[task.collection].append(result)

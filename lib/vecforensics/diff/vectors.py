@@ -29,7 +29,9 @@ class MappedVectors:
         self.rows = table.num_rows
         self.dimension = 0
         self.present: npt.NDArray[np.bool_] = np.zeros(self.rows, np.bool_)
-        self._starts: npt.NDArray[np.int64] = np.zeros(self.rows, np.int64)
+        # Row r of batch b begins at float `_base[b] + r * dimension` of the file.
+        self._first: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._base: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         if column not in table.schema.names:
             return
         self.dimension = int(table.schema.field(column).type.list_size)
@@ -39,15 +41,14 @@ class MappedVectors:
         addresses = [chunk.buffers()[2].address for chunk in chunks]
         base = min(addresses)
         end = max(address + chunk.buffers()[2].size for address, chunk in zip(addresses, chunks, strict=True))
-        row = 0
-        for address, chunk in zip(addresses, chunks, strict=True):
-            start = (address - base) // 4 + chunk.values.offset + chunk.offset * self.dimension
-            stop = row + len(chunk)
-            self._starts[row:stop] = start + np.arange(len(chunk), dtype=np.int64) * self.dimension
-            self.present[row:stop] = (
-                True if not chunk.null_count else chunk.is_valid().to_numpy(zero_copy_only=False)
-            )
-            row = stop
+        self._first = np.cumsum([0, *(len(chunk) for chunk in chunks[:-1])])
+        self._base = np.array(
+            [
+                (address - base) // 4 + chunk.values.offset + (chunk.offset - first) * self.dimension
+                for address, chunk, first in zip(addresses, chunks, self._first.tolist(), strict=True)
+            ]
+        )
+        self.present = table[column].is_valid().to_numpy()
         # One buffer over all batches; `_keep` holds the mapping open for as long as the view lives.
         whole = pa.foreign_buffer(base, end - base, base=table)
         flat = np.frombuffer(whole, np.float32, (end - base) // 4)
@@ -62,7 +63,8 @@ class MappedVectors:
         """Float32 (k, dimension): these rows, not to be written to; what stands under an absent row means nothing."""
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
-        starts = self._starts[rows]
+        batch = np.searchsorted(self._first, rows, "right") - 1
+        starts = self._base[batch] + rows.astype(np.int64) * self.dimension
         first, last = int(starts[0]), int(starts[-1])
         if last - first == (len(starts) - 1) * self.dimension and self._in_a_row(starts):
             # Neighbours in the file: a view, nothing is copied.
