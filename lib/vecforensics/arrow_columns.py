@@ -2,10 +2,14 @@
 
 Ids become text (integers spelt out, never the other way round). Vectors become fixed-size lists of float32; a row of another
 length travels beside them in a list column of its own, so that one odd row does not slow a million good ones.
+
+Between numpy and Arrow go `numbers`, `as_numpy`, `present` and `texts`. `pyarrow.array`, `pyarrow.scalar` and `to_numpy` do the
+same, but import pandas the first time, which is a third of a second and 40 MB that nobody asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,27 +19,52 @@ import pyarrow.compute as pc
 from vecforensics.errors import InputError
 
 __all__ = [
+    "as_numpy",
     "fixed_vectors",
     "id_text",
     "is_vector_type",
     "list_dimension",
     "numbers",
+    "present",
     "split_vectors",
+    "texts",
     "usual_length",
 ]
 
 
 def numbers(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = None) -> pa.Array:
-    """A numpy array of numbers or bool (n,) as an Arrow column; rows where `valid` is false become null.
-
-    Numbers are not copied. `pyarrow.array` does the same, but imports pandas the first time: a third of a second, 40 MB.
-    """
+    """A numpy array of numbers or bool (n,) as an Arrow column, numbers without a copy; where `valid` is false stands null."""
     kind = pa.from_numpy_dtype(values.dtype)
     data = (
         np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
     )
     bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(data)])
+
+
+def as_numpy(column: pa.Array, null: float = 0) -> np.ndarray[Any, Any]:
+    """A column of numbers as numpy (n,), without a copy where it has no nulls; `null` stands for them."""
+    kind = column.type.to_pandas_dtype()
+    if not len(column):
+        return np.empty(0, kind)
+    values = np.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
+    return np.where(present(column), values, kind(null)) if column.null_count else values
+
+
+def present(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Bool (n,): which rows are not null."""
+    if not column.null_count or column.null_count == len(column):
+        return np.full(len(column), not column.null_count)
+    bits = np.frombuffer(column.buffers()[0], np.uint8)
+    count = column.offset + len(column)
+    return np.unpackbits(bits, count=count, bitorder="little")[column.offset :].view(np.bool_)
+
+
+def texts(values: Iterable[str | None]) -> pa.StringArray:
+    """A text column."""
+    builder = pa.lib.StringBuilder()
+    builder.append_values(values)
+    return builder.finish()
 
 
 def list_dimension(kind: pa.DataType) -> int:
@@ -52,9 +81,23 @@ def is_vector_type(kind: pa.DataType) -> bool:
 
 def usual_length(lists: pa.Array | pa.ChunkedArray) -> int:
     """The length that most of these lists have, nulls and empty lists left aside; 0 where there are no others."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    chunks = lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]
+    lengths = np.concatenate([np.empty(0, np.int64), *map(_lengths, chunks)])
     sizes, counts = np.unique(lengths[lengths > 0], return_counts=True)
     return int(sizes[counts.argmax()]) if len(sizes) else 0
+
+
+def _lengths(lists: pa.Array) -> np.ndarray[Any, Any]:
+    """The length of each list, 0 for a null."""
+    return as_numpy(pc.list_value_length(lists))
+
+
+def _empty_lists(rows: int, valid: np.ndarray[Any, Any] | None = None) -> pa.ListArray:
+    """Lists without a number in them; null where `valid` is false."""
+    offsets = numbers(np.zeros(rows + 1, np.int32)).buffers()[1]
+    bits = None if valid is None else numbers(valid).buffers()[1]
+    none = numbers(np.empty(0, np.float32))
+    return pa.ListArray.from_buffers(pa.list_(pa.float32()), rows, [bits, offsets], children=[none])
 
 
 def fixed_vectors(
@@ -72,14 +115,14 @@ def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Arra
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        row = int(np.flatnonzero(~present(column))[0])
         raise error(f"row {row} has no id", where=where, hint="Name the column that holds the ids")
     if pa.types.is_string(kind):
         return column
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_integer(kind):
         return pc.cast(column, pa.string())
     if pa.types.is_floating(kind):
-        return pa.array([repr(value) for value in column.to_pylist()], pa.string())
+        return texts(repr(value) for value in column.to_pylist())
     raise error(f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text")
 
 
@@ -102,15 +145,12 @@ def split_vectors(
         fixed = pa.FixedSizeListArray.from_arrays(flat, dimension, mask=mask)
         if mask is None:
             return fixed, pa.nulls(len(column), ragged_type)
-        empty = pa.scalar([], ragged_type)
-        return fixed, pc.if_else(mask, empty, pa.nulls(len(column), ragged_type))
+        return fixed, _empty_lists(len(column), ~present(column))
     lists = column.cast(ragged_type, safe=False)
     if not dimension:
         # No usual length: most rows are empty or null, so none is right.
-        return pa.nulls(len(column), pa.list_(pa.float32(), 0)), pc.coalesce(
-            lists, pa.scalar([], ragged_type)
-        )
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        return pa.nulls(len(column), pa.list_(pa.float32(), 0)), pc.coalesce(lists, _empty_lists(len(lists)))
+    lengths = _lengths(lists)
     right = (lengths == dimension) & (dimension > 0)
     if right.all() and len(column) and not lists.values.null_count:
         # Whole lists of one length one after the other are a fixed-size list already (a null inside one has to become NaN).
@@ -118,15 +158,16 @@ def split_vectors(
         flat = lists.values.slice(first, len(column) * dimension)
         return pa.FixedSizeListArray.from_arrays(flat, dimension), pa.nulls(len(column), ragged_type)
     odd = np.flatnonzero(~right)
-    others = pc.coalesce(lists.take(numbers(odd)), pa.scalar([], ragged_type))
+    others = pc.coalesce(lists.take(numbers(odd)), _empty_lists(len(odd)))
     place = np.cumsum(~right) - 1
     return fixed_vectors(_matrix(lists, right, dimension), ~right), others.take(numbers(place, ~right))
 
 
 def _matrix(lists: pa.ListArray, right: np.ndarray[Any, Any], dimension: int) -> np.ndarray[Any, Any]:
     """The rows of the right length as float32 (n, d), zeros elsewhere: copied a stretch of neighbours at a time."""
-    matrix = np.zeros((len(lists), dimension), np.float32)
-    flat, offsets = lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
+    matrix = np.empty((len(lists), dimension), np.float32)
+    matrix[~right] = 0
+    flat, offsets = as_numpy(lists.values, np.nan), as_numpy(lists.offsets)
     edges = np.flatnonzero(np.diff(np.r_[False, right, False].astype(np.int8)))
     for start, stop in edges.reshape(-1, 2).tolist():
         values = flat[offsets[start] : offsets[start] + (stop - start) * dimension]

@@ -44,7 +44,8 @@ __all__ = [
 ]
 
 _FORMAT: Final = 1
-_CHUNK: Final = 1 << 20
+# Long enough for a thread that hashes beside busy ones: between blocks it waits for its turn.
+_CHUNK: Final = 4 << 20
 _NOTES: Final = "notes.md"
 _JOURNAL: Final = "run.json"
 # SQLite's shared memory comes and goes with every reader and holds nothing of its own.
@@ -73,8 +74,12 @@ def digest_of(path: Path) -> tuple[str, int]:
     `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints, without the leading `./`.
     """
     if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+        whole, size, block = hashlib.sha256(), 0, memoryview(bytearray(_CHUNK))
+        with path.open("rb", buffering=0) as file:
+            while length := file.readinto(block):
+                whole.update(block[:length])
+                size += length
+        return whole.hexdigest(), size
     lines, size = [], 0
     for name, file_path in _files(path):
         digest, length = digest_of(file_path)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vecforensics.arrow_columns import fixed_vectors, id_text, is_vector_type, split_vectors, usual_length
+from vecforensics import arrow_columns
+from vecforensics.arrow_columns import (
+    as_numpy,
+    fixed_vectors,
+    id_text,
+    is_vector_type,
+    present,
+    split_vectors,
+    texts,
+    usual_length,
+)
 from vecforensics.errors import TargetError
 
 numbers = st.floats(width=32, allow_nan=False)
@@ -79,6 +89,25 @@ def test_what_is_no_vector(kind: pa.DataType) -> None:
 )
 def test_the_usual_length(rows: list[list[float] | None], length: int) -> None:
     assert usual_length(pa.array(rows, pa.list_(pa.float32()))) == length
+
+
+@given(st.lists(st.none() | st.integers(0, 2**64 - 1), max_size=20), st.integers(0, 9))
+def test_numbers_go_to_numpy_and_back(values: list[int | None], start: int) -> None:
+    column = pa.array(values, pa.uint64()).slice(start)
+    there, valid = as_numpy(column, 7), present(column)
+
+    assert there.tolist() == [7 if value is None else value for value in values[start:]]
+    assert valid.tolist() == [value is not None for value in values[start:]]
+    back = arrow_columns.numbers(there, valid)
+    back.validate(full=True)
+    assert back.equals(column)
+
+
+def test_what_may_be_null_all_through() -> None:
+    assert as_numpy(pa.nulls(3, pa.int32())).tolist() == [0, 0, 0]
+    assert not present(pa.nulls(3)).any()
+    assert arrow_columns.numbers(np.array([True, False])).to_pylist() == [True, False]
+    assert texts(["é", None]).to_pylist() == ["é", None]
 
 
 def test_a_matrix_as_a_column() -> None:

@@ -42,6 +42,34 @@ def test_a_vector_bomb_in_a_target(tmp_path: Path) -> None:
         list(reader.scan("c"))
 
 
+def test_a_vector_bomb_that_says_one_number_many_times(tmp_path: Path) -> None:
+    """Run lengths and a dictionary: 40 million numbers in a few kilobytes, and even one row is too much."""
+    zeros = pa.ListArray.from_arrays(
+        pa.array([0, 40_000_000], pa.int32()), pa.nulls(40_000_000, pa.float32()).fill_null(0)
+    )
+    pq.write_table(pa.table({"id": ["0"], "vector": zeros}), tmp_path / "c.parquet")
+    assert (tmp_path / "c.parquet").stat().st_size < 20_000
+    reader = open_reader(Target(uri="parquet:c.parquet", collection="c"), tmp_path)
+    with pytest.raises(TargetError, match="Refused as a decompression bomb"):
+        reader.describe("c")
+
+
+def test_long_texts_of_a_dictionary_make_batches_short(tmp_path: Path) -> None:
+    body = pa.DictionaryArray.from_arrays(
+        pa.array([n % 3 for n in range(60)], pa.int32()), ["a" * 4_000_000, "b", "c"]
+    )
+    pq.write_table(
+        pa.table({"id": [str(n) for n in range(60)], "body": body}),
+        tmp_path / "a.parquet",
+        compression="none",
+    )
+    source = open_source(Source(uri="a.parquet", id="id", text=("body",)), tmp_path)
+    sizes = [batch.num_rows for batch in source.scan()]
+
+    assert sum(sizes) == 60
+    assert max(sizes) * 4_000_000 <= 64 << 20
+
+
 def test_a_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     bomb(path, pa.array(["x" * 1_000_000]), 4_000)

@@ -1,13 +1,14 @@
 """Collect: what was there, exactly?
 
 Each collection's source and target are read once, through handles that cannot write, and frozen side by side; the source rows get
-the vectors that are expected of them. Logs become events. What the inputs were at that moment (SHA-256) is written down first.
+the vectors that are expected of them. Logs become events. What the inputs were (SHA-256) is found out meanwhile and written down.
 After this stage nobody needs the store again to say what was wrong with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def collect(
                 raise SourceError(
                     "there is no such log", where=str(case.path(log)), hint="Check logs in the case file"
                 )
-        record_inputs(case, run)
+        inputs = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs")).submit(
+            record_inputs, case, run
+        )
         writer = stack.enter_context(
             SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
         )
@@ -102,6 +105,7 @@ def collect(
             writer.attach(attached, data)
         if choose is not None and isinstance(writer, SampledEvidenceWriter):
             writer.embed_chosen(choose)
+        inputs.result()
         return writer.finish(case=case.case)
 
 

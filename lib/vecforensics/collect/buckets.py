@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import fixed_vectors, numbers
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present
 from vecforensics.collect.bucket_files import BucketFile
 from vecforensics.collect.row_hashes import matrix_of
 
@@ -51,7 +51,7 @@ class Buckets:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Distribute the rows of `batch`."""
-        number = (batch["id_hash"].to_numpy() % np.uint64(len(self._files))).astype(np.uint16)
+        number = (as_numpy(batch["id_hash"]) % np.uint64(len(self._files))).astype(np.uint16)
         order = np.argsort(number, kind="stable")
         ends = np.cumsum(np.bincount(number, minlength=len(self._files))).tolist()
         narrow = batch.select(self._narrow_names).take(numbers(order))
@@ -60,7 +60,7 @@ class Buckets:
         if self._dimension:
             vectors = batch["vector"]
             matrix = matrix_of(vectors)
-            valid = vectors.is_valid().to_numpy(zero_copy_only=False) if vectors.null_count else None
+            valid = present(vectors) if vectors.null_count else None
         start = 0
         for bucket, end in enumerate(ends):
             while start < end:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vecforensics.arrow_columns import fixed_vectors, numbers
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present
 from vecforensics.evidence import hash_text
 
 __all__ = ["all_ragged", "empty_schema", "hash_vectors", "matrix_of", "row_lanes"]
@@ -42,7 +42,7 @@ def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:
     with np.errstate(all="ignore"):
         odd = np.flatnonzero(~np.isfinite(matrix @ np.ones(matrix.shape[1], np.float32)))
     hashes[odd[~np.isfinite(matrix[odd]).all(axis=1)]] = 0
-    return numbers(hashes, vectors.is_valid().to_numpy(zero_copy_only=False) if vectors.null_count else None)
+    return numbers(hashes, present(vectors) if vectors.null_count else None)
 
 
 def all_ragged(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
@@ -59,8 +59,8 @@ def all_ragged(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
 def row_lanes(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     """Two 64-bit hashes of each row's content, uint64 (2, n): everything but its position."""
     parts: list[npt.NDArray[np.uint64]] = [
-        batch["id_hash"].to_numpy(),
-        pc.fill_null(batch["digest"], 0).to_numpy(),
+        as_numpy(batch["id_hash"]),
+        as_numpy(batch["digest"]),
     ]
     for name in batch.schema.names:
         column = batch[name]
@@ -86,16 +86,16 @@ def _hash_repeating(column: pa.StringArray) -> npt.NDArray[np.uint64]:
         return hash_text(column)
     encoded = column.dictionary_encode()
     hashes = np.append(hash_text(encoded.dictionary), np.uint64(0))
-    found: npt.NDArray[np.uint64] = hashes[encoded.indices.fill_null(len(hashes) - 1).to_numpy()]
+    found: npt.NDArray[np.uint64] = hashes[as_numpy(encoded.indices, len(hashes) - 1)]
     return found
 
 
 def _hash_lists(column: pa.ListArray) -> npt.NDArray[np.uint64]:
     """xxh3_64 of the float32 bytes of each list (a null inside one counts as NaN), 0 for a null."""
-    values, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+    values, offsets = as_numpy(column.values, np.nan), as_numpy(column.offsets)
     hashes = np.zeros(len(column), np.uint64)
-    for row in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist():
-        hashes[row] = xxhash.xxh3_64_intdigest(values[offsets[row] : offsets[row + 1]])
+    for row in np.flatnonzero(present(column)).tolist():
+        hashes[row] = xxhash.xxh3_64_intdigest(values[offsets[row] : offsets[row + 1]].data)
     return hashes
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vecforensics.arrow_columns import as_numpy, numbers
 from vecforensics.errors import SourceError
 
 __all__ = ["newest_rows"]
@@ -54,8 +55,12 @@ def _narrow(file: Path) -> pa.Table:
     return table.select(columns)
 
 
+def _hashes(table: pa.Table) -> npt.NDArray[np.uint64]:
+    return np.concatenate([np.empty(0, np.uint64), *map(as_numpy, table["id_hash"].chunks)])
+
+
 def _repeats(table: pa.Table) -> bool:
-    hashes = np.sort(table["id_hash"].to_numpy())
+    hashes = np.sort(_hashes(table))
     return bool((hashes[1:] == hashes[:-1]).any())
 
 
@@ -76,11 +81,11 @@ def _numeric(version: str) -> bool:
 
 def _newest(table: pa.Table, numeric: bool) -> tuple[npt.NDArray[np.bool_], list[tuple[int, int, str, bool]]]:
     """Which rows are the newest of their id, and the pairs that tie for it as (second row, first row, id, has versions)."""
-    hashes = table["id_hash"].to_numpy()
+    hashes = _hashes(table)
     order = np.argsort(hashes, kind="stable")
     same = hashes[order[1:]] == hashes[order[:-1]]
     suspects = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
-    rows = table.take(pa.array(suspects)).to_pydict()
+    rows = table.take(numbers(suspects)).to_pydict()
     versions = rows.get("version") or [None] * len(suspects)
     groups: dict[str, list[int]] = {}
     for index, text in enumerate(rows["id"]):

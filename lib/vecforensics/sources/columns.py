@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import id_text, split_vectors
+from vecforensics.arrow_columns import as_numpy, id_text, numbers, present, split_vectors, texts
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json, source_schema
@@ -54,12 +54,12 @@ def source_batch(
 
 def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: int) -> pa.Array:
     if not source.text:
-        return pa.array([""] * len(columns[source.id]), pa.string())
+        return texts([""] * len(columns[source.id]))
     parts = []
     for name in source.text:
         column = columns[name]
         if column.null_count:
-            row = first_row + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            row = first_row + int(np.flatnonzero(~present(column))[0])
             raise SourceError(
                 f"row {row}: the text column {name!r} is null",
                 where=str(path),
@@ -67,23 +67,21 @@ def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: i
             )
         is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         parts.append(
-            column.cast(pa.string())
-            if is_text
-            else pa.array([text_value(v) for v in column.to_pylist()], pa.string())
+            column.cast(pa.string()) if is_text else texts(text_value(v) for v in column.to_pylist())
         )
     return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, source.join)
 
 
 def _metadata(raw: pa.RecordBatch, source: Source) -> pa.Array:
     if not source.metadata:
-        return pa.array(["{}"] * raw.num_rows, pa.string())
+        return texts(["{}"] * raw.num_rows)
     fields = raw.select(list(source.metadata))
     alike = _alike(fields)
     if alike is None:
-        return pa.array([canonical_json(row) for row in fields.to_pylist()], pa.string())
+        return texts(canonical_json(row) for row in fields.to_pylist())
     first, which = alike
-    spelt = [canonical_json(row) for row in fields.take(pa.array(first)).to_pylist()]
-    return pa.array(spelt, pa.string()).take(pa.array(which))
+    spelt = [canonical_json(row) for row in fields.take(numbers(first)).to_pylist()]
+    return texts(spelt).take(numbers(which))
 
 
 def _alike(fields: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
@@ -100,7 +98,7 @@ def _alike(fields: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
             # By their bits: 0.0 and -0.0 are spelt differently.
             column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
         encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
-        codes = encoded.indices.cast(pa.int64()).fill_null(len(encoded.dictionary)).to_numpy()
+        codes = as_numpy(encoded.indices.cast(pa.int64()), len(encoded.dictionary))
         _, first, which = np.unique(
             which * (len(encoded.dictionary) + 1) + codes, return_index=True, return_inverse=True
         )
@@ -120,5 +118,5 @@ def _scalar(column: pa.Array, where: str) -> pa.Array:
             hint="Name a column of text or numbers",
         )
     if pa.types.is_floating(column.type):
-        return pa.array([None if v is None else repr(v) for v in column.to_pylist()], pa.string())
+        return texts(None if v is None else repr(v) for v in column.to_pylist())
     return pc.cast(column, pa.string())

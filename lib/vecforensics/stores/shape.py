@@ -10,7 +10,7 @@ import json
 
 import pyarrow as pa
 
-from vecforensics.arrow_columns import id_text, split_vectors
+from vecforensics.arrow_columns import id_text, split_vectors, texts
 from vecforensics.errors import TargetError
 from vecforensics.records import canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
@@ -47,14 +47,12 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
             # Metadata repeats itself (a plan, a country): each text is spelt once a batch.
             encoded = column.dictionary_encode()
             spelt = [_canonical(text) for text in encoded.dictionary.to_pylist()]
-            return pa.array(spelt, pa.string()).take(encoded.indices)
-        return pa.array(
-            [None if value is None else canonical_json(value) for value in column.to_pylist()], pa.string()
-        )
+            return texts(spelt).take(encoded.indices)
+        return texts(None if value is None else canonical_json(value) for value in column.to_pylist())
     rest = [name for name in names if name not in (columns.id, columns.vector) and not name.startswith("_")]
     if not rest:
         return pa.nulls(batch.num_rows, pa.string())
-    return pa.array([canonical_json(row) for row in batch.select(rest).to_pylist()], pa.string())
+    return texts(canonical_json(row) for row in batch.select(rest).to_pylist())
 
 
 def _canonical(text: str | None) -> str | None:
