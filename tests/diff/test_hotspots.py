@@ -68,7 +68,7 @@ def test_only_a_multiple_of_1000_rows_left(count: int) -> None:
     spots = find_hot_spots([rows(count, {Kind.MISSING: np.arange(11_000, count)})])
     assert (
         spots[0].where
-        == f"the last {count - 11_000} rows (from row 11,001: the first 11,000 are left, a multiple of 1,000)"
+        == f"the last {count - 11_000} rows (from row 11,001: beyond the first 11,000, a multiple of 1,000)"
     )
     assert spots[0].hits == count - 11_000
 

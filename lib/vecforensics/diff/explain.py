@@ -10,6 +10,7 @@ import numpy.typing as npt
 from vecforensics.diff.bucket import State
 from vecforensics.diff.compare import Relation
 from vecforensics.diff.foreign import foreign_rows
+from vecforensics.diff.garbled import garbled
 from vecforensics.diff.leftovers import block_owners, nobodys_groups
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import Pairs, Resolved
@@ -160,9 +161,11 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
         return
     portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
     group, scores = np.zeros(len(rest), np.bool_), np.zeros(len(rest))
+    forms: list[str | None] = []
     for start in range(0, len(rest), portion):
         part = rest[start : start + portion]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
+        forms += garbled(expected, actual)
         meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
         group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
     size = int(group.sum())
@@ -171,8 +174,10 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
         detail: dict[str, Any] = {}
         if group[number]:
             detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif pairs.right[pair] >= 0.05:
+        elif pairs.right[pair] >= 0.05 and forms[number] is None:
             detail = {"right": round(float(pairs.right[pair]), 4)}
+        if forms[number] is not None:
+            detail["form"] = forms[number]
         found.add(
             Kind.FOREIGN_MODEL if group[number] else Kind.DRIFTED,
             source=int(pairs.source[pair]),

@@ -66,7 +66,9 @@ def _spread(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    unit: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    # In double precision: the square of a garbled component may be beyond what single precision holds.
+    wide = vectors.astype(np.float64)
+    unit: npt.NDArray[np.float32] = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 

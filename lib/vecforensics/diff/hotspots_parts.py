@@ -139,7 +139,7 @@ def run(population: Population, name: str, first: int, last: int) -> Part:
     of = f" of {collection}" if several else ""
     if to_the_end and begin > 1:
         left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
-        exactly = f": the first {begin - 1:,} are left, a multiple of {left:,}" if left else ""
+        exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
         label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
     else:
         label = f"rows {begin:,}–{end:,}{of}" if begin != end else f"row {begin:,}{of}"

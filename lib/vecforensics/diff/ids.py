@@ -49,8 +49,13 @@ _UUID: Final = re.compile(
 )
 
 
+def _without_zeros(text: str) -> Iterable[str]:
+    if _INTEGER.fullmatch(text) and re.match(r"[+-]?0\d", text):
+        yield re.sub(r"^([+-]?)0+(?=\d)", r"\1", text)
+
+
 def _through_integer(text: str) -> Iterable[str]:
-    """Read as a whole number and printed again: leading zeros and a plus sign are lost."""
+    """Read as a whole number and printed again: leading zeros, a plus sign and spaces are lost."""
     if _INTEGER.fullmatch(text.strip()):
         yield str(int(text))
 
@@ -140,10 +145,11 @@ def _quotes(text: str) -> Iterable[str]:
 
 
 _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
-    "leading zeros lost": _through_integer,
+    "leading zeros lost": _without_zeros,
+    "space": _space,
+    "read as a whole number": _through_integer,
     "read as a floating-point number": _through_double,
     "UUID spelling": _uuid,
-    "space": _space,
     "case": _case,
     "Unicode form": _unicode_form,
     "quotes": _quotes,
@@ -199,5 +205,6 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
 def _reversed(name: str) -> str:
     return {
         "leading zeros lost": "leading zeros added",
+        "read as a whole number": "another spelling of the number",
         "read as a floating-point number": "another spelling of the number",
     }.get(name, name)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.diff.ids import coercions
 from vecforensics.diff.json_columns import typed_columns
 from vecforensics.records import canonical_json
 
@@ -27,6 +29,11 @@ __all__ = ["StoreHabits", "drift_of_rows", "field_drift"]
 _ABSENT: Final = object()
 _SHOWN: Final = 80  # characters of a value in a finding
 _EXACT_DOUBLE: Final = 2**53
+_LARGEST_SINGLE: Final = 3.4e38
+_LONGEST: Final = 4000  # characters of a text that are looked at for what happened to it
+_NAN: Final = "NaN"
+# What a null becomes on its way through a text.
+_SAYS_NULL: Final = frozenset({"null", "none", "nan", "undefined", "nil", "<na>"})
 # From so many differing texts on they are looked at by column first.
 _BY_COLUMN: Final = 256
 
@@ -131,7 +138,10 @@ def _object(text: str | None) -> Mapping[str, Any]:
 def field_drift(
     wanted: Mapping[str, Any], held: Mapping[str, Any], fields: Sequence[str], habits: StoreHabits
 ) -> dict[str, Any]:
-    """For each field that drifted `{"change": missing|changed|retyped, "expected": …, "actual": …}`; empty when none did."""
+    """For each field that drifted `{"change": missing|changed|retyped, "expected": …, "actual": …}`; empty when none did.
+
+    `types` says what a retyped value became, `form` what happened to a changed text where that can be told.
+    """
     drift = {}
     for name in fields:
         expected, actual = wanted.get(name), held.get(name, _ABSENT)
@@ -144,7 +154,12 @@ def field_drift(
         if actual is not _ABSENT:
             entry["actual"] = _shown(actual)
         if change == "retyped":
-            entry["types"] = f"{_type_name(expected)}→{_type_name(actual)}"
+            entry["types"] = _types(expected, actual)
+        elif expected == _NAN and actual is _ABSENT:
+            entry["types"] = "NaN→absent"
+        form = _form_of_change(expected, actual) if change == "changed" else None
+        if form is not None:
+            entry["form"] = form
         drift[name] = entry
     return drift
 
@@ -152,12 +167,10 @@ def field_drift(
 def _change(expected: Any, actual: Any, habits: StoreHabits) -> str | None:
     if actual is _ABSENT:
         return "missing"
-    if type(expected) is type(actual):
-        return None if canonical_json(expected) == canonical_json(actual) else "changed"
+    if canonical_json(expected) == canonical_json(actual):
+        return None
     if habits.numbers_are_doubles and _as_doubles(expected) == canonical_json(actual):
         return None
-    if expected is None:
-        return "changed"
     return "retyped" if _same_content(expected, actual) else "changed"
 
 
@@ -177,22 +190,60 @@ def _as_doubles(value: Any) -> str:
 
 
 def _same_content(expected: Any, actual: Any) -> bool:
-    """Whether two values of different types say the same: 3 and 3.0, "true" and true, ["a"] and "a", "007" and 7."""
-    if expected == "NaN" and actual is None:
-        return True
+    """Whether two values that differ say the same in other types: 3 and 3.0, "true" and true, ["a"] and "a", [1] and [1.0], "007"
+    and 7, a double and what single precision leaves of it, null and "None"."""
+    if type(expected) is type(actual):
+        if isinstance(expected, list):
+            return len(expected) == len(actual) and _same_contents(zip(expected, actual, strict=True))
+        if isinstance(expected, dict):
+            return expected.keys() == actual.keys() and _same_contents(
+                (expected[key], actual[key]) for key in expected
+            )
+        return (
+            isinstance(expected, float)
+            and abs(expected) < _LARGEST_SINGLE
+            and float(np.float32(expected)) == actual
+        )
+    if expected is None or actual is None:
+        value = actual if expected is None else expected
+        return isinstance(value, str) and value.strip().lower() in _SAYS_NULL
+    if isinstance(expected, str | dict | list) and isinstance(actual, str | dict | list):
+        # A structure that became its own JSON text.
+        text, value = (expected, actual) if isinstance(expected, str) else (actual, expected)
+        if isinstance(text, str) and _read(text) == value:
+            return True
     if isinstance(expected, list) and not isinstance(actual, list):
         return len(expected) == 1 and (expected[0] == actual or _same_content(expected[0], actual))
     if isinstance(actual, list):
         return len(actual) == 1 and (actual[0] == expected or _same_content(expected, actual[0]))
     if isinstance(expected, dict) or isinstance(actual, dict):
-        text, value = (expected, actual) if isinstance(expected, str) else (actual, expected)
-        return isinstance(text, str) and text == canonical_json(value)
+        return False
     if _truth(expected) is not None and _truth(expected) == _truth(actual):
         return True
+    one, other = _number(expected), _number(actual)
+    return one is not None and one == other
+
+
+def _same_contents(pairs: Iterable[tuple[Any, Any]]) -> bool:
+    return all(
+        canonical_json(one) == canonical_json(other) or _same_content(one, other) for one, other in pairs
+    )
+
+
+def _read(text: str) -> Any:
     try:
-        return float(expected) == float(actual)
-    except (TypeError, ValueError, OverflowError):
-        return str(expected) == str(actual)
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(value: Any) -> Decimal | None:
+    """A number, or a text that is one, exactly: an integer beyond 2^53 is not the double beside it."""
+    try:
+        number = Decimal(value if not isinstance(value, str) else value.strip())
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+    return number if number.is_finite() else None
 
 
 def _truth(value: Any) -> bool | None:
@@ -201,6 +252,34 @@ def _truth(value: Any) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
     return None
+
+
+def _types(expected: Any, actual: Any) -> str:
+    """What a value was and became: `int→float`; of structures of one type the first part that is another."""
+    if expected == _NAN and actual is None:
+        return "NaN→null"
+    if isinstance(expected, float) and isinstance(actual, float):
+        return "float→single precision"
+    if type(expected) is type(actual):
+        pairs = (
+            zip(expected, actual, strict=True)
+            if isinstance(expected, list)
+            else ((expected[key], actual[key]) for key in sorted(expected))
+        )
+        inner = next(
+            _types(one, other) for one, other in pairs if canonical_json(one) != canonical_json(other)
+        )
+        return f"{_type_name(expected)} of {inner}"
+    return f"{_type_name(expected)}→{_type_name(actual)}"
+
+
+def _form_of_change(expected: Any, actual: Any) -> str | None:
+    """What happened to a text: cut off, or one of the conversions that ids suffer too; None where it is another text."""
+    if not isinstance(expected, str) or not isinstance(actual, str) or len(expected) > _LONGEST:
+        return None
+    if actual and expected.startswith(actual):
+        return "cut off"
+    return coercions(expected).get(actual)
 
 
 def _type_name(value: Any) -> str:

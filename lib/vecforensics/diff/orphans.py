@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.id_affixes import pair_by_affix
 from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
@@ -33,6 +34,20 @@ def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, 
     first = {text: number for number, text in reversed(list(enumerate(texts)))}
     records = [text or "" for text in sides.source.text("id", missing)]
     pairs = pair_ids(records, distinct)
+    taken = {record for record, _ in pairs.values()}
+    open_records = [number for number in range(len(records)) if number not in taken]
+    open_orphans = [
+        number
+        for number, text in enumerate(distinct)
+        if number not in pairs and text.strip().lower() not in SAYS_NOTHING
+    ]
+    more = pair_by_affix(
+        [records[number] for number in open_records], [distinct[number] for number in open_orphans]
+    )
+    pairs |= {
+        open_orphans[orphan]: (open_records[record], conversion)
+        for orphan, (record, conversion) in more.items()
+    }
     return {
         (int(missing[record]), int(orphans[first[distinct[orphan]]])): (conversion, first[distinct[orphan]])
         for orphan, (record, conversion) in pairs.items()

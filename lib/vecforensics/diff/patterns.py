@@ -23,6 +23,8 @@ _SHORTEST_RUN: Final = 3
 _LONG_RUN: Final = 16
 _GAP: Final = 3
 _SAME_OFFSET: Final = 0.6
+# Every second row of a run may be otherwise damaged; where most are, each overwrote its neighbour for a reason of its own.
+_LEAST_DENSITY: Final = 0.5
 _BROADCAST: Final = 3
 
 Index = npt.NDArray[np.int64]
@@ -118,7 +120,8 @@ def _runs(
     ordered = component[by_component]
     runs = []
     for piece in pieces:
-        if len(piece) < _SHORTEST_RUN:
+        span = int(row[piece[-1]] - row[piece[0]]) + 1
+        if len(piece) < max(_SHORTEST_RUN, _LEAST_DENSITY * span):
             continue
         named = np.unique(component[piece])
         bounds = zip(np.searchsorted(ordered, named), np.searchsorted(ordered, named, "right"), strict=True)

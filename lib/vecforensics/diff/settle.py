@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from vecforensics.diff.bucket import BucketResult, State
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare import Relation, compare_pairs
+from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.findings import Kind
@@ -95,7 +97,10 @@ def _young(
     wrong = [np.empty(0, np.int64)]
     for result in results:
         bad = (result.state >= Relation.NON_FINITE) & (result.state != Relation.UNUSABLE)
-        wrong.append(sides.source.number(result.bucket, np.r_[result.missing, result.source_row[bad]]))
+        drifted = np.array(list(result.drift), np.int32)
+        wrong.append(
+            sides.source.number(result.bucket, np.r_[result.missing, result.source_row[bad], drifted])
+        )
     rows = np.unique(np.concatenate(wrong))
     written = writes.time[rows]
     born = np.where(written != _NEVER, written / 1e9, frozen_at.timestamp())
@@ -113,6 +118,8 @@ def _in_order(sides: Sides, rows: Index, reader: VectorReader, collection: str, 
         vectors: dict[str, Any] = {}
         for text, vector in zip(held["id"].to_pylist(), held["vector"].to_pylist(), strict=True):
             vectors.setdefault(text, vector)
+        for text in _drifted(sides, part, ids, held):
+            vectors.pop(text, None)
         if not sides.source.dimension:
             fine |= {
                 row for row, text in zip(part.tolist(), ids, strict=True) if vectors.get(text) is not None
@@ -128,10 +135,33 @@ def _in_order(sides: Sides, rows: Index, reader: VectorReader, collection: str, 
     return fine
 
 
+def _drifted(sides: Sides, rows: Index, ids: list[str], held: pa.Table) -> set[str]:
+    """Those ids whose metadata in the store are still not what they should be."""
+    fields = sides.frozen.metadata
+    if not fields or "metadata" not in held.schema.names:
+        return set()
+    stands = dict(zip(held["id"].to_pylist(), held["metadata"].to_pylist(), strict=True))
+    there = np.array([number for number, text in enumerate(ids) if text in stands], np.int32)
+    drift = drift_of_rows(
+        pa.chunked_array([sides.source.texts("metadata", rows[there])]),
+        pa.chunked_array([pa.array([stands[ids[number]] for number in there.tolist()], pa.string())]),
+        np.arange(len(there), dtype=np.int32),
+        np.arange(len(there), dtype=np.int32),
+        fields,
+        StoreHabits.of(str(sides.frozen.facts.get("store", ""))),
+    )
+    return {ids[int(there[number])] for number in drift}
+
+
 def _take_out(sides: Sides, results: list[BucketResult], rows: Index) -> dict[int, str]:
     """Remove these source rows from what differs; returns what each would have been called."""
     seemed: dict[int, str] = {}
+    gone_rows = set(rows.tolist())
     for result in results:
+        first = int(sides.source.offsets[result.bucket])
+        for row in [row for row in result.drift if first + row in gone_rows]:
+            seemed[first + row] = Kind.METADATA_DRIFT.value
+            del result.drift[row]
         missing = sides.source.number(result.bucket, result.missing)
         gone = np.isin(missing, rows)
         seemed.update(dict.fromkeys(missing[gone].tolist(), Kind.MISSING.value))
