@@ -53,6 +53,13 @@ __all__ = ["race"]
 )
 @click.option("--replay", default=None, metavar="STRING", help="Play one schedule again.")
 @click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Processes that share what is sampled; the answer is the same. [default: one a core]",
+)
+@click.option(
     "--json",
     "json_",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -76,6 +83,7 @@ def race(
     faults: tuple[str, ...],
     prove: bool,
     replay: str | None,
+    workers: int | None,
     json_: Path | None,
     out: Path | None,
 ) -> None:
@@ -92,7 +100,7 @@ def race(
     """
     optional = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
     given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
-    given |= {"seed": seed, "faults": faults, "prove": prove}
+    given |= {"seed": seed, "faults": faults, "prove": prove, "workers": workers}
     is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
     if is_case:
         with streams_kept(), opened(suspect, out) as inv:

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import sys
 from asyncio import events
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,10 +18,10 @@ import numpy.typing as npt
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.loop import BareLoop, ControlledLoop
+from vecforensics.race.loop import ControlledLoop
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.tasks import Awaited, answer_to
+from vecforensics.race.tasks import Awaited, ControlledTask, no_current_task, yielding
 from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, StoredRow, World
 from vecforensics.records import Record
 
@@ -45,8 +44,13 @@ class AsyncStore:
     def __init__(self, loop: ControlledLoop) -> None:
         self._loop, self._world = loop, loop.world
 
-    async def upsert(self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        if type(vector) is np.ndarray and vector.dtype == _FLOAT32:
+    # Coroutine functions all four, as a client's are: nothing happens before they are awaited.
+
+    @yielding
+    def upsert(
+        self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None
+    ) -> Generator[Awaited, None, None]:
+        if type(vector) is np.ndarray and vector.dtype is _FLOAT32:
             payload = (vector.tobytes(), vector.shape == _SHAPE)
         else:
             payload = World.serialise(vector)
@@ -54,27 +58,30 @@ class AsyncStore:
             UPSERT, id if type(id) is str else str(id), payload, None if metadata is None else dict(metadata)
         )
         self._file(op)
-        await answer_to(op, self._world)
+        yield op
 
-    async def fetch(self, id: str) -> StoredRow | None:
+    @yielding
+    def fetch(self, id: str) -> Generator[Awaited, None, StoredRow | None]:
         op = Awaited(FETCH, id if type(id) is str else str(id))
         self._file(op)
-        row: StoredRow | None = await answer_to(op, self._world)
-        return row
+        yield op
+        return op.answer  # type: ignore[no-any-return]
 
-    async def delete(self, id: str) -> None:
+    @yielding
+    def delete(self, id: str) -> Generator[Awaited, None, None]:
         op = Awaited(DELETE, id if type(id) is str else str(id))
         self._file(op)
-        await answer_to(op, self._world)
+        yield op
 
-    async def embed(self, record: Record | str) -> npt.NDArray[np.float32]:
+    @yielding
+    def embed(self, record: Record | str) -> Generator[Awaited, None, npt.NDArray[np.float32]]:
         if isinstance(record, str):
             op = Awaited(EMBED, record, (record, 0))
         else:
             op = Awaited(EMBED, record.id, (record.text, record.version))
         self._file(op)
-        vector: npt.NDArray[np.float32] = await answer_to(op, self._world)
-        return vector
+        yield op
+        return op.answer  # type: ignore[no-any-return]
 
     def _file(self, op: Awaited) -> None:
         """`op` begins, under the name of the task that asks for it."""
@@ -86,23 +93,13 @@ class AsyncStore:
         world.begin(op)
 
 
-class BareStore(AsyncStore):
-    """The store of a schedule of which only the outcome counts: its operations have no names."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self, loop: ControlledLoop) -> None:
-        super().__init__(loop)
-        self._file = loop.world.pending.append
-
-
 class AsyncSession:
     """One run of a coroutine migration."""
 
     def __init__(self, loop: ControlledLoop, main: asyncio.Task[Any]) -> None:
         self.loop, self.main = loop, main
-        self.advance, self.answer = loop.advance, loop.answer
-        self.done: Callable[[], bool] = partial(_done, main)
+        self.advance = loop.advance
+        self.done: Callable[[], bool] = _done.__get__(main)
         self.unhandled: BaseException | None = None
 
     @property
@@ -115,18 +112,17 @@ class AsyncSession:
 
     def left_behind(self) -> list[TaskInfo]:
         main = self.main
-        return [
-            task.info
-            for task in self.loop.tasks
-            if task is not main and not _done(task) and not task.cancelling()
-        ]
+        return [task.info for task in self._unfinished() if task is not main and not task.cancelling()]
 
     def stuck(self) -> list[TaskInfo]:
-        return [task.info for task in self.loop.tasks if not _done(task)]
+        return [task.info for task in self._unfinished()]
+
+    def _unfinished(self) -> list[ControlledTask]:
+        return [task for task in self.loop.tasks if not _done(task)] if self.loop.unfinished else []
 
     def lost_errors(self) -> list[LostError]:
         lost = []
-        for task in self.loop.tasks:
+        for task in sorted(self.loop.failed, key=hash):
             if task is not self.main and task._log_traceback:
                 error: Any = task._exception
                 lost.append(LostError(task.info.path, _short(error), last_place(error)))
@@ -138,18 +134,17 @@ class AsyncSession:
     def close(self) -> None:
         loop = self.loop
         loop.closed = True
-        for task in loop.tasks:
-            if _done(task):
-                task._log_traceback = False
-        for task in loop.tasks:
-            if not _done(task):
-                coroutine = task.get_coro()
-                # A coroutine that answers GeneratorExit with another await or an error is closed enough.
-                with contextlib.suppress(BaseException):
-                    coroutine.close()
-                task._fut_waiter = None
+        no_current_task(loop, None)
+        for task in loop.failed:
+            task._log_traceback = False
+        for task in self._unfinished():
+            # A coroutine that answers GeneratorExit with another await or an error is closed enough.
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
+            task._fut_waiter = None
         # Tasks refer to the loop and the loop to them: cut, so that a schedule is freed at once and not by the collector.
         loop.tasks.clear()
+        loop.failed.clear()
         loop.ready.clear()
         loop.generators.clear()
         del loop.world
@@ -187,8 +182,10 @@ class AsyncioProgram:
 
     def start(self, world: World, records: Sequence[Record]) -> AsyncSession:
         if world.bare:
+            from vecforensics.race.bare import BareLoop, BareSession, BareStore
+
             bare = BareLoop(world)
-            return self._begin(bare, BareStore(bare), records)
+            return self._begin(bare, BareStore(bare), records, BareSession)
         loop = ControlledLoop(world)
         return self._begin(loop, AsyncStore(loop), records)
 
@@ -198,7 +195,13 @@ class AsyncioProgram:
         loop = TrackedLoop(world, tracker)
         return self._begin(loop, TrackedStore(loop), records)
 
-    def _begin(self, loop: ControlledLoop, store: AsyncStore, records: Sequence[Record]) -> AsyncSession:
+    def _begin(
+        self,
+        loop: ControlledLoop,
+        store: AsyncStore,
+        records: Sequence[Record],
+        session: type[AsyncSession] = AsyncSession,
+    ) -> AsyncSession:
         events._set_running_loop(loop)
         sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
         awaitable = self.migrate(records, store.embed, store)
@@ -207,4 +210,4 @@ class AsyncioProgram:
                 f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",
                 hint="Write it as async def migrate(records, embed, store)",
             )
-        return AsyncSession(loop, loop.new_task(awaitable, loop.root, None, None))
+        return session(loop, loop.new_task(awaitable, loop.root, None, None))

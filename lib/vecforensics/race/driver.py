@@ -13,7 +13,7 @@ the extra [js]. A driver:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vecforensics.records import Record
@@ -21,20 +21,21 @@ from vecforensics.records import Record
 if TYPE_CHECKING:
     from vecforensics.race.model import LostError
     from vecforensics.race.tracker import Tracker
-    from vecforensics.race.world import World
+    from vecforensics.race.world import Op, World
 
-__all__ = ["Program", "Session", "TaskInfo"]
+__all__ = ["Program", "Session", "SwiftSession", "TaskInfo"]
 
 
 class TaskInfo:
     """A task by its creation path: "main", "main.2" (the second task that main made), "main.2.1". Same in every schedule."""
 
-    __slots__ = ("_path", "children", "index", "name", "operations", "parent", "source")
+    __slots__ = ("_path", "children", "index", "name", "operations", "parent", "rank", "source")
 
     def __init__(self, parent: TaskInfo | None, index: int, name: str = "") -> None:
         self.parent, self.index, self.name = parent, index, name
         self.children = 0
         self.operations = 0
+        self.rank: float | None = None  # a strategy's
         self.source: Any = None
         self._path = ""
 
@@ -82,6 +83,18 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free everything; run no more program code than closing coroutines needs."""
+
+
+class SwiftSession(Session, Protocol):
+    """A session with a way of its own through the longest part of a bare schedule."""
+
+    def swiftly(
+        self, choose: Callable[[Sequence[Op]], int], choices: list[int], limit: int, returned: bool
+    ) -> bool:
+        """The stretch in which nothing special can happen: no timer, nothing but operations that complete one after the other as
+        `choose` says, until `choices`, to which each is added, are `limit`, or `migrate` ends (unless it has `returned`). The
+        program is quiet when it begins; gives back whether it still is. Nearly every choice of nearly every schedule is made
+        here, so it is a driver's to write for speed; `stretch` in `race/play.py` does it for any."""
 
 
 class Program(Protocol):

@@ -26,7 +26,7 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.guard import endless, refuse_executor
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.tasks import Awaited, ControlledTask, current_task
+from vecforensics.race.tasks import ControlledTask, current_task, no_current_task
 from vecforensics.race.world import EXECUTOR, TIMER, Op, World
 
 __all__ = ["ControlledFuture", "ControlledLoop", "Handle", "stable_asyncio"]
@@ -42,7 +42,9 @@ _HELD_BY_NOBODY: Final = 5
 
 
 class Handle(list[Any]):
-    """A scheduled call as [callback, args, context]. A list, because one is made for every step of every task."""
+    """A scheduled call as [callback, args, context]. A list, because one is made for every callback of every future."""
+
+    __slots__ = ()
 
     def cancel(self) -> None:
         self[0] = None
@@ -148,6 +150,8 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         self.root = TaskInfo(None, 0)
         self.outside = TaskInfo(None, 0, "callback")
         self.tasks: list[ControlledTask] = []
+        self.unfinished = 0
+        self.failed: list[ControlledTask] = []  # those that ended with an exception
         self.futures = 0
         self.stray: list[tuple[str, BaseException | None]] = []
         self.generators: list[Any] = []
@@ -157,9 +161,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
 
     # --- callbacks -------------------------------------------------------------------------------------------------
 
-    def call_soon(
-        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> Handle:
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
         handle = Handle((callback, args, context if context is not None else copy_context()))
         self.ready.append(handle)
         return handle
@@ -167,19 +169,8 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     call_soon_threadsafe = call_soon
 
     def schedule(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
-        """`call_soon` without a handle, for what cannot be cancelled."""
+        """`call_soon` without a handle, for the steps of tasks, which cannot be cancelled."""
         self.ready.append((callback, args, context))
-
-    def answer(self, op: Awaited, answer: Any, limit: int) -> bool:
-        """Hand `op` its answer and run rounds as `advance` does. Where nothing else is ready, whoever waits is woken at once:
-        the same order, without the detour."""
-        task = op.waiter
-        if self.ready or task is None or op.settled:
-            op.settle(answer)
-            return self.advance(limit)
-        op.settled, op.answer = True, answer
-        task.context.run(task.step)
-        return self.advance(limit - 1) if self.ready else True
 
     def advance(self, limit: int) -> bool:
         """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
@@ -191,7 +182,10 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
             count = len(ready)
             while count:
                 count -= 1
-                callback, args, context = ready.popleft()
+                entry = ready.popleft()
+                callback, args, context = entry
+                if type(entry) is Handle:
+                    no_current_task(self, None)
                 if callback is not None:
                     try:
                         context.run(callback, *args)
@@ -212,7 +206,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         return self.new_task(coro, self.info().child(name or ""), name, context)
 
     def new_task(
-        self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
+        self, coro: Any, info: TaskInfo | None, name: str | None, context: Context | None
     ) -> ControlledTask:
         number = len(self.tasks) + 1
         if number > TASKS_BASE and number > TASKS_PER_RECORD * len(self.world.ground.records):
@@ -220,7 +214,8 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
             raise endless("tasks", number, self.world.refuse)
         task: ControlledTask = ControlledTask.begin(coro, self, number, info, name, context)
         self.tasks.append(task)
-        if self.world.log is not None:
+        self.schedule(task.step, (), task.context)
+        if self.world.log is not None and info is not None:
             info.source = place_of_caller()
             self.world.note("task-start", None, name or "", info, info.source)
             task.add_done_callback(self.note_end)
@@ -281,11 +276,13 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
     def collect(self, op: Op) -> bool:
         """Let the garbage collector take the task that waits for `op`, if nobody but asyncio and this loop holds it; stock
         asyncio keeps weak references only. False where the program still has the task."""
+        no_current_task(self, None)
         for place, task in enumerate(self.tasks):
             if task.info is op.task and place > 0:
                 if sys.getrefcount(task) > _HELD_BY_NOBODY or asyncio.Task.done(task):
                     return False
                 del self.tasks[place]
+                self.unfinished -= 1
                 with contextlib.suppress(BaseException):
                     task.get_coro().close()
                 return True

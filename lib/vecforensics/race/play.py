@@ -7,6 +7,9 @@ the strategy likes, so an operation may outlast any timer, but no timer overtake
 Three bounds keep every schedule finite. A program that is never quiet (polling with `sleep(0)`) is offered a completion after
 `ROUNDS` rounds all the same. One that asks for ever more (polling with `fetch`) is continued fairly, oldest operation first,
 once it has used its choices. And where nothing but timers and idle rounds happen for `IDLE` choices, it will never end.
+
+A schedule is played bare or recorded. Bare, nothing is named or kept but the choices, and the outcome says whether it fails;
+that is all that sampling needs of nearly every schedule. What fails is played again, recorded, from its choices.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from vecforensics.errors import SuspectError
@@ -24,9 +28,9 @@ from vecforensics.race.check import damage, judge, right
 from vecforensics.race.driver import Program, Session
 from vecforensics.race.guard import controlled
 from vecforensics.race.model import Damage, Moment, Outcome
-from vecforensics.race.world import TIMER, Ground, Op, World
+from vecforensics.race.world import EXECUTOR, TIMER, Ground, Op, World
 
-__all__ = ["PAUSE", "Chooser", "Run", "play"]
+__all__ = ["PAUSE", "ROUNDS", "TICK_S", "Chooser", "Run", "play"]
 
 ROUNDS = 64
 IDLE = 200
@@ -52,7 +56,8 @@ _GOOD = Outcome()
 
 
 class Run:
-    """What one schedule left: the choices (indices into what was enabled), the operations completed, and the outcome.
+    """What one schedule left: the choices (indices into what was enabled), the operations completed (none is kept of a bare
+    schedule), and the outcome.
 
     `cut`: it used up its choices and was continued fairly. `single`: there was never more than one thing to choose from.
     """
@@ -80,14 +85,16 @@ def play(
     plan: Mapping[str, str] | None = None,
     fine: bool = False,
     detail: bool = False,
+    bare: bool = False,
     sink: Callable[[Op], None] | None = None,
     start: Callable[[World], Session] | None = None,
 ) -> Run:
-    """Run one schedule. `plan`: fault variants by operation id. `start`: another way to begin (the tracking loop).
+    """Run one schedule. `plan`: fault variants by operation id. `bare`: only the outcome counts; not with faults, and not fine.
+    `start`: another way to begin (the tracking loop).
 
     The session is closed when this returns. Raises SuspectError where the program asked for what cannot be controlled.
     """
-    world = World(ground, plan=plan, detail=detail, sink=sink)
+    world = World(ground, plan=plan, detail=detail, sink=sink, bare=bare)
     with controlled(world.refuse, world.sleep), _never_awaited(world) if detail else nullcontext():
         session = start(world) if start is not None else program.start(world, ground.records)
         run = Run(world, session)
@@ -132,33 +139,30 @@ _DROPPED: Final = re.compile(
 )
 
 
-def _swiftly(
-    run: Run, choose: Callable[[Sequence[Op]], int], quiet: bool, returned: bool, limit: int
+def stretch(
+    world: World,
+    session: Session,
+    choose: Callable[[Sequence[Op]], int],
+    choices: list[int],
+    limit: int,
+    returned: bool,
 ) -> bool:
-    """The stretch of a schedule in which nothing special can happen: no timer, no fault, no log, nothing but operations that
-    complete one after the other. Nearly every choice of nearly every schedule is made here, so it is written for speed; what it
-    leaves out `_drive` does. Gives back whether the program is quiet."""
-    world, session = run.world, run.session
-    pending, timers, done = world.pending, world.timers, session.done
-    take, advance, complete = pending.pop, session.advance, world.complete_plainly
-    chosen, completed = run.choices.append, run.schedule.append
-    left = limit - len(run.choices)
-    now = world.now
-    while pending and quiet and not timers and left > 0 and (returned or not done()):
+    """`Session.swiftly` for a driver that has no way of its own."""
+    pending, timers, advance, done = world.pending, world.timers, session.advance, session.done
+    effects = world.effects()
+    quiet = True
+    while pending and quiet and not timers and len(choices) < limit and (returned or not done()):
         if session.unhandled is not None:
             break
         index = choose(pending)
-        if run.single and len(pending) > 1:
-            run.single = False
-        try:
-            op = take(index)
-        except IndexError:
-            raise _changed() from None
-        chosen(index)
-        completed(op)
-        left -= 1
-        world.now = now = now + TICK_S
-        complete(op)
+        op = pending.pop(index)
+        choices.append(index)
+        world.completed += 1
+        world.now += TICK_S
+        if op.kind < EXECUTOR:
+            op.settle(effects[op.kind](op))
+        else:
+            world.complete(op)
         quiet = advance(ROUNDS)
     return quiet
 
@@ -176,15 +180,18 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     left: tuple[str, ...] = ()
     idle, begun, verified = 0, 0, -1
     quiet = advance(rounds)
-    swift = not fine and world.plain
+    bare = world.bare
+    swiftly = getattr(session, "swiftly", partial(stretch, world, session))
     apart = True
     while True:
-        if swift:
-            quiet = _swiftly(run, choose, quiet, returned, limit)
-            begun = world.begun
+        if bare and quiet:
+            before = len(choices)
+            quiet = swiftly(choose, choices, limit, returned)
+            if len(choices) > before:
+                idle, begun = 0, world.begun
         if not returned and done():
             returned = True
-            verified = len(schedule)
+            verified = world.completed
             if not right(world):
                 at_return = damage(world, Moment.RETURN)
             if world.log is not None:
@@ -244,7 +251,9 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
                 world.now = world.now + TICK_S if not timers else min(world.now + TICK_S, timers[0].when)
             idle = 0
             apart = not fine  # two completions in one round happen at one time
-        schedule.append(op)
+            world.completed += 1
+        if not bare:
+            schedule.append(op)
         complete(op)
         quiet = advance(0 if fine else ROUNDS)
         apart = apart or quiet
@@ -255,7 +264,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     ended = quiet and not pending and not timers
     finished = session.done() or session.unhandled is not None
     clean = finished and not (at_return or left or world.premature or session.error or session.unhandled)
-    if clean and (verified == len(schedule) or right(world)) and not session.lost_errors():
+    if clean and (verified == world.completed or right(world)) and not session.lost_errors():
         run.outcome = _GOOD
     else:
         run.outcome = judge(world, session, at_return, left, deadlock=not finished, ended=ended)

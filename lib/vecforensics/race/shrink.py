@@ -79,16 +79,19 @@ class _Shrinker:
         return run if run is not None and self.wanted & set(run.outcome.kinds) else None
 
 
-def shrink(lab: Lab, run: Run, wanted: str, budget: int = 50) -> Shrunk:
-    """`wanted`: the kind that must stay. `budget`: schedules to spend, all in all."""
+def shrink(lab: Lab, run: Run, wanted: str, budget: int = 50, *, as_it_is: bool = False) -> Shrunk:
+    """`wanted`: the kind that must stay. `budget`: schedules to spend, all in all. `as_it_is`: the run stays, and only its
+    constraints are looked for."""
     shrinker = _Shrinker(frozenset({wanted}), budget)
     with contextlib.suppress(_Budget):
-        if lab.fine:
+        if lab.fine and not as_it_is:
             lab, run = _without_meetings(shrinker, lab, run)
-        lab, run = (_fewer_records_together if lab.fine else _fewer_records)(shrinker, lab, run)
+        if not as_it_is:
+            lab, run = (_fewer_records_together if lab.fine else _fewer_records)(shrinker, lab, run)
     pairs: tuple[Pair, ...] = ()
     if not lab.fine:
-        run, pairs = _fewer_constraints(shrinker, lab, run)
+        fewest, pairs = _fewer_constraints(shrinker, lab, run)
+        run = run if as_it_is else fewest
     return Shrunk(lab, run, pairs, shrinker.used)
 
 

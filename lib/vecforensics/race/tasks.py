@@ -18,19 +18,19 @@ import types
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.world import Op
 
 if TYPE_CHECKING:
     from vecforensics.race.loop import ControlledLoop
-    from vecforensics.race.world import World
 
-__all__ = ["Awaited", "ControlledTask", "answer_to", "current_task"]
+__all__ = ["Awaited", "Cancelled", "ControlledTask", "current_task", "no_current_task", "yielding"]
 
 # The current task of each loop, where asyncio.current_task looks for it.
 _running: Final[dict[Any, Any]] = vars(asyncio.tasks)["_current_tasks"]
+no_current_task: Final[Callable[[Any, None], Any]] = _running.pop
 # asyncio.current_task in 3.11 is a Python function around this very look-up.
 current_task: Final[Callable[[Any], Any]] = _running.get
 _UNCANCEL_FORGIVES: Final = sys.version_info >= (3, 13)
@@ -40,22 +40,29 @@ _done: Final[Callable[[Any], bool]] = asyncio.Future.done
 _set_result: Final[Callable[[Any, Any], None]] = asyncio.Future.set_result
 _set_exception: Final[Callable[[Any, Any], None]] = asyncio.Future.set_exception
 _cancel: Final[Callable[..., bool]] = asyncio.Future.cancel
+_fresh_error: Final[Callable[[Any], CancelledError]] = vars(asyncio.Future)["_make_cancelled_error"]
 
 
 class Awaited(Op):
-    """An operation that a coroutine waits for. A task of ours enters itself as `waiter`; to any other it is a future that can be
+    """An operation that a coroutine waits for. A task of ours enters itself as `asker`; to any other it is a future that can be
     waited for once."""
 
     _asyncio_future_blocking = True
-    waiter: ControlledTask | None = None
-    settled = False
-    answer: Any = None
-    error: BaseException | None = None
     _callback: tuple[Callable[..., Any], Context] | None = None
     _loop: Any = None
+    task: Any = None
+    answer: Any
 
     def __init__(self, kind: int, key: str, payload: Any = None, metadata: Any = None) -> None:
-        self.kind, self.key, self.payload, self.metadata = kind, key, payload, metadata
+        # All of them here, without defaults in the class: the interpreter is three times as quick with such attributes.
+        self.kind = kind
+        self.key = key
+        self.payload = payload
+        self.metadata = metadata
+        self.asker: ControlledTask | None = None
+        self.error: BaseException | None = None
+        self.settled = False
+        self.seq = 0
 
     def settle(self, answer: Any) -> None:
         if not self.settled:
@@ -71,16 +78,21 @@ class Awaited(Op):
         """The task that waits is cancelled. Like a future's: False where the answer has come already."""
         if self.settled:
             return False
+        if self.asker is None:
+            self._loop.world.cancel(self)
         self.fail(CancelledError() if msg is None else CancelledError(msg))
         return True
 
     def _wake(self) -> None:
-        task = self.waiter
+        task = self.asker
         if task is not None:
             task.loop.schedule(task.wakeup, (self,), task.context)
         elif self._callback is not None:
             callback, context = self._callback
             self._loop.schedule(callback, (self,), context)
+
+    def answered(self) -> bool:
+        return self.settled
 
     # --- what a task that is not ours asks of a future ---------------------------------------------------------------
 
@@ -99,17 +111,16 @@ class Awaited(Op):
         self._callback = (callback, context)
 
 
-@types.coroutine
-def answer_to(op: Awaited, world: World) -> Generator[Awaited, None, Any]:
-    """Wait for `op`."""
-    try:
-        yield op
-    except CancelledError:
-        world.cancel(op)
-        raise
-    if op.error is not None:
-        raise op.error
-    return op.answer
+def yielding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function, made a coroutine function that hands its yields to the task: the reverse of `types.coroutine`.
+
+    `async def` has no way to say it. There one awaits an object that yields, and that object, one for each operation, costs as
+    much as all else that happens between the call and the task.
+    """
+    code: types.CodeType = function.__code__
+    flags = code.co_flags & ~inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    function.__code__ = code.replace(co_flags=flags)
+    return function
 
 
 class ControlledTask(asyncio.Task[Any]):
@@ -120,12 +131,25 @@ class ControlledTask(asyncio.Task[Any]):
     """
 
     __slots__ = (
-        "_cancelled_error", "_coro", "_fut_waiter", "_must_cancel", "_name", "_num_cancels_requested", "context", "info", "loop",
-        "number", "send",
+        "_cancelled_error", "_coro", "_fut_waiter", "_info", "_must_cancel", "_name", "_num_cancels_requested", "context",
+        "loop", "number", "rank", "send",
     )  # fmt: skip
 
-    info: TaskInfo
     number: int
+    rank: float | None
+    loop: ControlledLoop
+    context: Context
+    send: Callable[[None], Any]
+    _coro: Any
+    _info: TaskInfo | None
+    _name: str | None
+    _fut_waiter: Any
+    _must_cancel: bool
+    _num_cancels_requested: int
+    _cancelled_error: CancelledError | None
+    _cancel_message: Any
+    _make_cancelled_error: Callable[[], CancelledError]
+    once_cancelled: ClassVar[type[ControlledTask]]
 
     @classmethod
     def begin(
@@ -133,62 +157,75 @@ class ControlledTask(asyncio.Task[Any]):
         coro: Any,
         loop: ControlledLoop,
         number: int,
-        info: TaskInfo,
+        info: TaskInfo | None,
         name: str | None,
         context: Context | None,
     ) -> Any:
-        """A task whose first step is scheduled. `number`: its hash; the name of a nameless one is made of it, since asyncio's
-        own counter goes on from run to run."""
+        """A task; its first step is the loop's to schedule. `number`: its hash; the name of a nameless one is made of it, since
+        asyncio's own counter goes on from run to run."""
         task = _new(cls)
         _begin(task, loop=loop)
-        task.number, task.info, task._name, task.loop = number, info, name, loop
+        task.number, task._info, task._name, task.loop = number, info, name, loop
         task._coro, task.send = coro, coro.send
-        task._fut_waiter = task._cancelled_error = None
+        task._fut_waiter = task._cancelled_error = task.rank = None
         task._must_cancel, task._num_cancels_requested = False, 0
-        task.context = context = context if context is not None else copy_context()
-        loop.schedule(task.step, (), context)
+        task.context = context if context is not None else copy_context()
+        loop.unfinished += 1
         return task
 
     def __hash__(self) -> int:
         return self.number
 
+    @property
+    def info(self) -> TaskInfo:
+        """The creation path; a number in a schedule that names nothing."""
+        if self._info is None:
+            self._info = TaskInfo(None, self.number, f"task {self.number}")
+        return self._info
+
     # --- stepping ----------------------------------------------------------------------------------------------------
 
     def step(self, error: BaseException | None = None) -> None:
-        """Run the coroutine to what it waits for next. To be called in `context`."""
+        """Run the coroutine to what it waits for next. To be called in `context`. The task stays the loop's current one until the
+        next callback: setting that costs little, and clearing it as much as all the rest."""
         loop = self.loop
-        self._fut_waiter = None
         if self._must_cancel:
             if not isinstance(error, CancelledError):
                 error = self._make_cancelled_error()
             self._must_cancel = False
+        if error is not None and type(self._fut_waiter) is Awaited and isinstance(error, CancelledError):
+            loop.world.cancel(self._fut_waiter)
+        self._fut_waiter = None
         _running[loop] = self
         try:
             waited_for = self.send(None) if error is None else self._coro.throw(error)
         except StopIteration as end:
+            loop.unfinished -= 1
             if self._must_cancel:  # cancelled by itself, right before it stopped
                 self._must_cancel = False
                 _cancel(self, msg=self._cancel_message)
             else:
                 _set_result(self, end.value)
         except CancelledError as cancelled:
+            loop.unfinished -= 1
             self._cancelled_error = cancelled
+            self.__class__ = self.once_cancelled
             _cancel(self)
-        except (KeyboardInterrupt, SystemExit) as ending:
-            _set_exception(self, ending)
-            raise
         except BaseException as failure:
+            loop.unfinished -= 1
+            loop.failed.append(self)
             _set_exception(self, failure)
+            if isinstance(failure, KeyboardInterrupt | SystemExit):
+                raise
         else:
             if type(waited_for) is Awaited:
-                waited_for.waiter = self
+                waited_for.asker = self
                 self._fut_waiter = waited_for
                 if self._must_cancel and waited_for.cancel(self._cancel_message):
                     self._must_cancel = False
             else:
                 self._wait_for(waited_for)
         finally:
-            del _running[loop]
             # An error keeps this frame: cut, or frame, task and error would hold one another.
             del self, error
 
@@ -245,8 +282,7 @@ class ControlledTask(asyncio.Task[Any]):
         return True
 
     def cancelling(self) -> int:
-        count: int = self._num_cancels_requested
-        return count
+        return self._num_cancels_requested
 
     def uncancel(self) -> int:
         if self._num_cancels_requested > 0:
@@ -259,33 +295,13 @@ class ControlledTask(asyncio.Task[Any]):
         return self._coro
 
     def get_context(self) -> Context:
-        context: Context = self.context
-        return context
+        return self.context
 
     def get_name(self) -> str:
         return self._name or f"Task-{self.number}"
 
     def set_name(self, value: object) -> None:
         self._name = str(value)
-
-    # A cancelled task passes on the very error that ended it.
-
-    def _make_cancelled_error(self) -> CancelledError:
-        error = self._cancelled_error
-        if error is None:
-            return super()._make_cancelled_error()  # type: ignore[no-any-return, misc]
-        self._cancelled_error = None
-        return error  # type: ignore[no-any-return]
-
-    def result(self) -> Any:
-        if self._cancelled_error is not None:
-            raise self._make_cancelled_error()
-        return super().result()
-
-    def exception(self) -> BaseException | None:
-        if self._cancelled_error is not None:
-            raise self._make_cancelled_error()
-        return super().exception()
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not _done(self):
@@ -294,3 +310,27 @@ class ControlledTask(asyncio.Task[Any]):
         return self.result()
 
     __iter__ = __await__
+
+
+class Cancelled:
+    """What a task becomes once it is cancelled: it passes on the very error that ended it, to the first who asks."""
+
+    __slots__ = ()
+
+    def _make_cancelled_error(self: Any) -> Any:
+        error, self._cancelled_error = self._cancelled_error, None
+        return error if error is not None else _fresh_error(self)
+
+    def result(self: Any) -> Any:
+        raise self._make_cancelled_error()
+
+    def exception(self: Any) -> Any:
+        raise self._make_cancelled_error()
+
+
+class _CancelledTask(Cancelled, ControlledTask):  # type: ignore[misc]
+    __slots__ = ()
+
+
+_CancelledTask.__name__ = _CancelledTask.__qualname__ = ControlledTask.__name__
+ControlledTask.once_cancelled = _CancelledTask

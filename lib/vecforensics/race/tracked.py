@@ -15,8 +15,9 @@ from typing import Any
 
 from vecforensics.race.coroutines import AsyncStore
 from vecforensics.race.driver import TaskInfo
-from vecforensics.race.loop import ControlledFuture, ControlledLoop, ControlledTask, Handle
+from vecforensics.race.loop import ControlledFuture, ControlledLoop, Handle
 from vecforensics.race.shared_names import ALL
+from vecforensics.race.tasks import Awaited, Cancelled, ControlledTask, no_current_task
 from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import Op, World
 
@@ -50,17 +51,21 @@ class _TrackedTask(ControlledTask):
         self._learn()
         return super().result()
 
-    def __await__(self) -> Any:
-        if super().done():
-            self._learn()
-        return super().__await__()
-
-    __iter__ = __await__
-
     def _learn(self) -> None:
         loop = self.get_loop()
         assert isinstance(loop, TrackedLoop)
         loop.tracker.learn(self.clock)
+
+
+class _CancelledTrackedTask(Cancelled, _TrackedTask):  # type: ignore[misc]
+    __slots__ = ()
+
+    def result(self) -> Any:
+        self._learn()
+        return super().result()
+
+
+_TrackedTask.once_cancelled = _CancelledTrackedTask
 
 
 class _TrackedFuture(ControlledFuture):
@@ -113,6 +118,9 @@ class TrackedLoop(ControlledLoop):
 
     call_soon_threadsafe = call_soon
 
+    def schedule(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self.ready.append((callback, args, context, self.tracker.clock))
+
     def advance(self, limit: int) -> bool:
         ready, tracker, settrace = self.ready, self.tracker, sys.settrace
         trace, before = tracker.trace, sys.gettrace()
@@ -121,9 +129,12 @@ class TrackedLoop(ControlledLoop):
                 return False
             limit -= 1
             for _ in range(len(ready)):
-                callback, args, context, clock = ready.popleft()
+                entry = ready.popleft()
+                callback, args, context, clock = entry
                 if callback is None:
                     continue
+                if type(entry) is Handle:
+                    no_current_task(self, None)
                 tracker.clock = clock
                 tracker.learn(clock)
                 if args:
@@ -200,12 +211,12 @@ class TrackedLoop(ControlledLoop):
         return _TrackedFuture(self)
 
     def new_task(
-        self, coro: Any, info: TaskInfo, name: str | None, context: Context | None
+        self, coro: Any, info: TaskInfo | None, name: str | None, context: Context | None
     ) -> ControlledTask:
         number = len(self.tasks) + 1
-        task = _TrackedTask.__new__(_TrackedTask)
-        task.number, task.info, task.clock = number, info, self.tracker.clock
-        asyncio.Task.__init__(task, coro, loop=self, name=name or f"Task-{number}", context=context)
+        task: _TrackedTask = _TrackedTask.begin(coro, self, number, info, name, context)
+        task.clock = self.tracker.clock
+        self.schedule(task.step, (), task.context)
         self.tracker.touch(("births",), ALL, "i")
         self.tasks.append(task)
         return task
@@ -251,12 +262,11 @@ class TrackedStore(AsyncStore):
 
     __slots__ = ()
 
-    def _op(self, kind: int, key: Any, payload: Any = None, metadata: Any = None) -> Op:
+    def _file(self, op: Awaited) -> None:
         trace = sys.gettrace()
         sys.settrace(None)  # the engine's own steps need not be followed, and following is what costs
-        op = super()._op(kind, key, payload, metadata)
+        super()._file(op)
         loop = self._loop
         assert isinstance(loop, TrackedLoop)
         loop.tracker.created(op)
         sys.settrace(trace)
-        return op

@@ -49,12 +49,20 @@ def leaks_of(lab: Lab) -> tuple[str, ...]:
 
 
 def tell(
-    found: Found, program: Program, records: Sequence[Record], origin: str, seed: int, prefer: Sequence[str]
+    found: Found,
+    program: Program,
+    records: Sequence[Record],
+    origin: str,
+    seed: int,
+    prefer: Sequence[str],
+    as_it_is: bool = False,
 ) -> Witness:
-    """The witness of `found`."""
+    """The witness of `found`, shrunk unless it is to stay `as_it_is`."""
     run = found.lab.play(Choices(found.choices))
     wanted = _focus(run.outcome.kinds or found.kinds, prefer)
-    shrunk = shrink(found.lab, run, wanted) if run.failing else Shrunk(found.lab, run, (), 0)
+    shrunk = (
+        shrink(found.lab, run, wanted, as_it_is=as_it_is) if run.failing else Shrunk(found.lab, run, (), 0)
+    )
     lab, choices = shrunk.lab, tuple(shrunk.run.choices)
     with watch_leaks(program.files) as leaks:
         trace = narrate(lab.play(Choices(choices), detail=True))

@@ -94,12 +94,14 @@ class StoredRow:
 
 
 class Op:
-    """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback."""
+    """A pending or completed operation. `payload`: an upsert's bytes, an embed's text, a call's thunk, a timer's callback.
+    `asker`: who waits, one object for all operations of one task, by which strategies tell tasks apart. `rank`, `seq`: theirs."""
 
     # What only some operations need; without slots, so that nobody pays for what has its default.
     seq = 0
     clock = 0
     when = 0.0
+    rank: float | None = None
     read: Op | None = None
     source: Any = None
 
@@ -108,6 +110,7 @@ class Op:
     ) -> None:
         self.kind, self.key, self.future = kind, key, future
         self.payload, self.metadata = payload, metadata
+        self.asker: Any = task
         self.under(task)
 
     def under(self, task: TaskInfo) -> None:
@@ -122,18 +125,12 @@ class Op:
 
     def fail(self, error: BaseException) -> None:
         """Answer the program with an error, unless it no longer waits."""
-        if not self.future.done():
+        if self.future is not None and not self.future.done():
             self.future.set_exception(error)
 
-    @property
-    def settled(self) -> bool:
+    def answered(self) -> bool:
         """Whether the program has its answer, or no longer waits for one. Timers and what becomes visible ask for none."""
-        return bool(self.future.done())
-
-    @property
-    def asker(self) -> Any:
-        """Who waits, the same object for all operations of one task: what a strategy tells tasks apart by."""
-        return self.task
+        return self.future is not None and bool(self.future.done())
 
     @property
     def id(self) -> str:
@@ -191,6 +188,8 @@ class Ground:
 
     def restore(self) -> None:
         """Undo what a program did to its records' metadata, so that one schedule cannot colour the next."""
+        if [record.metadata for record in self.records] == self.pristine:
+            return
         for record, before in zip(self.records, self.pristine, strict=True):
             if record.metadata != before and isinstance(record.metadata, dict):
                 record.metadata.clear()
@@ -204,7 +203,8 @@ Slot = tuple[bytes, bool, Any, Op]
 class World:
     """One schedule's store, embedder, clock and pending operations.
 
-    `sink` is told each acknowledged write in the order of its effect, for a scenario that drives a real store.
+    `sink` is told each acknowledged write in the order of its effect, for a scenario that drives a real store. `bare`: only the
+    outcome counts, so nothing is named; without faults, log, sink and tracker.
     """
 
     def __init__(
@@ -214,8 +214,10 @@ class World:
         plan: Mapping[str, str] | None = None,
         detail: bool = False,
         sink: Callable[[Op], None] | None = None,
+        bare: bool = False,
     ) -> None:
         self.ground = ground
+        self.bare = bare
         self.plan = plan or {}
         self.sink = sink
         self.now = 0.0
@@ -225,7 +227,7 @@ class World:
         self.hidden: dict[str, list[Slot | None]] = {}
         self.visible: dict[str, Slot | None] = {}
         self.premature: list[tuple[str, str, Op]] = []
-        self.begun = 0
+        self.completed = self.withdrawn = 0
         self.injected: list[BaseException] = []
         self.timers_ahead = 0  # timers that fired before something that could have come first
         self.refused: SuspectError | None = None
@@ -236,8 +238,12 @@ class World:
 
     # --- beginning -------------------------------------------------------------------------------------------------
 
+    @property
+    def begun(self) -> int:
+        """How many operations have begun: each is pending, or was completed, or the program no longer waits for it."""
+        return len(self.pending) + self.completed + self.withdrawn
+
     def begin(self, op: Op) -> None:
-        self.begun += 1
         self.pending.append(op)
         if self.log is not None:
             self.note("begin", op)
@@ -257,6 +263,7 @@ class World:
         """The program no longer waits. A write that was still on its way is dropped: only a fault commits it."""
         if op in self.pending:
             self.pending.remove(op)
+            self.withdrawn += 1
         elif op in self.timers:
             self.timers.remove(op)
         else:
@@ -285,7 +292,6 @@ class World:
 
     def complete(self, op: Op) -> None:
         """Let the effect of `op` happen and answer the program. The caller has taken `op` out of `pending`."""
-        future = op.future
         if self.tracker is not None:
             self.tracker.complete(op)
         if self.plan:
@@ -293,100 +299,60 @@ class World:
             if fault is not None and self._fail(op, fault):
                 return
         kind = op.kind
-        result: Any = None
-        if kind == EMBED:
-            payload = op.payload
-            vector = self.ground.vectors.get(payload[0])
-            result = (
-                self.ground.embedding(payload[0], op.key, payload[1]) if vector is None else vector
-            ).copy()
-        elif kind == UPSERT:
-            self.apply(op)
-        elif kind == FETCH:
-            slot = self.data.get(op.key) if op.key not in self.visible else self.visible[op.key]
-            op.read = slot[3] if slot is not None else None
-            if slot is not None:
-                result = StoredRow(
-                    op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {})
-                )
-        elif kind == DELETE:
-            self.apply(op)
-        elif kind == EXECUTOR:
+        if kind < EXECUTOR:
+            answer = self.effects()[kind](op)
             if self.log is not None:
                 self.note("complete", op)
-            try:
-                result = op.payload()
-            except BaseException as error:
-                if not future.done():
-                    future.set_exception(error)
-                return
-            if not future.done():
-                future.set_result(result)
+            op.settle(answer)
             return
-        elif kind == TIMER:
-            if self.log is not None:
-                self.note("complete", op)
-            op.payload()
-            return
-        elif kind == VISIBLE:
-            self._show(op)
-            return
+        if kind == VISIBLE:
+            self.visible.pop(op.key, None)
         if self.log is not None:
             self.note("complete", op)
-        if not future.done():
-            future.set_result(result)
+        if kind == TIMER:
+            op.payload()
+        elif kind == EXECUTOR:
+            try:
+                answer = op.payload()
+            except BaseException as error:
+                op.fail(error)
+            else:
+                op.settle(answer)
 
-    @property
-    def plain(self) -> bool:
-        """No fault, log, sink or tracker: `complete_plainly` does all there is to do."""
-        return not self.plan and self.log is None and self.sink is None and self.tracker is None
+    def effects(self) -> Sequence[Callable[[Any], Any]]:
+        """What embed, upsert, fetch and delete do to the store, by their kind. Each gives the answer to the operation."""
+        return self._embed, self.apply, self._fetch, self.apply
 
-    def complete_plainly(self, op: Op) -> None:
-        """`complete` for the three operations that nearly all are, where the world is plain."""
-        kind = op.kind
-        if kind == EMBED:
-            vector = self.ground.vectors.get(op.payload[0])
-            if vector is None:
-                self.complete(op)
-                return
-            result: Any = vector.copy()
-        elif kind == UPSERT:
-            key = op.key
-            for parent in self.ground.parents.get(key, ()):
-                if parent not in self.data:
-                    self.premature.append((key, parent, op))
-            raw, well_shaped = op.payload
-            self.data[key] = (raw, well_shaped, op.metadata, op)
-            result = None
-        elif kind == FETCH:
-            slot = self.data.get(op.key)
-            result = None
-            if slot is not None:
-                result = StoredRow(
-                    op.key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {})
-                )
-        else:
-            self.complete(op)
-            return
-        future = op.future
-        if not future.done():
-            future.set_result(result)
+    def _embed(self, op: Op) -> npt.NDArray[np.float32]:
+        text, version = op.payload
+        vector = self.ground.vectors.get(text)
+        if vector is None:
+            vector = self.ground.embedding(text, op.key, version)
+        return vector.copy()
+
+    def _fetch(self, op: Op) -> StoredRow | None:
+        key = op.key
+        slot = self.visible[key] if self.visible and key in self.visible else self.data.get(key)
+        if slot is None:
+            return None
+        op.read = slot[3]
+        return StoredRow(key, np.frombuffer(slot[0], dtype=np.float32).copy(), dict(slot[2] or {}))
 
     def apply(self, op: Op) -> None:
         """The effect of a write on the store."""
-        key = op.key
+        key, data = op.key, self.data
         if op.kind == UPSERT:
             parents = self.ground.parents.get(key)
             if parents is not None:
                 for parent in parents:
-                    if parent not in self.data:
+                    if parent not in data:
                         self.premature.append((key, parent, op))
-            payload = op.payload
-            self.data[key] = (payload[0], payload[1], op.metadata, op)
+            raw, well_shaped = op.payload
+            data[key] = (raw, well_shaped, op.metadata, op)
         else:
-            self.data.pop(key, None)
-        if key in self.visible:
-            self.visible[key] = self.data.get(key)
+            data.pop(key, None)
+        if self.visible and key in self.visible:
+            self.visible[key] = data.get(key)
         if self.sink is not None:
             self.sink(op)
 
@@ -404,7 +370,7 @@ class World:
             if self.log is not None:
                 self.note("fault", op, FAULT_TEXT[fault])
                 self.note("complete", op)
-            op.future.set_result(None)
+            op.settle(None)
             return True
         if fault == "collected":
             # Only the driver knows who still holds the task; one that is held cannot be collected.
@@ -432,14 +398,8 @@ class World:
         self.injected.append(error)
         if self.log is not None:
             self.note("fault", op, FAULT_TEXT[fault])
-        if not op.future.done():
-            op.future.set_exception(error)
+        op.fail(error)
         return True
-
-    def _show(self, op: Op) -> None:
-        self.visible.pop(op.key, None)
-        if self.log is not None:
-            self.note("complete", op)
 
     # --- the log of a detailed run ---------------------------------------------------------------------------------
 

@@ -7,16 +7,20 @@ then says whether that was everything there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Protocol
 
+from vecforensics.errors import SuspectError
 from vecforensics.race.driver import Program, Session
-from vecforensics.race.play import Chooser, Run, play
+from vecforensics.race.play import PAUSE, Chooser, Run, play
 from vecforensics.race.world import Ground, Op, World
 from vecforensics.records import Record
 
-__all__ = ["FirstInFirstOut", "Lab", "Strategy"]
+__all__ = ["Choices", "FirstInFirstOut", "Lab", "Seeded", "Strategy"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,21 @@ class Lab:
             self.program, self.ground, chooser, plan=self.plan, fine=self.fine, detail=detail, start=start
         )
 
+    def sample(self, chooser: Chooser) -> Run:
+        """A schedule of which only the outcome counts: played bare, and once more, recorded, where it fails. Where the recorded
+        run does not do the same the program listens to something that no schedule decides; what counts is that it failed."""
+        if self.fine or self.plan:
+            return self.play(chooser)
+        run = play(self.program, self.ground, chooser, bare=True)
+        if not run.failing:
+            return run
+        again = Choices(run.choices)
+        try:
+            recorded = self.play(again)
+        except SuspectError:
+            return run
+        return recorded if recorded.failing and recorded.choices == run.choices else run
+
     def with_records(self, records: Sequence[Record]) -> Lab:
         return replace(self, ground=Ground(records))
 
@@ -52,6 +71,59 @@ class Strategy(Protocol):
 
     def step(self, lab: Lab) -> Run | None:
         """Play the next schedule. None where the strategy has no further one."""
+
+
+class Seeded(ABC):
+    """A strategy that draws lots, without end. Schedule `number` depends on nothing but seed, number and `length` (that of
+    schedule 0, which therefore comes first), so schedules can be played in any order and by several processes."""
+
+    name: str
+    complete = False
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._salt = int.from_bytes(blake2b(f"{self.name}/{seed}".encode(), digest_size=8).digest())
+        self._random = random.Random()  # noqa: S311  (seeded schedules, not secrets)
+        self.number = 0
+        self.length = self.tasks = 1
+
+    def step(self, lab: Lab) -> Run:
+        run = self.play(lab, self.number)
+        if self.number == 0:
+            self.length = max(1, len(run.choices))
+        self.number += 1
+        return run
+
+    def chance(self, number: int) -> Callable[[], float]:
+        """Numbers in [0, 1) of schedule `number`."""
+        self._random.seed(self._salt + number)
+        return self._random.random
+
+    @abstractmethod
+    def play(self, lab: Lab, number: int) -> Run:
+        """Schedule `number`."""
+
+
+class Choices:
+    """The given indices, then first in, first out."""
+
+    def __init__(self, choices: Iterable[int]) -> None:
+        self._choices = iter(choices)
+        self.diverged = False
+
+    def choose(self, enabled: Sequence[Op]) -> int:
+        index = next(self._choices, 0)
+        if not 0 <= index < len(enabled):
+            self.diverged = True
+            return 0
+        return index
+
+    def choose_busy(self, enabled: Sequence[Op]) -> int:
+        index = next(self._choices, PAUSE)
+        if index >= len(enabled):
+            self.diverged = True
+            return PAUSE
+        return index
 
 
 class FirstInFirstOut:

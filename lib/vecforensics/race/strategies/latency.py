@@ -206,14 +206,14 @@ class Simulation:
                 timed.answered_s = world.now
                 if refused:
                     self._refuse(op)
-                elif op.future is not None and not op.future.done():
+                elif not op.answered():
                     world.complete(op)
             if self._queue and self._busy < self._sockets:
                 self._request(self._queue.popleft())
             return
         if op.kind in (UPSERT, FETCH, DELETE):
             self._in_store -= 1
-        if op.future is not None and op.future.done():
+        if op.answered():
             return  # cancelled on its way
         timed.answered_s = world.now
         world.complete(op)
@@ -230,8 +230,7 @@ class Simulation:
         error = RateLimited("429 too many requests")
         error.retry_after = error.retry_after_s = self.physics.retry_after_s
         self.world.injected.append(error)
-        if op.future is not None and not op.future.done():
-            op.future.set_exception(error)
+        op.fail(error)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -9,35 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from vecforensics.race.play import PAUSE, Run
-from vecforensics.race.strategies.lab import FirstInFirstOut, Lab
+from vecforensics.race.play import Run
+from vecforensics.race.strategies.lab import Choices, FirstInFirstOut, Lab
 from vecforensics.race.world import TIMER, Op
 
 __all__ = ["Choices", "Label", "Ranked", "Replay", "labels"]
 
 Label = tuple[int, str, int]
-
-
-class Choices(FirstInFirstOut):
-    """The given indices, then first in, first out."""
-
-    def __init__(self, choices: Iterable[int]) -> None:
-        self._choices = iter(choices)
-        self.diverged = False
-
-    def choose(self, enabled: Sequence[Op]) -> int:
-        index = next(self._choices, 0)
-        if not 0 <= index < len(enabled):
-            self.diverged = True
-            return 0
-        return index
-
-    def choose_busy(self, enabled: Sequence[Op]) -> int:
-        index = next(self._choices, PAUSE)
-        if index >= len(enabled):
-            self.diverged = True
-            return PAUSE
-        return index
 
 
 class Replay:

@@ -1,26 +1,29 @@
-"""Uniformly random choices: unbiased, cheap, and weak against a failure that needs one operation among many to be last."""
+"""Uniformly random choices: unbiased, cheap, and weak against a failure that needs one operation among many to be last.
+
+Schedule n is drawn from (seed, n) alone: so any process can play any of them.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vecforensics.race.play import PAUSE, Run
-from vecforensics.race.strategies.lab import Lab
+from vecforensics.race.strategies.lab import Lab, Seeded
 from vecforensics.race.world import Op
 
 __all__ = ["Uniform"]
 
 
-class Uniform:
+class Uniform(Seeded):
     name = "random"
-    complete = False
 
-    def __init__(self, seed: int) -> None:
-        self._draw = random.Random(f"uniform/{seed}").random  # noqa: S311  (a seeded schedule, not a secret)
+    def play(self, lab: Lab, number: int) -> Run:
+        return lab.sample(_Lots(self.chance(number)))
 
-    def step(self, lab: Lab) -> Run | None:
-        return lab.play(self)
+
+class _Lots:
+    def __init__(self, draw: Callable[[], float]) -> None:
+        self._draw = draw
 
     def choose(self, enabled: Sequence[Op]) -> int:
         return int(self._draw() * len(enabled))

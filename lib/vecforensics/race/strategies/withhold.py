@@ -8,8 +8,8 @@ Where the budget is smaller than the sweep, `stride` spreads it evenly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from vecforensics.race.driver import TaskInfo
 from vecforensics.race.play import Run
 from vecforensics.race.strategies.lab import FirstInFirstOut, Lab
 from vecforensics.race.world import Op
@@ -28,11 +28,11 @@ class Withhold:
     def step(self, lab: Lab) -> Run | None:
         if self._targets is None:
             base = lab.play(FirstInFirstOut())
-            tasks: set[TaskInfo] = set()
+            tasks: set[Any] = set()
             whole: list[tuple[int, bool]] = []
             for place, op in enumerate(base.schedule):
-                if op.task not in tasks:
-                    tasks.add(op.task)
+                if op.asker not in tasks:
+                    tasks.add(op.asker)
                     whole.append((place, True))
             targets = [(place, False) for place in range(len(base.schedule))] + whole
             stride = max(1, -(-len(targets) // max(1, self._limit - 1)))
@@ -41,7 +41,7 @@ class Withhold:
         if not self._targets:
             return None
         place, whole_task = self._targets.pop()
-        return lab.play(_Withhold(place, whole_task))
+        return lab.sample(_Withhold(place, whole_task))
 
 
 class _Withhold(FirstInFirstOut):
@@ -57,6 +57,6 @@ class _Withhold(FirstInFirstOut):
             self._held = enabled[0]
         held = self._held
         if self._whole_task:
-            task = held.task
-            return next((index for index, op in enumerate(enabled) if op.task is not task), 0)
+            asker = held.asker
+            return next((index for index, op in enumerate(enabled) if op.asker is not asker), 0)
         return 1 if enabled[0] is held and len(enabled) > 1 else 0
