@@ -71,6 +71,11 @@ def freeze(
     return case, run
 
 
+def text_of(record_id: str) -> str:
+    """What the record says."""
+    return f"text of {record_id}"
+
+
 def source_batches(world: World, expected: bool) -> list[pa.RecordBatch]:
     """Earlier versions stand before the newest of all records."""
     old = [(text, vector, "0" * 3 + str(n)) for n, (text, vector) in enumerate(world.earlier)]
@@ -80,7 +85,7 @@ def source_batches(world: World, expected: bool) -> list[pa.RecordBatch]:
     row = [world.row_of[text] for text in ids]
     columns = [
         pa.array(ids, pa.string()),
-        pa.array([f"text of {text}" for text in ids], pa.string()),
+        pa.array([text_of(text) for text in ids], pa.string()),
         pa.array([canonical_json(world.metadata[n]) for n in row], pa.string()),
         pa.array([version for _, _, version in old] + ["9999"] * len(world.ids), pa.string()),
         pa.array([world.parents[n] for n in row], pa.string()),

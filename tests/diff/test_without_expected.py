@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import planted_run
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -106,3 +107,49 @@ def test_swapped_vectors_show_nothing_by_themselves(tmp_path: Path) -> None:
     diff = investigate(world, tmp_path, expected=False)
     assert suspected(diff, "neighbours") == set()
     assert diff.verdict is Verdict.UNKNOWN
+
+
+def test_copies_with_float_noise_are_copies(tmp_path: Path) -> None:
+    world = World.make(count=400, dimension=32, seed=8)
+    owner, *rest = world.take(7)
+    for row in rest:
+        world.vector(row, world.expected[owner] * (1 + 1e-6 * world.rng.normal(size=32)))
+    kept = world.take(4)
+    for n, row in enumerate(kept):
+        _, vector, metadata = world.target[world.place(world.ids[row])]
+        noisy = vector * (1 + 1e-7 * world.rng.normal(size=32)).astype(np.float32)
+        world.target.append((f"retry-{n}", noisy, dict(metadata)))
+    world.target.append(("nothing", np.zeros(32, np.float32), {}))
+    world.vector(world.take(1)[0], np.zeros(32))
+    diff = investigate(world, tmp_path, expected=False, impact=False)
+    assert set(diff.of_kind("broadcast")["source_id"].to_pylist()) == {
+        world.ids[row] for row in (owner, *rest)
+    }
+    copies = {row["target_id"]: row["source_id"] for row in diff.of_kind("duplicate").to_pylist()}
+    assert copies == {f"retry-{n}": world.ids[row] for n, row in enumerate(kept)}
+    assert diff.of_kind("orphan")["target_id"].to_pylist() == ["nothing"]
+
+
+def test_texts_that_are_the_same_may_share_a_vector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World.make(count=90, dimension=16, seed=8)
+    for row in range(10, 20):
+        world.vector(row, world.expected[10])
+    same = {world.ids[row]: "an Empty note!" if row % 2 else "An empty note" for row in range(10, 20)}
+    monkeypatch.setattr(planted_run, "text_of", lambda text: same.get(text, f"text of {text}"))
+    diff = investigate(world, tmp_path, expected=False, impact=False)
+    assert diff.counts["broadcast"] == 0
+
+
+def test_where_only_some_records_have_an_expected_vector_copies_are_seen_in_the_target(
+    tmp_path: Path,
+) -> None:
+    world = World.make(count=100, dimension=16, seed=8)
+    world.expected[50:] = np.nan
+    for row in (3, 70):
+        text, vector, metadata = world.target[row]
+        world.target.append((f"again {row}", vector.copy(), dict(metadata)))
+        assert text == world.ids[row]
+    diff = investigate(world, tmp_path, impact=False)
+    copies = {row["target_id"]: row["source_id"] for row in diff.of_kind("duplicate").to_pylist()}
+    assert copies == {"again 3": world.ids[3], "again 70": world.ids[70]}
+    assert diff.verdict is Verdict.CORRUPT

@@ -13,19 +13,22 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.leftovers import nobodys_groups
 from vecforensics.diff.neighbours import find_lonely
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
-__all__ = ["copies_of_present", "find_shared_vectors", "find_suspicious"]
+__all__ = ["alike_rows", "copies_of_present", "find_shared_vectors", "find_suspicious"]
 
 _FAR: Final = 8.0  # robust standard deviations
 _MOST_SUSPICIOUS: Final = 1000
 _BLOCK: Final = 4096
+_MOST_HOLDERS: Final = 8
 
 
 def _records_of(sides: Sides, target: Index) -> Index:
@@ -41,46 +44,52 @@ def _records_of(sides: Sides, target: Index) -> Index:
     return records
 
 
-def copies_of_present(sides: Sides, orphans: Index) -> Owners:
-    """For each orphan (by its place in `orphans`) the present records that hold the same vector bit for bit."""
-    digests = sides.target.integers("digest", orphans)
-    wanted = np.unique(digests[digests != 0])
-    empty = np.empty(0, np.int64)
-    rows, keys = [empty], [np.empty(0, np.uint64)]
-    for bucket in range(sides.target.buckets if len(wanted) else 0):
-        held = sides.target.table(bucket)["digest"].combine_chunks().fill_null(0).to_numpy()
-        hits = np.flatnonzero(np.isin(held, wanted))
-        rows.append(sides.target.number(bucket, hits))
-        keys.append(held[hits])
-    row, key = np.concatenate(rows), np.concatenate(keys)
-    record = _records_of(sides, row)
-    query, owner = [], []
-    for value in np.unique(key[record >= 0]).tolist():
-        askers = np.flatnonzero(digests == np.uint64(value))
-        holders = record[(key == np.uint64(value)) & (record >= 0)]
-        query.append(np.repeat(askers, len(holders)))
-        owner.append(np.tile(holders, len(askers)))
-    queries = np.concatenate([empty, *query])
-    return Owners(
-        queries, np.concatenate([empty, *owner]), np.ones(len(queries), np.bool_), np.zeros(len(queries))
-    )
+def alike_rows(sides: Sides) -> Index:
+    """For each running target row the number of the group of rows that hold its vector too, float noise included; -1 for none.
 
-
-def find_shared_vectors(sides: Sides, found: FoundRows) -> None:
-    """Add a broadcast for each group of three or more records with different texts under one vector."""
+    Zero vectors and those that are not finite are in no group.
+    """
+    label = np.full(sides.target.rows, -1, np.int64)
     digests = sides.target.integers("digest")
-    values, counts = np.unique(digests, return_counts=True)
-    heavy = values[(counts >= 3) & (values != 0)]
-    rows = np.flatnonzero(np.isin(digests, heavy)).astype(np.int64)
+    nothing = xxhash.xxh3_64_intdigest(bytes(4 * sides.target.dimension))
+    rows = np.flatnonzero((digests != 0) & (digests != np.uint64(nothing))).astype(np.int64)
+    for number, members in enumerate(nobodys_groups(sides, rows, fewest=2)):
+        label[rows[members]] = number
+    return label
+
+
+def copies_of_present(sides: Sides, orphans: Index, label: Index) -> Owners:
+    """For each orphan (by its place in `orphans`) present records that hold the same vector, eight at most.
+
+    `label`: of `alike_rows`.
+    """
+    asked = np.flatnonzero(label[orphans] >= 0)
+    rows = np.flatnonzero(np.isin(label, np.unique(label[orphans[asked]]))).astype(np.int64)
+    record = _records_of(sides, rows)
+    rows, record = rows[record >= 0], record[record >= 0]
+    order = np.lexsort((sides.source.integers("position", record), label[rows]))
+    held, record = label[rows][order], record[order]
+    low = np.searchsorted(held, label[orphans[asked]])
+    count = np.minimum(np.searchsorted(held, label[orphans[asked]], "right") - low, _MOST_HOLDERS)
+    query = np.repeat(asked, count).astype(np.int64)
+    inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    owner = record[np.repeat(low, count) + inside]
+    return Owners(query, owner, np.ones(len(query), np.bool_), np.zeros(len(query)))
+
+
+def find_shared_vectors(sides: Sides, found: FoundRows, label: Index) -> None:
+    """Add a broadcast for each group of three or more records with different texts under one vector. `label`: of `alike_rows`."""
+    rows = np.flatnonzero(label >= 0).astype(np.int64)
+    counts = np.bincount(label[rows])
+    rows = rows[counts[label[rows]] >= 3]
     records = _records_of(sides, rows)
     rows, records = rows[records >= 0], records[records >= 0]
     texts = [
         "".join(re.findall(r"\w+", (text or "").casefold())) for text in sides.source.text("text", records)
     ]
-    for value in heavy.tolist():
-        members = np.flatnonzero(digests[rows] == np.uint64(value))
-        vector = sides.target.take(rows[members[:1]])
-        if len({texts[member] for member in members}) < 3 or not vector.any():
+    order = np.argsort(label[rows], kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(label[rows][order])) + 1):
+        if len({texts[member] for member in members}) < 3:
             continue
         for member in members.tolist():
             found.add(

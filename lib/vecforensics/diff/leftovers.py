@@ -100,8 +100,9 @@ def _running_sums(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     return sums
 
 
-def nobodys_groups(sides: Sides, target: Index) -> list[npt.NDArray[np.intp]]:
-    """Groups of rows (places in `target`) that hold one vector, the same bit for bit or but for float noise."""
+def nobodys_groups(sides: Sides, target: Index, fewest: int = 3) -> list[npt.NDArray[np.intp]]:
+    """Groups of rows (places in `target`) that hold one vector, the same bit for bit, or but for float noise where they are at
+    least `fewest`."""
     if len(target) < 2:
         return []
     digests = sides.target.integers("digest", target)
@@ -110,7 +111,7 @@ def nobodys_groups(sides: Sides, target: Index) -> list[npt.NDArray[np.intp]]:
     label: npt.NDArray[np.int64] = np.asarray(group)[inverse]
     alone = np.flatnonzero(label < 0)
     fresh = len(values)
-    for members in _nearly_same(sides, target, alone):
+    for members in _nearly_same(sides, target, alone, fewest):
         label[members] = fresh
         fresh += 1
     _join_stragglers(sides, target, label)
@@ -124,18 +125,27 @@ def _apart(rows: npt.NDArray[np.intp], label: npt.NDArray[np.integer[Any]]) -> l
     return np.split(rows[order], np.flatnonzero(np.diff(label[order])) + 1) if len(rows) else []
 
 
-def _nearly_same(sides: Sides, target: Index, rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """Groups of three or more rows that point the same way but for float noise: in one cell of all projections, then compared."""
-    if len(rows) < 3:
+def _nearly_same(
+    sides: Sides, target: Index, rows: npt.NDArray[np.intp], fewest: int
+) -> list[npt.NDArray[np.intp]]:
+    """Groups of rows that point the same way but for float noise: in one cell of all projections, then compared."""
+    if len(rows) < fewest:
         return []
-    cells = np.round(_seen(sides, target[rows]) / _CELL).astype(np.int64)
-    _, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    # Cells as one number each; two that meet by chance are told apart by their vectors.
+    mixed = [
+        (
+            np.round(_seen(sides, target[rows[at : at + _BLOCK]]) / _CELL).astype(np.int64).view(np.uint64)
+            * _weights(8)
+        ).sum(axis=1, dtype=np.uint64)
+        for at in range(0, len(rows), _BLOCK)
+    ]
+    _, inverse, counts = np.unique(np.concatenate(mixed), return_inverse=True, return_counts=True)
     groups = []
-    full = counts[inverse] >= 3
+    full = counts[inverse] >= fewest
     for members in _apart(rows[full], inverse[full]):
         vectors = sides.target.take(target[members])
         close = cosine_distances(np.broadcast_to(vectors[0], vectors.shape).copy(), vectors) <= _SAME
-        if close.sum() >= 3:
+        if close.sum() >= fewest:
             groups.append(members[close])
     return groups
 

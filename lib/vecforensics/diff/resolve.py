@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.alone import copies_of_present, find_shared_vectors, find_suspicious
+from vecforensics.diff.alone import alike_rows, copies_of_present, find_shared_vectors, find_suspicious
 from vecforensics.diff.bucket import BucketResult, State
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
@@ -68,7 +68,12 @@ def resolve_collection(
     questioned = np.flatnonzero(
         np.isin(pairs.state, (Relation.WRONG, Relation.PART_OTHER, Relation.PART_ZERO))
     )
-    owners = _ask(sides, pairs, questioned, orphans, tolerance)
+    # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
+    nobody = not sides.source.dimension
+    label = None
+    if nobody or (len(orphans) and (sides.source.integers("digest") == 0).any()):
+        label = alike_rows(sides)
+    owners = _ask(sides, pairs, questioned, orphans, tolerance, label)
     unmatched = set(missing.tolist())
     resolved.orphans, resolved.missing = explain_orphans(
         sides, orphans, missing, owners.of_orphans, found, resolved.mangled
@@ -77,8 +82,8 @@ def resolve_collection(
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
     explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved)
-    if not sides.source.dimension:
-        find_shared_vectors(sides, found)
+    if nobody and label is not None:
+        find_shared_vectors(sides, found, label)
         resolved.notes += find_suspicious(sides, found)
     return resolved
 
@@ -152,7 +157,12 @@ class _Answers:
 
 
 def _ask(
-    sides: Sides, pairs: Pairs, questioned: npt.NDArray[np.intp], orphans: Index, tolerance: float
+    sides: Sides,
+    pairs: Pairs,
+    questioned: npt.NDArray[np.intp],
+    orphans: Index,
+    tolerance: float,
+    label: Index | None,
 ) -> _Answers:
     """Whose are the vectors of these pairs, and of these orphans? In portions that fit into memory."""
     targets = np.r_[pairs.target[questioned], orphans]
@@ -163,7 +173,7 @@ def _ask(
     empty = np.empty(0, np.int64)
     nothing = Owners(empty, empty, np.empty(0, np.bool_), np.empty(0))
     if not sides.source.dimension:
-        return _Answers(nothing, copies_of_present(sides, orphans))
+        return _Answers(nothing, nothing if label is None else copies_of_present(sides, orphans, label))
     if not len(targets):
         return _Answers(nothing, nothing)
     portion = max(_QUERY_BYTES // (4 * sides.source.dimension), 256)
@@ -186,7 +196,18 @@ def _ask(
     )
     cut = len(questioned)
     first, second = whole.query < cut, whole.query >= cut
+    of_orphans = Owners(
+        whole.query[second] - cut, whole.owner[second], whole.exact[second], whole.distance[second]
+    )
+    if label is not None:
+        copies = copies_of_present(sides, orphans, label)
+        new = ~np.isin(copies.query, of_orphans.query)
+        of_orphans = Owners(
+            np.r_[of_orphans.query, copies.query[new]],
+            np.r_[of_orphans.owner, copies.owner[new]],
+            np.r_[of_orphans.exact, copies.exact[new]],
+            np.r_[of_orphans.distance, copies.distance[new]],
+        )
     return _Answers(
-        Owners(whole.query[first], whole.owner[first], whole.exact[first], whole.distance[first]),
-        Owners(whole.query[second] - cut, whole.owner[second], whole.exact[second], whole.distance[second]),
+        Owners(whole.query[first], whole.owner[first], whole.exact[first], whole.distance[first]), of_orphans
     )
