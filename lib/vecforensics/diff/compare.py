@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "Relation", "compare_pairs", "compare_ragged", "cosine_distances"]
+__all__ = ["Comparison", "Relation", "compare_pairs", "compare_ragged", "cosine_distances", "on_coarse_grid"]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -147,6 +147,13 @@ def _near(
         fits = _on_int8(expected[rows], actual[rows]) | _on_int8(scaled[rows], actual[rows])
         found[rows[fits]] = Relation.INT8
     return found
+
+
+def on_coarse_grid(actual: Matrix) -> Flags:
+    """Which vectors lie on a grid so coarse that a copy on it is far from its original: bfloat16, or 256 levels."""
+    with np.errstate(all="ignore"):
+        flags: Flags = _on_bfloat16(actual) | _on_int8(actual, actual)
+    return flags
 
 
 def _on_float16(actual: Matrix) -> Flags:
