@@ -1,8 +1,9 @@
 """The chain of custody: SHA-256 of what went in and of what came out, and the check that nothing was touched since.
 
-Three moments. `record_inputs` runs when evidence is collected and writes what the inputs (sources, logs, the suspect, local
-stores) were *before* anything was done. `write_manifest` runs last and writes `manifest.json`: the inputs once more, *after*, and
-every file of the run folder. `verify_run` re-computes all of it and lists what changed, went missing or came along.
+Three moments. `record_inputs` runs while evidence is collected, which changes nothing, and writes what the inputs (sources, logs,
+the suspect, local stores) were *before* anything was done. `write_manifest` runs last and writes `manifest.json`: the inputs once
+more, *after*, and every file of the run folder. `verify_run` re-computes all of it and lists what changed, went missing or came
+along.
 
 What this can show is that the run folder is the one that was sealed. Whoever can rewrite a file can rewrite the manifest too,
 so the digest of the manifest is printed when it is written: keep it somewhere else. Three things may change without breaking
@@ -20,7 +21,9 @@ import platform
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,8 +70,8 @@ class InputDigest:
     note: str = ""
 
 
-def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 and size in bytes of a file, or of a folder.
+def digest_of(path: Path, stop: threading.Event | None = None) -> tuple[str, int]:
+    """SHA-256 and size in bytes of a file, or of a folder. Raises CancelledError where `stop` is set meanwhile.
 
     A folder's digest is that of the lines `<sha256>  <relative path>` of its files in byte order: what
     `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints, without the leading `./`.
@@ -79,34 +82,36 @@ def digest_of(path: Path) -> tuple[str, int]:
             while length := file.readinto(block):
                 whole.update(block[:length])
                 size += length
+                if stop is not None and stop.is_set():
+                    raise CancelledError
         return whole.hexdigest(), size
     lines, size = [], 0
     for name, file_path in _files(path):
-        digest, length = digest_of(file_path)
+        digest, length = digest_of(file_path, stop)
         lines.append((os.fsencode(name), f"{digest}  ".encode() + os.fsencode(name) + b"\n"))
         size += length
     return hashlib.sha256(b"".join(line for _, line in sorted(lines))).hexdigest(), size
 
 
-def inputs_of(case: Case) -> Iterator[InputDigest]:
-    """The inputs that a case names, digested as they are now, in the order of the case file."""
+def inputs_of(case: Case, stop: threading.Event | None = None) -> Iterator[InputDigest]:
+    """The inputs that a case names, digested as they are now, in the order of the case file. `stop` as in `digest_of`."""
     for name, collection in case.collections.items():
-        yield _input(case, f"source of {name}", collection.source.uri)
+        yield _input(case, f"source of {name}", collection.source.uri, stop)
         if collection.expected is not None and collection.expected.uri is not None:
-            yield _input(case, f"expected vectors of {name}", collection.expected.uri)
+            yield _input(case, f"expected vectors of {name}", collection.expected.uri, stop)
     seen: set[str] = set()
     for collection in case.collections.values():
         if collection.target.uri not in seen:
             seen.add(collection.target.uri)
-            yield _input(case, "target", collection.target.uri)
+            yield _input(case, "target", collection.target.uri, stop)
     for log in case.logs:
-        yield _input(case, "log", log)
+        yield _input(case, "log", log, stop)
     for role, code in (("suspect", case.suspect), ("corrected", case.corrected)):
         if code is not None:
-            yield _input(case, role, code)
+            yield _input(case, role, code, stop)
 
 
-def _input(case: Case, role: str, name: str) -> InputDigest:
+def _input(case: Case, role: str, name: str, stop: threading.Event | None) -> InputDigest:
     try:
         path = _local(case, role, resolve_env(name, where=role))
     except CaseError as error:
@@ -116,7 +121,7 @@ def _input(case: Case, role: str, name: str) -> InputDigest:
             role, name, None, 0, "not a local file: its content is in the frozen evidence only"
         )
     try:
-        digest, size = digest_of(path)
+        digest, size = digest_of(path, stop)
     except OSError as error:
         return InputDigest(role, name, None, 0, f"cannot be read ({error.strerror})")
     return InputDigest(role, name, digest, size, "folder" if path.is_dir() else "")
@@ -138,9 +143,11 @@ def _local(case: Case, role: str, uri: str) -> Path | None:
     return case.path(uri)
 
 
-def record_inputs(case: Case, run: RunFolder) -> tuple[InputDigest, ...]:
-    """Write `evidence/inputs.json`: what the inputs were before this run did anything. Called once, by the collect stage."""
-    found = tuple(inputs_of(case))
+def record_inputs(case: Case, run: RunFolder, stop: threading.Event | None = None) -> tuple[InputDigest, ...]:
+    """Write `evidence/inputs.json`: what the inputs were when they were read. Called once, by the collect stage, beside reading
+    them; `stop` as in `digest_of`.
+    """
+    found = tuple(inputs_of(case, stop))
     write_json(
         run.evidence / "inputs.json",
         {"format": _FORMAT, "algorithm": "sha256", "inputs": [_plain(item) for item in found]},

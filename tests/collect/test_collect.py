@@ -170,6 +170,19 @@ def test_parquet_on_both_sides_needs_no_pandas(folder: Path) -> None:
     assert done.stdout.split() == ["20", "False", "False"]
 
 
+def test_an_error_does_not_wait_for_the_digests_of_large_inputs(folder: Path) -> None:
+    with (folder / "migration.js").open("wb") as file:
+        file.truncate(64 << 30)  # a minute of SHA-256, no room on the disk
+    (folder / "case.yaml").write_text(CASE + "suspect: migration.js\n")
+    with (folder / "users.jsonl").open("a") as file:
+        file.write("no JSON\n")
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    with pytest.raises(SourceError, match="line 21 is no JSON"):
+        collect(case, run)
+    assert not (run.evidence / "inputs.json").exists()
+
+
 def test_a_duplicate_source_id_names_the_id_and_both_rows(folder: Path) -> None:
     with (folder / "users.jsonl").open("a") as file:
         file.write(json.dumps({**USERS[4], "bio": "again"}) + "\n")

@@ -7,6 +7,7 @@ After this stage nobody needs the store again to say what was wrong with it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -67,9 +68,10 @@ def collect(
                 raise SourceError(
                     "there is no such log", where=str(case.path(log)), hint="Check logs in the case file"
                 )
-        inputs = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs")).submit(
-            record_inputs, case, run
-        )
+        stop = threading.Event()
+        pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
+        stack.callback(stop.set)
+        inputs = pool.submit(record_inputs, case, run, stop)
         writer = stack.enter_context(
             SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
         )

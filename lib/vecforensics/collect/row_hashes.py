@@ -40,7 +40,8 @@ def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:
     matrix = matrix_of(vectors)
     hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, matrix), np.uint64, rows)
     with np.errstate(all="ignore"):
-        odd = np.flatnonzero(~np.isfinite(matrix @ np.ones(matrix.shape[1], np.float32)))
+        # Not a product with ones: BLAS may have threads that spin beside ours.
+        odd = np.flatnonzero(~np.isfinite(np.einsum("ij->i", matrix)))
     hashes[odd[~np.isfinite(matrix[odd]).all(axis=1)]] = 0
     return numbers(hashes, present(vectors) if vectors.null_count else None)
 
