@@ -5,12 +5,14 @@ metadata. Throughout: no write before what it depends on. At the end: no excepti
 Names are those of the diff (`findings.Kind`), so that damage found in a real store and damage found here can be compared.
 
 What a correct migration may do is no damage: extra metadata fields, no metadata at all, the same row written twice, a vector
-normalised or rounded to float16, a text of its own making embedded for a record. A migration that raises because of an
-injected fault or a time-out has told its caller: then nothing is held against it but what it wrote wrongly.
+normalised or rounded to float16, a text of its own making embedded for a record. A migration that raises because of an injected
+fault or a time-out, or by a `raise` of its own after one, has told its caller: then nothing is held against it but what it
+wrote wrongly.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -20,11 +22,15 @@ import numpy as np
 from vecforensics.findings import Kind
 from vecforensics.race.driver import Session
 from vecforensics.race.model import Damage, Moment, Outcome
+from vecforensics.race.places import last_place
+from vecforensics.race.waiting import waiting
 from vecforensics.race.world import DIMENSION, Ground, Slot, World
 
 __all__ = ["damage", "judge", "right"]
 
+_ABSENT = object()
 _BROADCAST_FROM = 3
+_RAISES = re.compile(r"\b(raise|throw|reject)\b")
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
 _SHIFT_FROM = 3
 
@@ -32,17 +38,17 @@ _SHIFT_FROM = 3
 def right(world: World) -> bool:
     """Whether the target is exactly what it should be. The fast path: thousands of schedules a second pass through here."""
     ground, data = world.ground, world.data
-    expected = ground.expected
-    if len(data) != len(expected):
+    if len(data) != len(ground.expected):
         return False
-    own = ground.metadata
-    for key, want in expected.items():
-        slot = data.get(key)
-        if slot is None or slot[0] != want:
+    expected, own = ground.expected, ground.metadata
+    for key, (raw, _, stored, _) in data.items():
+        if raw != expected.get(key):
             return False
-        metadata = slot[2]
-        if metadata is not None and not _same(own[key], metadata):
-            return False
+        if stored is not None:
+            for name, value in own[key].items():
+                found = stored.get(name, _ABSENT)
+                if found is not value and (type(found) is not type(value) or found != value):
+                    return False
     return True
 
 
@@ -244,7 +250,7 @@ def judge(
             ),
         )
     error = session.error
-    tolerated = error is not None and _honest(world, error)
+    tolerated = error is not None and _honest(world, session, error)
     unhandled = session.unhandled
     final = damage(world, Moment.QUIESCENCE) if not right(world) else []
     for item in (*final, *at_return):
@@ -261,11 +267,13 @@ def judge(
         deadlock=deadlock,
         crashed=f"{type(crashed).__name__}: {crashed}" if crashed is not None else "",
         tolerated=tolerated,
+        waits=waiting(session) if deadlock and world.log is not None else (),
     )
 
 
-def _honest(world: World, error: BaseException) -> bool:
-    """Whether `error` passes on an injected fault, or a time-out that the schedule brought about."""
+def _honest(world: World, session: Session, error: BaseException) -> bool:
+    """Whether `error` passes on an injected fault or a time-out that the schedule brought about, or is what the program says of
+    them itself ("3 of 8 failed"): a line that raises, not one that stumbles."""
     stack, seen = [error], set()
     while stack:
         item = stack.pop()
@@ -279,4 +287,8 @@ def _honest(world: World, error: BaseException) -> bool:
         if isinstance(item, BaseExceptionGroup):
             stack.extend(item.exceptions)
         stack.extend(cause for cause in (item.__cause__, item.__context__) if cause is not None)
-    return False
+    if not world.injected and not world.timers_ahead:
+        return False
+    script = getattr(session, "script", None)  # JavaScript tells of its lines in the text of a stack
+    place = script.innermost(getattr(error, "stack", "")) if script is not None else last_place(error)
+    return place is not None and _RAISES.search(place.text) is not None

@@ -35,6 +35,7 @@ __all__ = [
     "Trace",
     "Trouble",
     "Verdict",
+    "Waiting",
     "Witness",
 ]
 
@@ -157,11 +158,20 @@ class LostError:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task that waits for ever, and the line of the person's code at which it does."""
+
+    task: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one schedule did. `crashed` is the text of the exception that left `migrate`, or "".
 
     `tolerated` is true where that exception is the honest answer to an injected fault or to a time-out: the caller was told.
     `left_behind` names the tasks that had not ended when `migrate` returned; `stuck` those that wait for ever.
+    `waits` says where, in a run that was played in detail.
     """
 
     damage: tuple[Damage, ...] = ()
@@ -172,6 +182,7 @@ class Outcome:
     deadlock: bool = False
     crashed: str = ""
     tolerated: bool = False
+    waits: tuple[Waiting, ...] = ()
 
     @property
     def failing(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from vecforensics.race.model import Source
 
-__all__ = ["is_own_code", "is_standard_library", "last_place", "place_of_caller"]
+__all__ = ["is_own_code", "is_standard_library", "last_place", "place_of_caller", "place_of_frame"]
 
 _HERE: Final = str(Path(__file__).parent)
 _STDLIB: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
@@ -40,6 +40,11 @@ def is_standard_library(file: str) -> bool:
     return file.startswith("<frozen") or (file.startswith(_STDLIB) and not file.startswith(_LIBRARIES))
 
 
+def place_of_frame(frame: FrameType) -> Source:
+    """Where `frame` stands now."""
+    return _place(frame, frame.f_lineno)
+
+
 def _place(frame: FrameType, lineno: int) -> Source:
     code: CodeType = frame.f_code
     text = linecache.getline(code.co_filename, lineno).strip()
@@ -51,7 +56,7 @@ def place_of_caller() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_own_code(frame.f_code.co_filename):
-            return _place(frame, frame.f_lineno)
+            return place_of_frame(frame)
         frame = frame.f_back
     return None
 

@@ -26,7 +26,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from types import GenericAlias, SimpleNamespace
 from typing import Any, Final
 
 from vecforensics.errors import SuspectError
@@ -335,8 +335,18 @@ def make_lock() -> Any:
     return ControlledLock() if current_strand() is not None else _allocate()
 
 
-def make_queue() -> Any:
-    return queue._PySimpleQueue() if current_strand() is not None else _real["SimpleQueue"]()  # type: ignore[attr-defined]
+class _QueueType(type):
+    def __instancecheck__(cls, thing: object) -> bool:
+        return isinstance(thing, (_real["SimpleQueue"], queue._PySimpleQueue))  # type: ignore[attr-defined]
+
+
+class SimpleQueue(metaclass=_QueueType):
+    """Stands in for `queue.SimpleQueue`, which programs also subscript and ask for as a type."""
+
+    __class_getitem__: Any = classmethod(GenericAlias)
+
+    def __new__(cls) -> Any:
+        return queue._PySimpleQueue() if current_strand() is not None else _real["SimpleQueue"]()  # type: ignore[attr-defined]
 
 
 def make_future() -> Any:
@@ -394,7 +404,7 @@ _REPLACED: Final[tuple[tuple[Any, str, Any], ...]] = (
     (threading.Thread, "start", _start),
     (threading.Thread, "join", _join),
     (threading.Thread, "is_alive", _is_alive),
-    (queue, "SimpleQueue", make_queue),
+    (queue, "SimpleQueue", SimpleQueue),
     (queue, "time", clock),
     (concurrent.futures._base, "Future", make_future),
     (concurrent.futures._base, "time", SimpleNamespace(monotonic=clock)),

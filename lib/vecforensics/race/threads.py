@@ -19,12 +19,12 @@ from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
 from vecforensics.race.strands import (
     ControlledLock,
+    SimpleQueue,
     Strand,
     Strands,
     current_strand,
     install,
     make_lock,
-    make_queue,
     sleep,
     uninstall,
 )
@@ -216,7 +216,7 @@ class ThreadsProgram:
 _LOCK, _RLOCK = type(_thread.allocate_lock()), type(threading.RLock())
 _BY_NAME: Final[tuple[tuple[Any, Any], ...]] = (
     (_thread.allocate_lock, make_lock),
-    (queue.SimpleQueue, make_queue),
+    (queue.SimpleQueue, SimpleQueue),
     (time.sleep, sleep),
 )
 

@@ -7,7 +7,7 @@ import shlex
 from vecforensics.race.model import Certificate, Exploration, Pass
 from vecforensics.race.views.words import clip
 
-__all__ = ["certificate_lines", "pass_rows", "probability", "replay_command"]
+__all__ = ["certificate_lines", "conflicts_text", "pass_rows", "probability", "replay_command"]
 
 
 def pass_rows(certificate: Certificate) -> list[tuple[str, str, str, str, str]]:
@@ -23,6 +23,19 @@ def _extent(item: Pass) -> str:
     return f"{extent}; {clip(item.note, 120)}" if item.note else extent
 
 
+def conflicts_text(certificate: Certificate) -> str:
+    """What DPOR took for dependent; where a driver does not tell it, there is no DPOR and every order was a case of its own."""
+    if certificate.conflicts:
+        return "; ".join(certificate.conflicts)
+    return (
+        f"none are known for {certificate.driver}: no order was left out for being equal to another (no DPOR)"
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def probability(bound: float) -> str:
     """ "0.062 or more"; a bound of one is certainty."""
     return f"{bound:.2g} or more" if bound < 1 else "1"
@@ -32,13 +45,13 @@ def certificate_lines(exploration: Exploration) -> list[str]:
     """The certificate as plain lines, for terminals and Markdown."""
     certificate = exploration.certificate
     lines = [
-        f"certificate: {certificate.records} records, {certificate.schedules:,} schedules, seed {certificate.seed}, "
-        f"driver {certificate.driver}, {'exhaustive' if certificate.exhaustive else 'not exhaustive'}"
+        f"certificate: {_many(certificate.records, 'record')}, {_many(certificate.schedules, 'schedule')}, "
+        f"seed {certificate.seed}, driver {certificate.driver}, {'exhaustive' if certificate.exhaustive else 'not exhaustive'}"
     ]
     for strategy, granularity, schedules, failures, extent in pass_rows(certificate):
-        lines.append(f"  {strategy} ({granularity}): {schedules} schedules, {failures} failing, {extent}")
-    if certificate.conflicts:
-        lines.append(f"  conflicts considered: {', '.join(certificate.conflicts)}")
+        noun = "schedule" if schedules == "1" else "schedules"
+        lines.append(f"  {strategy} ({granularity}): {schedules} {noun}, {failures} failing, {extent}")
+    lines.append(f"  conflicts considered: {conflicts_text(certificate)}")
     lines.append(f"  faults considered: {', '.join(certificate.faults) or 'none'}")
     for depth, bound in sorted(certificate.pct_bound.items()):
         lines.append(

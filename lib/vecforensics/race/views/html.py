@@ -15,7 +15,7 @@ from markupsafe import Markup
 from vecforensics.errors import printable
 from vecforensics.race.model import Exploration, Source, Trace, Verdict, Witness
 from vecforensics.race.views.brush import BLUE, GREY, RED_TEXT
-from vecforensics.race.views.certificate import pass_rows, probability, replay_command
+from vecforensics.race.views.certificate import conflicts_text, pass_rows, probability, replay_command
 from vecforensics.race.views.prose import explain, explain_verdict
 from vecforensics.race.views.swimlanes import draw
 from vecforensics.race.views.text import lanes_text
@@ -126,7 +126,7 @@ def _certificate(exploration: Exploration) -> Markup:
         ("records", f"{certificate.records}"),
         ("seed", f"{certificate.seed}"),
         ("driver", certificate.driver),
-        ("conflicts considered", "; ".join(certificate.conflicts) or "none"),
+        ("conflicts considered", conflicts_text(certificate)),
         ("faults considered", "; ".join(certificate.faults) or "none"),
         *(
             (f"PCT, depth {depth}", f"hit by one schedule with probability {probability(bound)}")

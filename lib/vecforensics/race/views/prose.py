@@ -76,7 +76,8 @@ def explain_verdict(exploration: Exploration) -> str:
         case Verdict.FAILING:
             first = exploration.schedules_to_first_failure
             found = f"; the first of them was schedule {first:,}" if first is not None else ""
-            return f"There are orders of events in which this migration goes wrong: {tried} of {size} were tried{found}."
+            were = "was" if certificate.schedules == 1 else "were"
+            return f"There are orders of events in which this migration goes wrong: {tried} of {size} {were} tried{found}."
         case Verdict.PROVED:
             # The passes that only sampled came on top; what stands for all orders are those that were exhausted.
             whole = (
