@@ -145,6 +145,25 @@ def test_an_earlier_version_of_a_drawn_record_is_embedded_too(case_file: Path) -
     assert not diff.estimate["estimate"]
 
 
+def test_an_id_that_was_lost_is_found_by_content_within_the_same_number_of_texts(case_file: Path) -> None:
+    target = case_file.with_name("target.parquet")
+    table = pq.read_table(target)
+    ids = ["NaN" if text == "n42" else text for text in table["id"].to_pylist()]
+    pq.write_table(table.set_column(0, "id", pa.array(ids)), target)
+    inv = investigate(case_file, case_file.parent / "reports")
+    diff = inv.diff(sample=SAMPLE)
+    mangled = diff.of_kind("mangled_id").to_pylist()
+    assert [(row["source_id"], row["target_id"]) for row in mangled] == [("n42", "NaN")]
+    assert diff.counts["missing"] == 95
+    assert diff.counts["orphan"] == 0
+    assert len(paid(case_file)) <= SAMPLE
+    assert diff.estimate is not None
+    assert diff.estimate["sampled"] <= SAMPLE - 96
+    first = inv.run.findings_json.read_bytes()
+    Investigation(inv.case, inv.run).diff()
+    assert inv.run.findings_json.read_bytes() == first
+
+
 def test_another_size_of_sample_than_was_embedded_is_refused(case_file: Path) -> None:
     inv = investigate(case_file, case_file.parent / "reports")
     inv.collect(sample=SAMPLE)

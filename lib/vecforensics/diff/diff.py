@@ -97,7 +97,8 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     )
     by_id = work.parts()
     dimensions, orders = work.dimensions(by_id)
-    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed)
+    aside = {part.name: part.resolved.missing for part in by_id if len(part.resolved.orphans)}
+    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed, aside)
 
 
 def _drawn(work: Work, sample: int | None) -> Draw | None:
@@ -264,8 +265,9 @@ def _limits(case: Case, evidence: Evidence, parts: list[Part], sample: int | Non
             )
             if was_sampled(evidence):
                 sentences.append(
-                    f"{part.name}: only the sampled records have expected vectors; a vector that belongs to another one is "
-                    "`drifted` here, and an id that only its content could explain is `orphan` and `missing`."
+                    f"{part.name}: only the sampled records have expected vectors, and the missing ones where they are few "
+                    "beside the sample; a vector that belongs to another one is `drifted` here, and an id that only another "
+                    "one's content could explain is `orphan` and `missing`."
                 )
         elif part.resolved.unchecked:
             sentences.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = ["Draw", "draw_contents", "estimate", "frozen_draw", "was_sampled"]
 
 _FILE: Final = "sample.arrow"
 _PLAN: Final = b"plan"
+_ASIDE: Final = 4
 
 _NOT_CONTENT: Final = np.uint32(
     sum(
@@ -58,30 +59,34 @@ _NOT_CONTENT: Final = np.uint32(
 class Draw:
     """Which records' contents are looked at. `rows`: by collection, running source rows; `strata` int32 and `drawn` bool over
     all records, collections end to end in source order (a draw that was frozen knows the strata of the drawn ones only).
-    `positions`: by collection the drawn records' positions in the source. A collection without expected vectors is not in it."""
+    `positions`: by collection the drawn records' positions in the source. A collection without expected vectors is not in it.
+
+    `rows` and `positions` also hold the missing records that are embedded aside from the sample; they are not `drawn`."""
 
     plan: SamplePlan
     seed: int
     rows: Mapping[str, Index]
     positions: Mapping[str, Index]
+    strata_of: Mapping[str, npt.NDArray[np.int32]]
     strata: npt.NDArray[np.int32]
     drawn: npt.NDArray[np.bool_]
 
     def frozen(self) -> bytes:
         """The draw as an Arrow IPC file: collection, position and stratum of each drawn record, the plan in its schema."""
-        names = [name for name, positions in self.positions.items() for _ in range(len(positions))]
+        names = [name for name, rows in self.rows.items() for _ in range(len(rows))]
         plan = {
             "requested": self.plan.requested,
             "seed": self.seed,
-            "collections": list(self.positions),
+            "collections": list(self.rows),
             "strata": [asdict(stratum) for stratum in self.plan.strata],
         }
         positions = [np.empty(0, np.int64), *self.positions.values()]
+        strata = [np.empty(0, np.int32), *self.strata_of.values()]
         table = pa.table(
             {
                 "collection": pa.array(names, pa.string()),
                 "position": pa.array(np.concatenate(positions)),
-                "stratum": pa.array(self.strata[self.drawn]),
+                "stratum": pa.array(np.concatenate(strata)),
             }
         ).replace_schema_metadata({_PLAN: canonical_json(plan)})
         sink = pa.BufferOutputStream()
@@ -119,17 +124,21 @@ def frozen_draw(
     total = sum(len(orders[name]) for name in sides)
     drawn, strata = np.zeros(total, np.bool_), np.full(total, -1, np.int32)
     names, position, stratum = (table[name].to_numpy() for name in table.schema.names)
-    rows, positions, start = {}, {}, 0
+    rows, positions, strata_of, start = {}, {}, {}, 0
     for name in sides:
         order = orders[name]
         mine = np.flatnonzero(names == name)
         ranks = np.searchsorted(sides[name].source.integers("position")[order], position[mine])
         if name in held["collections"]:
-            rows[name], positions[name] = np.sort(order[ranks]), position[mine]
-        drawn[start + ranks] = True
+            rows[name], positions[name], strata_of[name] = (
+                np.sort(order[ranks]),
+                position[mine],
+                stratum[mine],
+            )
+        drawn[start + ranks] = stratum[mine] >= 0
         strata[start + ranks] = stratum[mine]
         start += len(order)
-    return Draw(plan, held["seed"], rows, positions, strata, drawn)
+    return Draw(plan, held["seed"], rows, positions, strata_of, strata, drawn)
 
 
 def draw_contents(
@@ -138,11 +147,17 @@ def draw_contents(
     orders: Mapping[str, Index],
     requested: int,
     seed: int,
+    aside: Mapping[str, Index] | None = None,
 ) -> Draw:
     """Draw `requested` records that have a vector in the target and an expected one, if any collection has some.
 
-    `dimensions`: what the ids alone have shown.
+    `dimensions`: what the ids alone have shown. `aside`: by collection, missing records whose expected vectors might tell whose
+    an orphan is; where they are at most a quarter of `requested` they are taken from it.
     """
+    aside = aside or {}
+    beside = sum(len(rows) for rows in aside.values())
+    if beside > requested // _ASIDE:
+        aside, beside = {}, 0
     population = lay_out(dimensions)
     strata, names = stratify(population, find_hot_spots(dimensions))
     kinds = np.concatenate([one.kinds for one in dimensions])
@@ -159,7 +174,7 @@ def draw_contents(
     renumbered[present] = np.arange(len(present))
     strata = renumbered[strata]
     sizes = {names[number]: int((strata == new).sum()) for new, number in enumerate(present)}
-    plan = plan_sample(sizes, requested)
+    plan = replace(plan_sample(sizes, requested - beside), requested=requested)
     ids = [
         pa.array(sides[one.collection].source.text("id", orders[one.collection]), pa.string())
         for one in dimensions
@@ -167,14 +182,15 @@ def draw_contents(
     chosen = draw_sample(sample_keys(pa.chunked_array(ids), seed), strata, plan)
     drawn = np.zeros(len(strata), np.bool_)
     drawn[chosen] = True
-    rows, positions, start = {}, {}, 0
+    rows, positions, strata_of, start = {}, {}, {}, 0
     for one in dimensions:
-        order = orders[one.collection]
-        mine = drawn[start : start + len(order)]
-        if sides[one.collection].frozen.expected is not None:
-            rows[one.collection], positions[one.collection] = np.sort(order[mine]), one.position[mine]
+        name, order = one.collection, orders[one.collection]
+        if sides[name].frozen.expected is not None:
+            mine = drawn[start : start + len(order)] | np.isin(order, aside.get(name, ()))
+            rows[name], positions[name] = np.sort(order[mine]), one.position[mine]
+            strata_of[name] = strata[start : start + len(order)][mine]
         start += len(order)
-    return Draw(plan, seed, rows, positions, strata, drawn)
+    return Draw(plan, seed, rows, positions, strata_of, strata, drawn)
 
 
 def estimate(draw: Draw, dimensions: Sequence[RowDimensions]) -> dict[str, Any]:
