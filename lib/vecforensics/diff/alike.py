@@ -27,7 +27,9 @@ from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, project, reach, sketch
 
 __all__ = ["Alike", "find_alike"]
 
-# How far a copy may be from its owner, as a share of its length: noise and float16; bfloat16 and int8.
+# How far a copy may be from its owner, as a share of its length: rounding in single precision, float16; noise; bfloat16 and int8.
+_ROUNDING: Final = 1e-5
+_HALF: Final = 6e-4
 _NARROW: Final = 1e-3
 _WIDE: Final = 2e-2
 _CELL_STEPS: Final = 8
@@ -65,10 +67,14 @@ def find_alike(
         search.compared(probes.chosen(~crowded), search.coarse),
         search.compared(probes.chosen(near), search.coarse, counts[near]),
     ]
-    if len(dense.key):
-        finely = search.fine(np.unique(dense.key))
-        probes = search.fine_probes(np.unique(dense.query))
-        found.append(search.compared(probes, finely, search.counted(probes, finely)))
+    asking = np.unique(dense.query)
+    # The nearer the copy, the finer the cells in which it can still be told from the crowd.
+    for difference in (_ROUNDING, _HALF, search.narrow):
+        if len(asking):
+            finely = search.fine(np.unique(dense.key), difference)
+            probes = search.fine_probes(asking, difference)
+            found.append(search.compared(probes, finely, search.counted(probes, finely)))
+            asking = np.setdiff1d(asking, np.searchsorted(queries, found[-1][0]))
     return _distinct(_joined(found))
 
 
@@ -151,9 +157,9 @@ class _Search:
         cells: Hashes = self.source.column("sketch", bucket) & upper
         return np.arange(len(cells)), cells
 
-    def fine_probes(self, asking: Numbers) -> _Probes:
-        """The cells of exact projections that the narrow reach of these vectors touches."""
-        seen, cell, moved = self._seen(self.vectors[self.queries[asking]])
+    def fine_probes(self, asking: Numbers, difference: float) -> _Probes:
+        """The cells of exact projections that copies with this difference from these vectors may lie in."""
+        seen, cell, moved = _seen(self.vectors[self.queries[asking]], difference)
         return _touched(
             np.floor((seen - moved) / cell).astype(np.int64),
             np.floor((seen + moved) / cell).astype(np.int64),
@@ -161,7 +167,7 @@ class _Search:
             asking,
         )
 
-    def fine(self, crowded: Hashes) -> Rows:
+    def fine(self, crowded: Hashes, difference: float) -> Rows:
         """The rows that stand in crowded cells, by finer ones. Read once a bucket, and kept: sixteen bytes a row."""
         wanted, kept = Filter(crowded), dict[int, tuple[Numbers, Hashes]]()
 
@@ -173,18 +179,13 @@ class _Search:
                 keys = np.zeros(len(rows), np.uint64)
                 for start in range(0, len(rows), _BLOCK):
                     part = slice(start, start + _BLOCK)
-                    seen, cell, _ = self._seen(self.source.vectors(bucket).take(rows[part]))
+                    seen, cell, _ = _seen(self.source.vectors(bucket).take(rows[part]), difference)
                     for axis, column in enumerate(np.floor(seen / cell).astype(np.int64).T):
                         keys[part] = _mixed(keys[part], column.view(np.uint64), axis)
                 kept[bucket] = rows, keys
             return kept[bucket]
 
         return of_bucket
-
-    def _seen(self, vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], float, float]:
-        """Projections (n, 8), the width of a fine cell, and how far the narrow reach moves a projection."""
-        moved = min(self.narrow, 6 * self.narrow / float(np.sqrt(vectors.shape[1])))
-        return project(vectors).astype(np.float64), 4 * moved, moved
 
     def counted(self, probes: _Probes, rows_of: Rows) -> Numbers:
         """How many records stand in each probed cell."""
@@ -271,6 +272,14 @@ class _Search:
                 (self.queries[asking[near]][good], digests[rows[near]][good], compared.distance[good])
             )
         return _joined(found)
+
+
+def _seen(
+    vectors: npt.NDArray[np.float32], difference: float
+) -> tuple[npt.NDArray[np.float64], float, float]:
+    """Projections (n, 8), the width of a fine cell, and how far a copy with this difference moves in a projection."""
+    moved = min(difference, 6 * difference / float(np.sqrt(vectors.shape[1])))
+    return project(vectors).astype(np.float64), 4 * moved, moved
 
 
 def _touched(
