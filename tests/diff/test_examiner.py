@@ -103,6 +103,26 @@ def test_the_version_that_a_stale_vector_is_of_is_named(tmp_path: Path) -> None:
     assert found == {one.ids[7]: (None, {"version": "0002"}), one.ids[10]: (None, {"version": "0003"})}
 
 
+def test_the_old_vector_of_another_record_is_that_records(tmp_path: Path) -> None:
+    one = world()
+    old = one.rng.normal(size=24).astype(np.float32)
+    one.earlier.append((one.ids[7], old))
+    one.vector(9, old)
+    found = details(investigate(one, tmp_path, impact=False), "swapped")
+    assert found == {one.ids[9]: (one.ids[7], {"form": "earlier version", "version": "0000"})}
+
+
+def test_rows_under_one_id_say_whether_they_agree(tmp_path: Path) -> None:
+    one = world()
+    one.target.append((one.ids[4], one.expected[4].copy(), dict(one.metadata[4])))
+    one.target.append((one.ids[9], one.expected[10].copy(), dict(one.metadata[9])))
+    found = details(investigate(one, tmp_path, impact=False), "duplicate")
+    assert found == {
+        one.ids[4]: (None, {"form": "same id"}),
+        one.ids[9]: (None, {"form": "same id", "vector": "another"}),
+    }
+
+
 def test_ids_beyond_2_53_that_met_on_one_double_are_overwritten_and_not_shifted(tmp_path: Path) -> None:
     one = world()
     one.ids = [str(2**53 + n) for n in range(200)]

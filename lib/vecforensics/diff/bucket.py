@@ -66,8 +66,8 @@ class BucketResult:
     """What differs in one bucket. Row numbers are those of the bucket's tables.
 
     Pairs: `source_row`, `target_row`, `state` (a `Relation` or a `State`), `distance`, `right`, `start`, `stop`; `detail` by pair
-    number. `extra_*`: further target rows under an id that has one already. `drift`: JSON text by source row. `parents`: for each
-    parent collection the distinct id hashes that present records name.
+    number. `extra_*`: further target rows under an id that has one already, and whether they hold the same vector as that one.
+    `drift`: JSON text by source row. `parents`: for each parent collection the distinct id hashes that present records name.
     """
 
     bucket: int
@@ -87,6 +87,7 @@ class BucketResult:
     stop: Rows
     extra_source: Rows
     extra_target: Rows
+    extra_same: npt.NDArray[np.bool_]
     detail: dict[int, dict[str, Any]] = field(default_factory=dict)
     drift: dict[int, dict[str, Any]] = field(default_factory=dict)
     parents: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
@@ -177,6 +178,9 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
         stop=np.empty(0, np.int32),
         extra_source=extra_source,
         extra_target=extra_target,
+        extra_same=_same_vector(
+            bucket.target, target_row[np.searchsorted(source_row, extra_source)], extra_target
+        ),
     )
     fixed = actual.present[target_row]
     ragged = looked_at & ~fixed
@@ -199,6 +203,13 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
         column = bucket.source[PARENT_PREFIX + name].combine_chunks().take(pa.array(source_row))
         result.parents[name] = hash_text(column.drop_null().unique())
     return result
+
+
+def _same_vector(target: pa.Table, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+    """Whether two rows hold the same vector; a vector that is absent, of another length or not finite is the same as none."""
+    digests = _digests(target)
+    same: npt.NDArray[np.bool_] = (digests[one] == digests[other]) & (digests[one] != 0)
+    return same
 
 
 def _others(count: int, rows: npt.NDArray[np.integer[Any]]) -> Rows:

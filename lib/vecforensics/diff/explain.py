@@ -11,7 +11,7 @@ from vecforensics.diff.bucket import State
 from vecforensics.diff.compare import Relation
 from vecforensics.diff.foreign import foreign_rows
 from vecforensics.diff.garbled import garbled
-from vecforensics.diff.leftovers import block_owners, nobodys_groups
+from vecforensics.diff.leftovers import block_owners, earlier_owners, nobodys_groups
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import Pairs, Resolved
 from vecforensics.diff.patterns import explain_exchanges
@@ -128,6 +128,18 @@ def _first_ids(sides: Sides, rows: Index, details: list[dict[str, Any]]) -> dict
 def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: set[int]) -> None:
     """Wrong rows that hold no record's vector as a whole."""
     found = resolved.found
+    for place, (owner, version) in earlier_owners(sides, pairs.target[rest]).items():
+        pair = int(rest[place])
+        done.add(pair)
+        found.add(
+            Kind.SWAPPED,
+            source=int(pairs.source[pair]),
+            target=int(pairs.target[pair]),
+            partner=owner,
+            distance=float(pairs.distance[pair]),
+            detail={"form": "earlier version", "version": version},
+        )
+    rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
     blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
     block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
     if left:

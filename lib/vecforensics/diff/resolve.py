@@ -45,14 +45,17 @@ def resolve_collection(
     resolved.compared = sum(result.compared for result in results)
     resolved.unchecked = sum(result.unchecked for result in results)
     for result in results:
-        for source_row, target_row in zip(
-            result.extra_source.tolist(), result.extra_target.tolist(), strict=True
+        for source_row, target_row, same in zip(
+            result.extra_source.tolist(),
+            result.extra_target.tolist(),
+            result.extra_same.tolist(),
+            strict=True,
         ):
             found.add(
                 Kind.DUPLICATE,
                 source=int(sides.source.offsets[result.bucket]) + source_row,
                 target=int(sides.target.offsets[result.bucket]) + target_row,
-                detail={"form": "same id"},
+                detail={"form": "same id"} if same else {"form": "same id", "vector": "another"},
             )
     by_id = pair_by_id(sides, missing, orphans)
     for (source, target), (conversion, _) in by_id.items():
