@@ -77,7 +77,7 @@ def _prose(witness: Witness) -> Markup:
         code = Markup("").join(_code(place) for place in sentence.places)
         rows.append(
             Markup(
-                '<tr><th style="text-align:left;vertical-align:top;white-space:nowrap">{}</th>'
+                '<tr><th style="text-align:left;vertical-align:top;white-space:nowrap;padding-right:12px">{}</th>'
                 '<td style="text-align:left">{}{}</td></tr>'
             ).format(_QUESTION[sentence.role], sentence.text, code)
         )

@@ -48,8 +48,8 @@ class Mechanism(Facts):
             lines = dict.fromkeys(item.source for item in self.trace.outcome.waits if item.source is not None)
             return Sentence(
                 "mechanism",
-                f"Every operation had been answered, and {n or 'some'} task{'s' if n != 1 else ''} still waited"
-                f"{', at the lines below' if lines else ''}: nothing was left that could wake {'it' if n == 1 else 'them'}.",
+                f"Every operation had been answered, and {n or 'some'} task{'s' if n != 1 else ''} still waited: nothing "
+                f"was left that could wake {'it' if n == 1 else 'them'}.",
                 tuple(lines),
             )
         said, places = self.flow()
