@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ import race_programs
 from race_floors import AsyncioFloor, BareStepper
 
 from vecforensics.race.coroutines import AsyncioProgram
+from vecforensics.race.crew import SEEDED, Crew
+from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.strategies.dpor import Dpor
 from vecforensics.race.strategies.fifo import Fifo
 from vecforensics.race.strategies.lab import Lab, Strategy
@@ -26,10 +31,11 @@ from vecforensics.race.strategies.withhold import Withhold
 from vecforensics.race.world import Ground
 from vecforensics.records import Record
 
-__all__ = ["FAST_CHECK", "Node", "lab_of", "players", "searchers"]
+__all__ = ["FAST_CHECK", "Node", "crews", "lab_of", "players", "searchers"]
 
 HERE = Path(__file__).resolve().parent
 FAST_CHECK = "4.10.2"
+_WARM_UP_S = 0.1
 
 
 def lab_of(function: Callable[..., Any], records: Sequence[Record]) -> Lab:
@@ -69,6 +75,51 @@ def players(records: Sequence[Record], seed: int) -> dict[str, Callable[[], int]
 
     script = Lab(JavaScriptProgram.load(HERE / "race_programs.js"), Ground(records))
     return {"javascript": _each(script, lambda: Uniform(seed)), **found}
+
+
+def crews(
+    records: Sequence[Record], seed: int, processes: int
+) -> dict[str, Callable[[float, int], tuple[float, float, int, int]]]:
+    """The sampling strategies in several processes. Each is called with the seconds that it has and the choices that a schedule
+    must make, and gives schedules a second of the wall's clock and of all processes' processor time, fewest and most choices."""
+    if processes < 2:
+        return {}
+    lab = lab_of(race_programs.barrier, records)
+
+    def turn(name: str, seconds: float, expected: int) -> tuple[float, float, int, int]:
+        before = _processor_time()
+        crew = Crew.muster(lab.program, lab.ground, processes)
+        assert crew is not None, "this process has threads of its own; it cannot be copied"
+        with crew:
+            count, passed, least, most = in_own_thread(lambda: sampled(crew, name, seconds, expected))
+        return (
+            count / passed,
+            count / (_processor_time() - before) * (passed + _WARM_UP_S) / passed,
+            least,
+            most,
+        )
+
+    def sampled(crew: Crew, name: str, seconds: float, expected: int) -> tuple[int, float, int, int]:
+        count, least, most = 0, expected, expected
+        began = time.perf_counter() + _WARM_UP_S
+        for played in crew.play(SEEDED[name](seed), lab, 10**9):
+            assert not played.kinds, "the barrier does not hold"
+            now = time.perf_counter()
+            if now >= began:
+                count, least, most = count + 1, min(least, played.length), max(most, played.length)
+                if now - began >= seconds:
+                    return count, now - began, least, most
+        raise AssertionError("schedules have no end")
+
+    return {f"{name} x {processes}": partial(turn, name) for name in SEEDED}
+
+
+def _processor_time() -> float:
+    """Of this process and of those that it has waited for."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def searchers(seed: int) -> dict[str, Callable[[], Strategy]]:

@@ -20,7 +20,7 @@ from vecforensics.race.coroutines import AsyncioProgram
 from vecforensics.race.own_thread import in_own_thread
 from vecforensics.race.play import Run
 from vecforensics.race.strategies.lab import Choices, Lab
-from vecforensics.race.strategies.uniform import Uniform
+from vecforensics.race.strategies.uniform import Lots, Uniform
 
 CHUNKS, CHUNK, SCHEDULES = 10, 60, 6
 LOG: list[Any] = []
@@ -59,7 +59,7 @@ def differences(function: Callable[..., Any], name: str, seed: int) -> list[str]
     for number in range(SCHEDULES):
         fine = number % 3 == 2
         LOG.clear()
-        run = Lab(stock.program, GROUND, fine=fine).play(chance)
+        run = Lab(stock.program, GROUND, fine=fine).play(Lots(chance.chance(number)))
         expected = told(run)
         LOG.clear()
         again = Lab(ours.program, GROUND, fine=fine).play(Choices(run.choices))

@@ -7,7 +7,7 @@ but the choices. The program cannot tell: its tasks, futures and callbacks are t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from types import CoroutineType
 from typing import Any
@@ -15,14 +15,14 @@ from typing import Any
 from vecforensics.race.coroutines import AsyncSession, AsyncStore
 from vecforensics.race.loop import TASKS_BASE, ControlledLoop
 from vecforensics.race.play import ROUNDS, TICK_S
-from vecforensics.race.tasks import ControlledTask
-from vecforensics.race.world import EXECUTOR, Op
+from vecforensics.race.tasks import Awaited, ControlledTask, begin_task, running
+from vecforensics.race.world import EMBED, EXECUTOR, UPSERT, Op
 
 __all__ = ["BareLoop", "BareSession", "BareStore"]
 
 
 class BareLoop(ControlledLoop):
-    """Its tasks have no creation paths."""
+    """Its tasks have no creation paths, and what is called at their end has no handle."""
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
@@ -30,10 +30,14 @@ class BareLoop(ControlledLoop):
         number = len(self.tasks) + 1
         if number > TASKS_BASE or type(coro) is not CoroutineType:
             return super().create_task(coro, name=name, context=context)
-        task: ControlledTask = ControlledTask.begin(coro, self, number, None, name, context)
+        task: ControlledTask = begin_task(ControlledTask, coro, self, number, None, name, context)
         self.tasks.append(task)
         self.ready.append((task.step, (), task.context))
         return task
+
+    def tell(self, task: ControlledTask, callbacks: Iterable[tuple[Callable[..., Any], Context]]) -> None:
+        for callback, context in callbacks:
+            self.ready.append([callback, (task,), context])
 
 
 class BareStore(AsyncStore):
@@ -56,25 +60,47 @@ class BareSession(AsyncSession):
         loop, world, done = self.loop, self.loop.world, self.done
         pending, timers, ready = world.pending, world.timers, loop.ready
         take, effects, chosen = pending.pop, world.effects(), choices.append
+        data, vectors, parents = world.data, world.ground.vectors, world.ground.parents
         begun = left = limit - len(choices)
-        now, quiet = world.now, True
-        while pending and quiet and not timers and left > 0 and (returned or not done()):
+        now, quiet, ended = world.now, True, not returned and done()
+        while pending and quiet and not timers and left > 0 and not ended:
             index = choose(pending)
             op: Any = take(index)
             chosen(index)
             left -= 1
             world.now = now = now + TICK_S
-            kind = op.kind
-            if kind < EXECUTOR and op.asker is not None and not op.settled:
-                op.answer = effects[kind](op)
-                op.settled = True
-                task = op.asker
-                task.context.run(task.step)
-                if ready:
-                    quiet = loop.advance(ROUNDS - 1)
-            else:
+            kind, task = op.kind, op.asker
+            if kind >= EXECUTOR or task is None or op.settled:
                 world.complete(op)
                 quiet = loop.advance(ROUNDS)
-                now = world.now
+                now, ended = world.now, not returned and done()
+                continue
+            # The commonest effects are written out here, all others are the world's.
+            if kind == EMBED and op.payload[0] in vectors:
+                op.answer = vectors[op.payload[0]].copy()
+            elif kind == UPSERT and op.key not in parents:
+                raw, well_shaped = op.payload
+                data[op.key] = (raw, well_shaped, op.metadata, op)
+                op.answer = None
+            else:
+                op.answer = effects[kind](op)
+            op.settled = True
+            # What `ControlledTask.step` does with a task that is not cancelled.
+            task._fut_waiter = None
+            running[loop] = task
+            try:
+                waited_for = task.context.run(task.send, None)
+            except BaseException as error:
+                task.end(error)
+                ended = task is self.main and not returned
+            else:
+                if type(waited_for) is Awaited and not task._must_cancel:
+                    waited_for.asker = task
+                    task._fut_waiter = waited_for
+                else:
+                    task.wait_for(waited_for)
+            if ready:
+                quiet = loop.advance(ROUNDS - 1)
+                ended = not returned and done()
         world.completed += begun - left
         return quiet

@@ -26,7 +26,7 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.guard import endless, refuse_executor
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.tasks import ControlledTask, current_task, no_current_task
+from vecforensics.race.tasks import ControlledTask, begin_task, current_task, no_current_task
 from vecforensics.race.world import EXECUTOR, TIMER, Op, World
 
 __all__ = ["ControlledFuture", "ControlledLoop", "Handle", "stable_asyncio"]
@@ -172,6 +172,11 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         """`call_soon` without a handle, for the steps of tasks, which cannot be cancelled."""
         self.ready.append((callback, args, context))
 
+    def tell(self, task: ControlledTask, callbacks: Iterable[tuple[Callable[..., Any], Context]]) -> None:
+        """`task` has ended: schedule what was to be called then."""
+        for callback, context in callbacks:
+            self.call_soon(callback, task, context=context)
+
     def advance(self, limit: int) -> bool:
         """Run rounds of callbacks until none is left, at most `limit`. False where some are."""
         ready = self.ready
@@ -184,11 +189,14 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
                 count -= 1
                 entry = ready.popleft()
                 callback, args, context = entry
-                if type(entry) is Handle:
+                if type(entry) is not tuple:
                     no_current_task(self, None)
                 if callback is not None:
                     try:
-                        context.run(callback, *args)
+                        if args:
+                            context.run(callback, *args)
+                        else:
+                            context.run(callback)
                     except Exception as error:
                         self.stray.append((f"exception in callback {callback!r}", error))
         return True
@@ -212,7 +220,7 @@ class ControlledLoop(_AbstractLoop):  # type: ignore[misc]
         if number > TASKS_BASE and number > TASKS_PER_RECORD * len(self.world.ground.records):
             coro.close()
             raise endless("tasks", number, self.world.refuse)
-        task: ControlledTask = ControlledTask.begin(coro, self, number, info, name, context)
+        task: ControlledTask = begin_task(ControlledTask, coro, self, number, info, name, context)
         self.tasks.append(task)
         self.schedule(task.step, (), task.context)
         if self.world.log is not None and info is not None:

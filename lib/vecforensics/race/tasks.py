@@ -26,13 +26,22 @@ from vecforensics.race.world import Op
 if TYPE_CHECKING:
     from vecforensics.race.loop import ControlledLoop
 
-__all__ = ["Awaited", "Cancelled", "ControlledTask", "current_task", "no_current_task", "yielding"]
+__all__ = [
+    "Awaited",
+    "Cancelled",
+    "ControlledTask",
+    "begin_task",
+    "current_task",
+    "no_current_task",
+    "running",
+    "yielding",
+]
 
 # The current task of each loop, where asyncio.current_task looks for it.
-_running: Final[dict[Any, Any]] = vars(asyncio.tasks)["_current_tasks"]
-no_current_task: Final[Callable[[Any, None], Any]] = _running.pop
+running: Final[dict[Any, Any]] = vars(asyncio.tasks)["_current_tasks"]
+no_current_task: Final[Callable[[Any, None], Any]] = running.pop
 # asyncio.current_task in 3.11 is a Python function around this very look-up.
-current_task: Final[Callable[[Any], Any]] = _running.get
+current_task: Final[Callable[[Any], Any]] = running.get
 _UNCANCEL_FORGIVES: Final = sys.version_info >= (3, 13)
 _new: Final[Callable[[Any], Any]] = asyncio.Task.__new__
 _begin: Final[Callable[..., None]] = asyncio.Future.__init__
@@ -51,6 +60,7 @@ class Awaited(Op):
     _callback: tuple[Callable[..., Any], Context] | None = None
     _loop: Any = None
     task: Any = None
+    error: BaseException | None = None
     answer: Any
 
     def __init__(self, kind: int, key: str, payload: Any = None, metadata: Any = None) -> None:
@@ -60,7 +70,6 @@ class Awaited(Op):
         self.payload = payload
         self.metadata = metadata
         self.asker: ControlledTask | None = None
-        self.error: BaseException | None = None
         self.settled = False
         self.seq = 0
 
@@ -127,12 +136,12 @@ class ControlledTask(asyncio.Task[Any]):
     """A task with its creation path, and with a hash that does not depend on where it lies in memory, so that a loop over a set
     of tasks goes the same way in every run of a schedule.
 
-    To be made by `begin`: what C keeps for a task besides its future stays empty, and is kept in slots of the same names.
+    To be made by `begin_task`: what C keeps for a task besides its future stays empty, and is kept in slots of the same names.
     """
 
     __slots__ = (
-        "_cancelled_error", "_coro", "_fut_waiter", "_info", "_must_cancel", "_name", "_num_cancels_requested", "context",
-        "loop", "number", "rank", "send",
+        "_callbacks", "_cancelled_error", "_coro", "_fut_waiter", "_info", "_must_cancel", "_name", "_num_cancels_requested",
+        "context", "loop", "number", "rank", "send",
     )  # fmt: skip
 
     number: int
@@ -140,6 +149,7 @@ class ControlledTask(asyncio.Task[Any]):
     loop: ControlledLoop
     context: Context
     send: Callable[[None], Any]
+    _callbacks: Any  # a tuple of (callback, context)
     _coro: Any
     _info: TaskInfo | None
     _name: str | None
@@ -150,28 +160,6 @@ class ControlledTask(asyncio.Task[Any]):
     _cancel_message: Any
     _make_cancelled_error: Callable[[], CancelledError]
     once_cancelled: ClassVar[type[ControlledTask]]
-
-    @classmethod
-    def begin(
-        cls,
-        coro: Any,
-        loop: ControlledLoop,
-        number: int,
-        info: TaskInfo | None,
-        name: str | None,
-        context: Context | None,
-    ) -> Any:
-        """A task; its first step is the loop's to schedule. `number`: its hash; the name of a nameless one is made of it, since
-        asyncio's own counter goes on from run to run."""
-        task = _new(cls)
-        _begin(task, loop=loop)
-        task.number, task._info, task._name, task.loop = number, info, name, loop
-        task._coro, task.send = coro, coro.send
-        task._fut_waiter = task._cancelled_error = task.rank = None
-        task._must_cancel, task._num_cancels_requested = False, 0
-        task.context = context if context is not None else copy_context()
-        loop.unfinished += 1
-        return task
 
     def __hash__(self) -> int:
         return self.number
@@ -196,37 +184,40 @@ class ControlledTask(asyncio.Task[Any]):
         if error is not None and type(self._fut_waiter) is Awaited and isinstance(error, CancelledError):
             loop.world.cancel(self._fut_waiter)
         self._fut_waiter = None
-        _running[loop] = self
+        running[loop] = self
         try:
             waited_for = self.send(None) if error is None else self._coro.throw(error)
-        except StopIteration as end:
-            loop.unfinished -= 1
-            if self._must_cancel:  # cancelled by itself, right before it stopped
-                self._must_cancel = False
-                _cancel(self, msg=self._cancel_message)
-            else:
-                _set_result(self, end.value)
-        except CancelledError as cancelled:
-            loop.unfinished -= 1
-            self._cancelled_error = cancelled
-            self.__class__ = self.once_cancelled
-            _cancel(self)
-        except BaseException as failure:
-            loop.unfinished -= 1
-            loop.failed.append(self)
-            _set_exception(self, failure)
-            if isinstance(failure, KeyboardInterrupt | SystemExit):
-                raise
+        except BaseException as ending:
+            self.end(ending)
         else:
-            if type(waited_for) is Awaited:
-                waited_for.asker = self
-                self._fut_waiter = waited_for
-                if self._must_cancel and waited_for.cancel(self._cancel_message):
-                    self._must_cancel = False
-            else:
-                self._wait_for(waited_for)
+            self.wait_for(waited_for)
         finally:
             # An error keeps this frame: cut, or frame, task and error would hold one another.
+            del self, error
+
+    def end(self, error: BaseException) -> None:
+        """The coroutine has returned (StopIteration) or raised."""
+        loop = self.loop
+        loop.unfinished -= 1
+        try:
+            if type(error) is StopIteration:
+                if self._must_cancel:  # cancelled by itself, right before it stopped
+                    self._must_cancel = False
+                    _cancel(self, msg=self._cancel_message)
+                else:
+                    _set_result(self, error.value)
+            elif isinstance(error, CancelledError):
+                self._cancelled_error = error
+                self.__class__ = self.once_cancelled
+                _cancel(self)
+            else:
+                loop.failed.append(self)
+                _set_exception(self, error)
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    raise error
+        finally:
+            callbacks, self._callbacks = self._callbacks, ()
+            loop.tell(self, callbacks)
             del self, error
 
     def wakeup(self, future: Any) -> None:
@@ -240,8 +231,14 @@ class ControlledTask(asyncio.Task[Any]):
         finally:
             del self
 
-    def _wait_for(self, what: Any) -> None:
-        """What is no operation: a future or a task, `sleep(0)`, or a mistake."""
+    def wait_for(self, what: Any) -> None:
+        """The coroutine has handed up what it waits for: an operation, a future or a task, nothing (`sleep(0)`), or a mistake."""
+        if type(what) is Awaited:
+            what.asker = self
+            self._fut_waiter = what
+            if self._must_cancel and what.cancel(self._cancel_message):
+                self._must_cancel = False
+            return
         loop, context = self.loop, self.context
         blocking = getattr(what, "_asyncio_future_blocking", None)
         if blocking is None:
@@ -269,6 +266,17 @@ class ControlledTask(asyncio.Task[Any]):
         loop.schedule(self.step, (RuntimeError(text),), context)
 
     # --- what a program asks of a task -------------------------------------------------------------------------------
+
+    def add_done_callback(self, fn: Callable[..., Any], *, context: Context | None = None) -> None:
+        if _done(self):
+            self.loop.call_soon(fn, self, context=context)
+        else:
+            self._callbacks = (*self._callbacks, (fn, context if context is not None else copy_context()))
+
+    def remove_done_callback(self, fn: Callable[..., Any]) -> int:
+        before = len(self._callbacks)
+        self._callbacks = tuple(entry for entry in self._callbacks if entry[0] != fn)
+        return before - len(self._callbacks)
 
     def cancel(self, msg: Any = None) -> bool:
         self._log_traceback = False
@@ -310,6 +318,36 @@ class ControlledTask(asyncio.Task[Any]):
         return self.result()
 
     __iter__ = __await__
+
+
+def begin_task(
+    cls: type[ControlledTask],
+    coro: Any,
+    loop: ControlledLoop,
+    number: int,
+    info: TaskInfo | None,
+    name: str | None,
+    context: Context | None,
+) -> Any:
+    """A task; its first step is the loop's to schedule. `number`: its hash; the name of a nameless one is made of it, since
+    asyncio's own counter goes on from run to run."""
+    task = _new(cls)
+    _begin(task, loop=loop)
+    task.number = number
+    task.loop = loop
+    task.context = context if context is not None else copy_context()
+    task.send = coro.send
+    task.rank = None
+    task._coro = coro
+    task._info = info
+    task._name = name
+    task._callbacks = ()
+    task._fut_waiter = None
+    task._cancelled_error = None
+    task._must_cancel = False
+    task._num_cancels_requested = 0
+    loop.unfinished += 1
+    return task
 
 
 class Cancelled:

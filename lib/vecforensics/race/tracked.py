@@ -17,7 +17,7 @@ from vecforensics.race.coroutines import AsyncStore
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.loop import ControlledFuture, ControlledLoop, Handle
 from vecforensics.race.shared_names import ALL
-from vecforensics.race.tasks import Awaited, Cancelled, ControlledTask, no_current_task
+from vecforensics.race.tasks import Awaited, Cancelled, ControlledTask, begin_task, no_current_task
 from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import Op, World
 
@@ -214,7 +214,7 @@ class TrackedLoop(ControlledLoop):
         self, coro: Any, info: TaskInfo | None, name: str | None, context: Context | None
     ) -> ControlledTask:
         number = len(self.tasks) + 1
-        task: _TrackedTask = _TrackedTask.begin(coro, self, number, info, name, context)
+        task: _TrackedTask = begin_task(_TrackedTask, coro, self, number, info, name, context)
         task.clock = self.tracker.clock
         self.schedule(task.step, (), task.context)
         self.tracker.touch(("births",), ALL, "i")

@@ -22,7 +22,7 @@ COROUTINES = tuple(
 )
 
 # Records that a witness needs: three holders of one vector and their parents, a buffer that fills twice, three ranges.
-SMALLEST = {"buffer_reuse": 8, "flush_clears_arrivals": 6, "redrawn_ranges": 8}
+SMALLEST = {"buffer_reuse": 8, "flush_clears_arrivals": 7, "redrawn_ranges": 8}
 
 
 @cache

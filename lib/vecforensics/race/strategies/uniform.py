@@ -11,17 +11,19 @@ from vecforensics.race.play import PAUSE, Run
 from vecforensics.race.strategies.lab import Lab, Seeded
 from vecforensics.race.world import Op
 
-__all__ = ["Uniform"]
+__all__ = ["Lots", "Uniform"]
 
 
 class Uniform(Seeded):
     name = "random"
 
     def play(self, lab: Lab, number: int) -> Run:
-        return lab.sample(_Lots(self.chance(number)))
+        return lab.sample(Lots(self.chance(number)))
 
 
-class _Lots:
+class Lots:
+    """A chooser that draws each choice."""
+
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
 
