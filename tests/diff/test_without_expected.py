@@ -34,12 +34,12 @@ def with_noise(world: World, count: int) -> set[str]:
     return {world.ids[row] for row in rows}
 
 
-@settings(max_examples=24, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     st.fixed_dictionaries(
         {
             "count": st.sampled_from([60, 300, 900]),
-            "dimension": st.sampled_from([8, 16, 33, 96]),
+            "dimension": st.sampled_from([2, 3, 8, 16, 33, 96]),
             "normalised": st.booleans(),
             "clustered": st.booleans(),
             "seed": st.integers(0, 10_000),

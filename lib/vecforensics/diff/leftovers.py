@@ -22,6 +22,8 @@ _BUDGET: Final = 1_000_000_000
 # Nearly the same stranger: this cosine distance is float noise in 32 bits, far below the distance of any two texts.
 _SAME: Final = 1e-6
 _CELL: Final = 1e-3
+# Among a million vectors of four dimensions some hundred point the same way by chance.
+_FEWEST_DIMENSIONS: Final = 8
 
 
 def block_owners(
@@ -139,12 +141,13 @@ def nobodys_groups(sides: Sides, target: Index, fewest: int = 3) -> list[npt.NDA
     values, inverse, counts = np.unique(digests, return_inverse=True, return_counts=True)
     group = np.where((counts >= 2) & (values != 0), np.arange(len(values)), np.int64(-1))
     label: npt.NDArray[np.int64] = np.asarray(group)[inverse]
-    alone = np.flatnonzero(label < 0)
-    fresh = len(values)
-    for members in _nearly_same(sides, target, alone, fewest):
-        label[members] = fresh
-        fresh += 1
-    _join_stragglers(sides, target, label)
+    if sides.target.dimension >= _FEWEST_DIMENSIONS:
+        alone = np.flatnonzero(label < 0)
+        fresh = len(values)
+        for members in _nearly_same(sides, target, alone, fewest):
+            label[members] = fresh
+            fresh += 1
+        _join_stragglers(sides, target, label)
     rows = np.flatnonzero(label >= 0)
     return _apart(rows, label[rows])
 
