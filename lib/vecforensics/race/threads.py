@@ -17,6 +17,7 @@ from typing import Any, Final
 from vecforensics.race.driver import TaskInfo
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
+from vecforensics.race.strand_loops import STRAND_LOOPS
 from vecforensics.race.strands import (
     ControlledLock,
     SimpleQueue,
@@ -144,7 +145,7 @@ class ThreadsSession:
         self.strands = Strands(world)
         self._swapped = _swap(program.namespace)
         self._finalizers = finalizers()
-        install(THREAD_POOLS)
+        install((*THREAD_POOLS, *STRAND_LOOPS))
         store = ThreadsStore(self.strands, self.requests)
         self.main = self.strands.spawn(
             lambda: program.migrate(records, store.embed, store), TaskInfo(None, 0), None
