@@ -87,9 +87,10 @@ class Appender:
     def _append(self, path: Path, parts: list[Any]) -> None:
         digest = self._digests.setdefault(path, hashlib.sha256())
         with path.open("ab") as file:
-            for part in map(memoryview, parts):
-                for start in range(0, len(part), _PIECE_BYTES):
-                    piece = part[start : start + _PIECE_BYTES]
+            for part in parts:
+                data = memoryview(part)
+                for start in range(0, len(data), _PIECE_BYTES):
+                    piece = data[start : start + _PIECE_BYTES]
                     file.write(piece)
                     digest.update(piece)
 
