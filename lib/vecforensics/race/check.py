@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from vecforensics.errors import SuspectError
 from vecforensics.findings import Kind
 from vecforensics.race.driver import Session
+from vecforensics.race.guard import NoSuchOperation
 from vecforensics.race.model import Damage, Moment, Outcome
 from vecforensics.race.places import last_place
 from vecforensics.race.waiting import waiting
@@ -28,7 +30,6 @@ from vecforensics.race.world import DIMENSION, Ground, Slot, World
 
 __all__ = ["damage", "judge", "right"]
 
-_ABSENT = object()
 _BROADCAST_FROM = 3
 _RAISES = re.compile(r"\b(raise|throw|reject)\b")
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -45,10 +46,13 @@ def right(world: World) -> bool:
         if raw != expected.get(key):
             return False
         if stored is not None:
-            for name, value in own[key].items():
-                found = stored.get(name, _ABSENT)
-                if found is not value and (type(found) is not type(value) or found != value):
-                    return False
+            try:
+                for name, value in own[key].items():
+                    found = stored[name]
+                    if found is not value and (type(found) is not type(value) or found != value):
+                        return False
+            except KeyError:
+                return False
     return True
 
 
@@ -250,6 +254,10 @@ def judge(
             ),
         )
     error = session.error
+    if isinstance(error, NoSuchOperation):
+        place = last_place(error)
+        where = f"{place.file}:{place.lineno}" if place is not None else ""
+        world.refuse(SuspectError(str(error), where=where, hint="Let an adapter of yours make these calls of it"))
     tolerated = error is not None and _honest(world, session, error)
     unhandled = session.unhandled
     final = damage(world, Moment.QUIESCENCE) if not right(world) else []

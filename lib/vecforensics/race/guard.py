@@ -31,7 +31,17 @@ from typing import Any, Final
 from vecforensics.errors import SuspectError
 from vecforensics.race.places import is_own_code, is_standard_library, place_of_caller
 
-__all__ = ["audible", "border", "controlled", "endless", "loading", "refuse_executor", "under_control"]
+__all__ = [
+    "NoSuchOperation",
+    "audible",
+    "border",
+    "controlled",
+    "endless",
+    "loading",
+    "no_such_operation",
+    "refuse_executor",
+    "under_control",
+]
 
 _OUTSIDE: Final = "leaves the program for the operating system, which the race laboratory cannot control"
 _THREADS: Final = "starts a thread beside the event loop, which the race laboratory cannot control"
@@ -181,6 +191,15 @@ def _beside_the_loop() -> bool:
             own = is_own_code(file)
         frame = frame.f_back
     return bool(own)
+
+
+class NoSuchOperation(AttributeError):
+    """The program asks the store for something that the laboratory's has not. It may ask whether it is there (`hasattr`)."""
+
+
+def no_such_operation(name: str) -> NoSuchOperation:
+    """To be raised where `name` is looked up in vain."""
+    return NoSuchOperation(f"the store has upsert, fetch and delete, and no {name!r}")
 
 
 class _Hushed:

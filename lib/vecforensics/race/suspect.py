@@ -78,12 +78,20 @@ def _program(function: Callable[..., Any], name: str) -> Program:
         inspect.signature(function).bind(None, None, None)
     except TypeError:
         raise SuspectError(
-            f"{name} does not take (records, embed, store)",
+            "this does not take (records, embed, store)",
             where=name,
             hint="Write it as async def migrate(records, embed, store), or wrap it in one that is",
         ) from None
     except ValueError:
         pass  # a builtin without a signature: calling it will tell
+    if inspect.isasyncgenfunction(inspect.unwrap(inner)) or inspect.isgeneratorfunction(
+        inspect.unwrap(inner)
+    ):
+        raise SuspectError(
+            "this is a generator: calling it runs none of its lines",
+            where=name,
+            hint="Take the yield out of it, or wrap it in a function that runs it to its end",
+        )
     code = getattr(inspect.unwrap(inner), "__code__", None)
     files = (code.co_filename,) if code is not None else ()
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(inspect.unwrap(inner)):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from vecforensics.race.driver import TaskInfo
+from vecforensics.race.guard import no_such_operation
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
 from vecforensics.race.strand_loops import STRAND_LOOPS
@@ -101,6 +102,9 @@ class ThreadsStore:
     def __init__(self, strands: Strands, requests: list[Request]) -> None:
         self._strands, self._requests = strands, requests
 
+    def __getattr__(self, name: str) -> Any:
+        raise no_such_operation(name)
+
     def embed(self, record: Record | str, *, async_req: bool = False) -> Any:
         if isinstance(record, str):
             return self._call(EMBED, record, (record, 0), None, async_req)
@@ -148,7 +152,7 @@ class ThreadsSession:
         install((*THREAD_POOLS, *STRAND_LOOPS))
         store = ThreadsStore(self.strands, self.requests)
         self.main = self.strands.spawn(
-            lambda: program.migrate(records, store.embed, store), TaskInfo(None, 0), None
+            lambda: program.migrate(list(records), store.embed, store), TaskInfo(None, 0), None
         )
         self.done = lambda: self.main.done
 
