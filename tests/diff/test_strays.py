@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from planted_run import investigate
 from planted_world import World
 
@@ -47,6 +48,28 @@ def test_a_batch_that_was_written_for_nobody_is_named(tmp_path: Path) -> None:
     assert spots[0]["collection"] == "things"
     assert set(diff.of_kind("orphan")["batch"].to_pylist()) == {"7"}
     assert set(diff.of_kind("orphan")["worker"].to_pylist()) == {"w0", "w1", "w2"}
+
+
+@pytest.mark.parametrize("buckets", [1, 5])
+def test_in_a_large_target_a_sample_of_the_others_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int
+) -> None:
+    monkeypatch.setattr("vecforensics.diff.strays._CONTROLS", 300)
+    world = world_with_strays(
+        [row for row in range(2000) if row % 20 == 7], lambda row: {"batch": row % 20}, 2000
+    )
+    diff = investigate(world, tmp_path, buckets=buckets, impact=False)
+    spot = orphan_spots(diff)[0]
+    looked_at = 100 + len(
+        [text for text in world.ids if xxhash.xxh3_64_intdigest(text.encode()) < 2**64 // 2000 * 300]
+    )
+    assert 300 < looked_at < 500
+    share = f"{100 * 100 / looked_at:.0f} %"
+    assert spot["sentence"] == (
+        f"batch 7 holds all 100 orphan rows ({share} of the {looked_at:,} vectors in the target that were looked at)"
+    )
+    assert spot["sampled"]
+    assert any(f"against {looked_at - 100:,} other rows" in limit for limit in diff.limits)
 
 
 def test_a_bad_minute_in_the_log_is_named(tmp_path: Path) -> None:

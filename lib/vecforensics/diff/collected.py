@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,16 +66,10 @@ def findings_table(
     if known.any():
         position[known] = sides.source.integers("position", source[known])
     order_of = {kind: number for number, kind in enumerate(Kind)}
-    details = [canonical_json(dict(row.detail)) if row.detail else "{}" for row in rows]
-    order = sorted(
-        range(len(rows)),
-        key=lambda number: (
-            int(position[number]),
-            target_ids[number] or "",
-            order_of[rows[number].kind],
-            details[number],
-        ),
-    )
+    details = _details(rows)
+    kinds = [order_of[row.kind] for row in rows]
+    keys = list(zip(position.tolist(), (text or "" for text in target_ids), kinds, details, strict=True))
+    order = sorted(range(len(rows)), key=keys.__getitem__)
     columns: dict[str, list[Any]] = {
         "collection": [name] * len(rows),
         "source_id": [source_ids[n] for n in order],
@@ -92,6 +86,24 @@ def findings_table(
     return pa.table(
         [pa.array(columns[item.name], item.type) for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA
     )
+
+
+def _details(rows: Sequence[Found]) -> list[str]:
+    """What is said of each finding as canonical JSON. Most say one of a few things."""
+    said: dict[tuple[tuple[str, Any], ...], str] = {}
+    texts = []
+    for row in rows:
+        key = tuple(row.detail.items())
+        try:
+            text = said.get(key)
+        except TypeError:  # a list or an object inside
+            texts.append(canonical_json(dict(row.detail)))
+            continue
+        # True == 1 == 1.0, but they are spelt otherwise.
+        if text is None or any(type(value) is not str and type(value) is not int for _, value in key):
+            text = said[key] = canonical_json(dict(row.detail))
+        texts.append(text)
+    return texts
 
 
 def _texts(sides: Sides, side: str, numbers: Any) -> list[str | None]:

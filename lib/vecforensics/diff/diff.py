@@ -166,7 +166,10 @@ def _assembled(
         hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows, strays)) if rows else (),
         impact=impact or None,
         estimate=estimate,
-        limits=tuple(_limits(work.case, work.evidence, parts, sample)),
+        limits=(
+            *_limits(work.case, work.evidence, parts, sample),
+            *(f"{one.collection}: {one.note}" for one in strays if one.note),
+        ),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},
             "settle_s": work.case.settle_s,

@@ -59,7 +59,7 @@ class HotSpot:
     `hits` of the kind's `found` rows stand in this part of `size` rows out of `rows` (of all collections). `collection`: the
     one in which all of it lies, if there is one. `log10_q`: the adjusted p-value (Benjamini-Yekutieli) as a power of ten.
     `score`: nats of likelihood gained beyond what the description costs. `also`: other names for nearly the same rows. `side`:
-    whose rows they are, the source's or the target's.
+    whose rows they are, the source's or the target's; `sampled`: not all of them were looked at.
     """
 
     kind: str
@@ -74,6 +74,7 @@ class HotSpot:
     score: float
     also: tuple[str, ...] = ()
     side: str = "source"
+    sampled: bool = False
 
     @property
     def sentence(self) -> str:
@@ -84,8 +85,10 @@ class HotSpot:
             if self.hits < self.found
             else f"all {self.found:,} {name} rows"
         )
-        whole = "rows" if self.side == "source" else "vectors in the target"
-        return f"{self.where} {verb} {held} ({_percent(self.size, self.rows)} of all {whole})"
+        whole = "all rows" if self.side == "source" else "all vectors in the target"
+        if self.sampled:
+            whole = f"the {self.rows:,} vectors in the target that were looked at"
+        return f"{self.where} {verb} {held} ({_percent(self.size, self.rows)} of {whole})"
 
     @property
     def rate(self) -> float:
@@ -97,6 +100,7 @@ class HotSpot:
             "collection": self.collection,
             "kind": self.kind,
             "side": self.side,
+            "sampled": self.sampled,
             "dimension": " × ".join(part.dimension for part in self.parts),
             "where": self.where,
             "parts": [part.as_dict() for part in self.parts],
@@ -195,6 +199,7 @@ def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64]) -> H
         claim.score,
         tuple(in_words(parts) for parts in claim.also),
         population.side,
+        population.sampled,
     )
 
 

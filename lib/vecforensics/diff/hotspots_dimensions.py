@@ -109,6 +109,7 @@ class Population:
     collections: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     side: str = "source"
+    sampled: bool = False
 
     def order(self, name: str) -> Order:
         return next(order for order in self.orders if order.name == name)
@@ -243,7 +244,8 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
     rows = [one for one in rows if len(one.kinds)]
     sizes = [len(one.kinds) for one in rows]
     total, starts = sum(sizes), np.cumsum([0, *sizes])[:-1].astype(np.int64)
-    categories, skipped = [], []
+    categories = []
+    skipped = [f"{printable(one.collection, _SHOWN)}: {one.note}" for one in rows if one.note]
     orders = [Order("position", None, total)] if side == "source" else []
     if len(rows) > 1:
         codes = np.repeat(np.arange(1, len(rows) + 1).astype(np.min_scalar_type(len(rows))), sizes)
@@ -281,4 +283,5 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
         tuple(one.collection for one in rows),
         tuple(skipped),
         side,
+        any(one.note for one in rows),
     )

@@ -46,7 +46,7 @@ class RowDimensions:
 
     `kinds` uint32 (n,), one bit a kind (`KIND_BIT`); `position` int64 (n,), ascending row numbers of the source, with gaps
     where earlier versions stood; `fields` by name: `batch`, `worker`, `written_at`, `namespace`, `metadata:<name>`,
-    `parent:<collection>`; `ids` turns row numbers into ids.
+    `parent:<collection>`; `ids` turns row numbers into ids; `note`: what a reader must know of a choice of rows.
     """
 
     collection: str
@@ -54,6 +54,7 @@ class RowDimensions:
     position: npt.NDArray[np.int64]
     fields: Mapping[str, Field]
     ids: Callable[[npt.NDArray[np.int64]], pa.Array]
+    note: str = ""
 
 
 class CollectionVectors(Protocol):

@@ -3,6 +3,9 @@
 An orphan has no row in the source, so no position, no metadata of the source and no batch of a record. It has an id, what its
 own metadata say, and the log may have named it. Against all other rows of the target that is enough to ask "which ids, which
 batch, which worker, when?" The order in which a store lists its rows means nothing and is not asked for.
+
+A question of this kind needs no more than some controls beside the cases (Breslow and Day 1980, on case-control studies): beyond
+100,000 rows the orphans are set against as many others, drawn by the hash of their ids, and the hot spots say so.
 """
 
 from __future__ import annotations
@@ -25,11 +28,14 @@ __all__ = ["stray_dimensions"]
 
 # A stranger's metadata may have any number of fields; the commonest say enough.
 _MOST_FIELDS: Final = 32
+_CONTROLS: Final = 100_000
 
 
 def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) -> RowDimensions:
-    """All rows of a target in the order of their ids, with the orphans marked. `writes`: what is known of each target row."""
-    order = _id_order(sides.target)
+    """The rows of a target in the order of their ids, with the orphans marked; of a large one a sample of the others. `writes`:
+    what is known of each target row."""
+    chosen, note = _cases_and_controls(sides.target, orphans)
+    order = _id_order(sides.target, chosen)
     kinds = np.zeros(sides.target.rows, np.uint32)
     kinds[orphans] = np.uint32(1 << KIND_BIT[Kind.ORPHAN])
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
@@ -38,30 +44,48 @@ def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) ->
     def ids(rows: Index) -> pa.Array:
         return sides.target.texts("id", order[rows])
 
-    return RowDimensions(name, kinds[order], np.arange(len(order), dtype=np.int64), fields, ids)
+    return RowDimensions(name, kinds[order], np.arange(len(order), dtype=np.int64), fields, ids, note)
 
 
-def _id_order(side: Side) -> Index:
+def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
+    """The rows that are looked at, and what is to be said of them."""
+    if side.rows <= _CONTROLS:
+        return np.arange(side.rows), ""
+    drawn = side.integers("id_hash") < np.uint64(2**64 // side.rows * _CONTROLS)
+    drawn[orphans] = False
+    controls = np.flatnonzero(drawn)
+    note = f"hot spots of orphans set them against {len(controls):,} other rows of the target; shares are of these."
+    return np.sort(np.r_[orphans, controls]), note
+
+
+def _id_order(side: Side, chosen: Index) -> Index:
     """Running rows by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
-    ids = side.texts("id", np.arange(side.rows))
-    table = pa.table({"length": pc.binary_length(ids), "id": ids, "digest": side.integers("digest")})
+    ids = side.texts("id", chosen)
+    digests = side.integers("digest", chosen)
+    table = pa.table({"length": pc.binary_length(ids), "id": ids, "digest": digests})
     keys = [("length", "ascending"), ("id", "ascending"), ("digest", "ascending")]
-    order: Index = pc.sort_indices(table, sort_keys=keys).to_numpy().astype(np.int64)
+    order: Index = chosen[pc.sort_indices(table, sort_keys=keys).to_numpy()]
     return order
 
 
 def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[str, Field]:
     """The commonest fields of the target's metadata; `known`: those that are looked at under other names."""
-    columns = [metadata_columns(side.table(bucket)["metadata"]) for bucket in range(side.buckets)]
+    chosen = np.sort(order)
+    parts_of = [(bucket, rows) for bucket, _, rows in side.split(chosen)]
+    columns = [
+        metadata_columns(side.table(bucket)["metadata"].combine_chunks().take(pa.array(rows)))
+        for bucket, rows in parts_of
+    ]
     counts: Counter[str] = Counter()
     for one in columns:
         counts.update({name: len(column) - column.null_count for name, column in one.items()})
     names = sorted((name for name in counts if name not in known), key=lambda name: (-counts[name], name))
+    place = np.searchsorted(chosen, order)
     fields = {}
     for name in sorted(names[:_MOST_FIELDS]):
         parts = [
-            encoded(one.get(name, pa.nulls(side.table(bucket).num_rows, pa.string())))
-            for bucket, one in enumerate(columns)
+            encoded(one.get(name, pa.nulls(len(rows), pa.string())))
+            for (_, rows), one in zip(parts_of, columns, strict=True)
         ]
-        fields[f"metadata:{name}"] = joined_field(parts, order)
+        fields[f"metadata:{name}"] = joined_field(parts, place)
     return fields
