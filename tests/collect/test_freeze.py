@@ -249,6 +249,23 @@ def test_the_files_are_the_same_to_the_byte_whatever_the_batches_were(tmp_path: 
     assert one.files == other.files
 
 
+def test_what_lies_under_a_null_is_not_frozen(tmp_path: Path) -> None:
+    mask = pa.array([True, False, False])
+    frozen = []
+    for hidden in (0.0, 7.0):
+        flat = pa.array([hidden] * DIMENSION + [1.0] * 2 * DIMENSION, pa.float32())
+        vectors = pa.FixedSizeListArray.from_arrays(flat, DIMENSION, mask=mask)
+        source = pa.RecordBatch.from_arrays(
+            [*source_batches(["a", "b", "c"])[0].columns[:-1], vectors],
+            schema=source_schema(["users"], DIMENSION),
+        )
+        with EvidenceWriter(tmp_path / str(hidden), buckets=2) as writer:
+            writer.source("users", [source])
+            writer.target("users", target_batches(["a"]))
+            frozen.append(bytes_of(writer.finish()))
+    assert frozen[0] == frozen[1]
+
+
 def test_more_rows_than_wait_in_memory_come_out_in_their_order(tmp_path: Path) -> None:
     ids = [f"{n:06d}" for n in range(40_000)]
     with EvidenceWriter(tmp_path, memory_mb=1, buckets=2) as writer:

@@ -122,8 +122,12 @@ class _Block:
     ) -> None:
         """Rows `rows` of `matrix` from row `at` on; `valid`: which of them have a vector, None for all."""
         # Any mode but "raise" gathers straight into `out`; the rows are known to be there.
-        np.take(matrix, rows, axis=0, out=self._matrix[at : at + len(rows)], mode="clip")
+        block = self._matrix[at : at + len(rows)]
+        np.take(matrix, rows, axis=0, out=block, mode="clip")
         self._valid[at : at + len(rows)] = True if valid is None else valid[rows]
+        if valid is not None:
+            # What lies under a null is anybody's guess, and evidence has the same bytes each time.
+            block[~valid[rows]] = 0
 
     def column(self, rows: int) -> pa.FixedSizeListArray:
         """The first `rows` rows as they lie."""

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import numbers
+from vecforensics.arrow_columns import numbers, present
 from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.buckets import Buckets
 from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, matrix_of, row_lanes
@@ -38,7 +38,7 @@ from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import write_json
-from vecforensics.sketch import sketch
+from vecforensics.sketch import NO_DIRECTION, sketch
 
 __all__ = ["EvidenceWriter"]
 
@@ -270,7 +270,9 @@ class EvidenceWriter:
         columns["id_hash"] = numbers(hash_text(chunk["id"]))
         columns["digest"] = hash_vectors(columns.get("vector"), chunk.num_rows)
         if side == "source" and "vector" in columns:
-            columns["sketch"] = numbers(sketch(matrix_of(columns["vector"])))
+            sketches = sketch(matrix_of(columns["vector"]))
+            sketches[~present(columns["vector"])] = NO_DIRECTION
+            columns["sketch"] = numbers(sketches)
         return pa.RecordBatch.from_pydict(columns)
 
     def _split_versions(self, grown: _Growing, where: str) -> None:
