@@ -323,6 +323,29 @@ def test_what_a_suspect_prints_is_swallowed_and_what_it_closes_stays_open(
     assert said.err == "still here\n"
 
 
+async def prints_what_it_migrates(records: Any, embed: Any, store: Any) -> None:
+    async def one(record: Any) -> None:
+        print("migrating", record.id)
+        await store.upsert(record.id, await embed(record), record.metadata)
+
+    await asyncio.gather(*(one(record) for record in records))
+
+
+def prints_on_threads(records: Any, embed: Any, store: Any) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda record: print("migrating", record.id) or one(record, embed, store), records))
+
+
+@pytest.mark.parametrize("suspect", [prints_what_it_migrates, prints_on_threads])
+def test_a_replayed_schedule_is_heard_once(suspect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    found = explore(suspect, records=2, schedules=30)
+    assert found.witness is not None
+    assert capsys.readouterr().out == ""
+    explore(suspect, records=2, replay=found.witness.replay)
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["migrating 10001", "migrating p-10001-1"]
+
+
 # --- pools of threads that came with multiprocessing --------------------------------------------------------------------
 
 

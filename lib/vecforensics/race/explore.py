@@ -17,6 +17,7 @@ from vecforensics.errors import SuspectError
 from vecforensics.race.crew import SEEDED, Crew, usable_cores
 from vecforensics.race.driver import Program
 from vecforensics.race.exchange import ReplayString, digest_of_records, parse_replay
+from vecforensics.race.guard import audible
 from vecforensics.race.leaks import SET_ORDER
 from vecforensics.race.model import Certificate, Exploration, Verdict
 from vecforensics.race.own_thread import in_own_thread
@@ -194,7 +195,8 @@ def _answer(question: _Question, ground: Ground, crew: Crew | None) -> Explorati
     if question.replay is not None:
         said = question.replay
         replay = Replay(said.choices)
-        search.turn(replay, Lab(question.program, ground, said.plan, said.granularity == "fine"), 1)
+        with audible():
+            search.turn(replay, Lab(question.program, ground, said.plan, said.granularity == "fine"), 1)
         if replay.diverged:
             raise SuspectError(
                 "the suspect no longer offers the choices of this schedule",

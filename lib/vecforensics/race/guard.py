@@ -8,7 +8,7 @@ decide when such a thing ends, and the exit code of a suspect must never become 
 
 `time.sleep` in controlled code does not wait: it moves the virtual clock, as far as the program can tell. What the suspect
 prints is swallowed: two thousand schedules would print it two thousand times, and a suspect that closes its standard output
-would close the laboratory's.
+would close the laboratory's. Only a schedule that somebody replays is heard.
 
 A module that is only being loaded may do as it likes with the network, but it may not end the process.
 """
@@ -103,7 +103,7 @@ Sleep = Callable[[float], None]
 _watched: dict[int, tuple[Refuse, Sleep]] = {}
 # Threads that load a suspect.
 _loading: set[int] = set()
-_audible: set[int] = set()
+_audible = 0  # how many ask to hear what suspects print
 _hooked = False
 _open = 0
 _put_back: list[tuple[Any, str, Any, Any]] = []  # owner, name, what stood there, what stands there now
@@ -231,8 +231,7 @@ class _Hushed:
 
 
 def _silent() -> bool:
-    me = threading.get_ident()
-    return me in _watched and me not in _audible
+    return not _audible and threading.get_ident() in _watched
 
 
 def _log_calls(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -324,13 +323,13 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def audible() -> Iterator[None]:
-    """What the suspect prints in this thread meanwhile is let through: one schedule, played again by somebody who looks."""
-    me = threading.get_ident()
-    _audible.add(me)
+    """What suspects print meanwhile is let through: one schedule, played again by somebody who looks."""
+    global _audible
+    _audible += 1
     try:
         yield
     finally:
-        _audible.discard(me)
+        _audible -= 1
 
 
 def under_control(thread: int | None) -> Any:
