@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
+from vecforensics.race.guard import no_such_operation
 from vecforensics.race.loop import ControlledLoop
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.tasks import Awaited, ControlledTask, no_current_task, yielding
+from vecforensics.race.tasks import Awaited, ControlledTask, awaited, no_current_task, yielding
 from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, StoredRow, World
 from vecforensics.records import Record
 
@@ -44,6 +45,9 @@ class AsyncStore:
     def __init__(self, loop: ControlledLoop) -> None:
         self._loop, self._world = loop, loop.world
 
+    def __getattr__(self, name: str) -> Any:
+        raise no_such_operation(name)
+
     # Coroutine functions all four, as a client's are: nothing happens before they are awaited.
 
     @yielding
@@ -54,7 +58,7 @@ class AsyncStore:
             payload = (vector.tobytes(), vector.shape == _SHAPE)
         else:
             payload = World.serialise(vector)
-        op = Awaited(
+        op = awaited(
             UPSERT, id if type(id) is str else str(id), payload, None if metadata is None else dict(metadata)
         )
         begin = self._file  # looked up alone: the interpreter is quicker so, where it is an attribute
@@ -63,7 +67,7 @@ class AsyncStore:
 
     @yielding
     def fetch(self, id: str) -> Generator[Awaited, None, StoredRow | None]:
-        op = Awaited(FETCH, id if type(id) is str else str(id))
+        op = awaited(FETCH, id if type(id) is str else str(id))
         begin = self._file
         begin(op)
         yield op
@@ -71,7 +75,7 @@ class AsyncStore:
 
     @yielding
     def delete(self, id: str) -> Generator[Awaited, None, None]:
-        op = Awaited(DELETE, id if type(id) is str else str(id))
+        op = awaited(DELETE, id if type(id) is str else str(id))
         begin = self._file
         begin(op)
         yield op
@@ -79,9 +83,9 @@ class AsyncStore:
     @yielding
     def embed(self, record: Record | str) -> Generator[Awaited, None, npt.NDArray[np.float32]]:
         if isinstance(record, str):
-            op = Awaited(EMBED, record, (record, 0))
+            op = awaited(EMBED, record, (record, 0))
         else:
-            op = Awaited(EMBED, record.id, (record.text, record.version))
+            op = awaited(EMBED, record.id, (record.text, record.version))
         begin = self._file
         begin(op)
         yield op
@@ -208,7 +212,7 @@ class AsyncioProgram:
     ) -> AsyncSession:
         events._set_running_loop(loop)
         sys.set_asyncgen_hooks(loop.asyncgen_firstiter, loop.asyncgen_finalizer)
-        awaitable = self.migrate(records, store.embed, store)
+        awaitable = self.migrate(list(records), store.embed, store)
         if not asyncio.iscoroutine(awaitable):
             raise SuspectError(
                 f"{self.name} gave {type(awaitable).__name__} instead of a coroutine",

@@ -88,6 +88,11 @@ class _EveryTask:
         return getattr(self._others, name)
 
 
+def _is_future(what: Any) -> bool:
+    """`asyncio.isfuture`, quickly for a coroutine: of one the original learns by an exception that it is none."""
+    return type(what) is not CoroutineType and asyncio.isfuture(what)
+
+
 _asyncio_tasks: Final = vars(asyncio.tasks)
 _EVERY_TASK: Final = next(name for name in ("_scheduled_tasks", "_all_tasks") if name in _asyncio_tasks)
 _every_task: Final = _EveryTask(_asyncio_tasks[_EVERY_TASK])
@@ -103,6 +108,7 @@ def stable_asyncio() -> Iterator[None]:
     with _door:
         _laboratories += 1
         _asyncio_tasks.update({"set": _stable_set, _EVERY_TASK: _every_task})
+        vars(asyncio.futures)["isfuture"] = _is_future
     try:
         yield
     finally:
@@ -111,6 +117,7 @@ def stable_asyncio() -> Iterator[None]:
             if not _laboratories:
                 del _asyncio_tasks["set"]
                 _asyncio_tasks[_EVERY_TASK] = _every_task._others
+                vars(asyncio.futures)["isfuture"] = asyncio.isfuture
 
 
 class TimerHandle:

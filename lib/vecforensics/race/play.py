@@ -56,7 +56,7 @@ _GOOD = Outcome()
 
 
 class Run:
-    """What one schedule left: the choices (indices into what was enabled), the operations completed (none is kept of a bare
+    """What one schedule left: the choices (indices into what was enabled), the operations completed (hardly any is kept of a bare
     schedule), and the outcome.
 
     `cut`: it used up its choices and was continued fairly. `single`: there was never more than one thing to choose from.
@@ -140,23 +140,24 @@ _DROPPED: Final = re.compile(
 
 
 def stretch(
-    world: World,
-    session: Session,
-    choose: Callable[[Sequence[Op]], int],
-    choices: list[int],
-    limit: int,
-    returned: bool,
+    run: Run, choose: Callable[[Sequence[Op]], int], choices: list[int], limit: int, returned: bool
 ) -> bool:
-    """`Session.swiftly` for a driver that has no way of its own."""
+    """`SwiftSession.swiftly` for a driver that has no way of its own, and for a recorded schedule without faults or log."""
+    world, session = run.world, run.session
     pending, timers, advance, done = world.pending, world.timers, session.advance, session.done
-    effects = world.effects()
-    quiet = True
+    effects, completed, single, quiet = world.effects(), run.schedule.append, run.single, True
     while pending and quiet and not timers and len(choices) < limit and (returned or not done()):
         if session.unhandled is not None:
             break
+        if single and len(pending) > 1:
+            single = False
         index = choose(pending)
-        op = pending.pop(index)
+        try:
+            op = pending.pop(index)
+        except IndexError:
+            raise _changed() from None
         choices.append(index)
+        completed(op)
         world.completed += 1
         world.now += TICK_S
         if op.kind < EXECUTOR:
@@ -164,6 +165,7 @@ def stretch(
         else:
             world.complete(op)
         quiet = advance(ROUNDS)
+    run.single = single
     return quiet
 
 
@@ -180,11 +182,11 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     left: tuple[str, ...] = ()
     idle, begun, verified = 0, 0, -1
     quiet = advance(rounds)
-    bare = world.bare
-    swiftly = getattr(session, "swiftly", partial(stretch, world, session))
+    swift = not fine and world.plain
+    swiftly = getattr(session, "swiftly", partial(stretch, run))
     apart = True
     while True:
-        if bare and quiet:
+        if swift and quiet:
             before = len(choices)
             quiet = swiftly(choose, choices, limit, returned)
             if len(choices) > before:
@@ -252,8 +254,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
             idle = 0
             apart = not fine  # two completions in one round happen at one time
             world.completed += 1
-        if not bare:
-            schedule.append(op)
+        schedule.append(op)
         complete(op)
         quiet = advance(0 if fine else ROUNDS)
         apart = apart or quiet

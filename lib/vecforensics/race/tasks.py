@@ -30,6 +30,7 @@ __all__ = [
     "Awaited",
     "Cancelled",
     "ControlledTask",
+    "awaited",
     "begin_task",
     "current_task",
     "no_current_task",
@@ -43,6 +44,7 @@ no_current_task: Final[Callable[[Any, None], Any]] = running.pop
 # asyncio.current_task in 3.11 is a Python function around this very look-up.
 current_task: Final[Callable[[Any], Any]] = running.get
 _UNCANCEL_FORGIVES: Final = sys.version_info >= (3, 13)
+_new_object: Final[Callable[[type[Awaited]], Awaited]] = object.__new__
 _new: Final[Callable[[Any], Any]] = asyncio.Task.__new__
 _begin: Final[Callable[..., None]] = asyncio.Future.__init__
 _done: Final[Callable[[Any], bool]] = asyncio.Future.done
@@ -63,15 +65,7 @@ class Awaited(Op):
     error: BaseException | None = None
     answer: Any
 
-    def __init__(self, kind: int, key: str, payload: Any = None, metadata: Any = None) -> None:
-        # All of them here, without defaults in the class: the interpreter is three times as quick with such attributes.
-        self.kind = kind
-        self.key = key
-        self.payload = payload
-        self.metadata = metadata
-        self.asker: ControlledTask | None = None
-        self.settled = False
-        self.seq = 0
+    settled: bool
 
     def settle(self, answer: Any) -> None:
         if not self.settled:
@@ -118,6 +112,20 @@ class Awaited(Op):
 
     def add_done_callback(self, callback: Callable[..., Any], *, context: Context) -> None:
         self._callback = (callback, context)
+
+
+def awaited(kind: int, key: str, payload: Any = None, metadata: Any = None) -> Awaited:
+    """A new operation. A function, and no defaults in the class: the interpreter is twice as quick at making it so, and three
+    times at what is done with it."""
+    op = _new_object(Awaited)
+    op.kind = kind
+    op.key = key
+    op.payload = payload
+    op.metadata = metadata
+    op.asker = None
+    op.settled = False
+    op.seq = 0
+    return op
 
 
 def yielding(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -288,6 +288,11 @@ class World:
         array = np.asarray(vector, dtype=np.float32)
         return array.tobytes(), array.shape == (DIMENSION,)
 
+    @property
+    def plain(self) -> bool:
+        """No fault, log, sink or tracker: an operation that completes has its effect and its answer, and nothing besides."""
+        return not self.plan and self.log is None and self.sink is None and self.tracker is None
+
     # --- completing ------------------------------------------------------------------------------------------------
 
     def complete(self, op: Op) -> None:

@@ -10,10 +10,8 @@ Schedule n is drawn from (seed, n) alone and from k, which is the length of sche
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush, heapreplace
-from operator import attrgetter
 from typing import Any
 
 from vecforensics.race.play import PAUSE, Run
@@ -23,7 +21,6 @@ from vecforensics.race.world import TIMER
 __all__ = ["Pct", "pct_bound"]
 
 _DEPTHS = 3
-_seq = attrgetter("seq")
 
 
 def pct_bound(depth: int, tasks: int, choices: int) -> float:
@@ -44,64 +41,72 @@ class Pct(Seeded):
 
 
 class _Priorities:
-    """A heap of the pending operations by the rank of who asks; the lowest completes next. The favourite's next operation, mostly
-    the one that came last, need not go through it. Cancelled ones are thrown out when they come up. `ranked`: how many have one.
-    """
+    """Pending operations in the order of their askers' ranks, the lowest rank last: it completes next. The favourite's next
+    operation, mostly the one that came last, need not go in. Cancelled ones are thrown out when they come up. `ranked`: how many
+    have a rank."""
 
     def __init__(self, draw: Callable[[], float], falls: set[int]) -> None:
         self._draw = draw
         self._falls = falls
         self._fallen = 0
         self._step = self._count = self.ranked = 0
-        self._heap: list[tuple[float, int, Any]] = []
+        self._line: list[tuple[float, int, Any]] = []  # (-rank, seq, operation)
+        self._seqs: list[int] = []  # of what is enabled, in its order
 
     def choose(self, enabled: Sequence[Any]) -> int:
-        heap = self._heap
+        line, falls = self._line, self._falls
         last = len(enabled) - 1
+        op = enabled[last]
         timer = None
-        if enabled[last].kind == TIMER:
-            timer = self._rank(enabled[last])
+        if op.kind == TIMER:
+            timer = self._rank(op)
             last -= 1
+        elif not op.seq and (not last or enabled[last - 1].seq) and op.asker is not None:
+            # One is new: what most choices find.
+            rank = op.asker.rank
+            if rank is None:
+                rank = self._rank(op.asker)
+            self._count = op.seq = self._count + 1
+            if (not line or -rank > line[-1][0]) and (not falls or self._step not in falls):
+                self._step += 1
+                return last
+            insort(line, (-rank, op.seq, op))
+            self._seqs.append(op.seq)
         # What is new stands at the end, in the order in which it was begun.
         new = last
         while new >= 0 and not enabled[new].seq:
             new -= 1
-        while new < last:
-            new += 1
-            op = enabled[new]
-            self._count = op.seq = self._count + 1
-            asker = op.asker
-            rank = self._rank(op) if asker is None else asker.rank
-            if rank is None:
-                rank = self._rank(asker)
-            if (
-                new == last
-                and (not heap or rank < heap[0][0])
-                and timer is None
-                and self._step not in self._falls
-            ):
-                self._step += 1
-                return last
-            heappush(heap, (rank, -op.seq, op))
-        while heap:
-            rank, order, op = heap[0]
-            if timer is not None and timer < rank:
+        if new < last:
+            for op in enabled[new + 1 : last + 1]:
+                self._count = op.seq = self._count + 1
+                line.append((-self._rank(op.asker if op.asker is not None else op), op.seq, op))
+                self._seqs.append(op.seq)
+            line.sort()
+        seqs = self._seqs
+        if len(seqs) != last + 1:  # something was cancelled
+            seqs[:] = [op.seq for op in enabled[: last + 1]]
+        while line:
+            rank, order, op = line[-1]
+            if timer is not None and timer < -rank:
                 return len(enabled) - 1
-            index = bisect_left(enabled, -order, 0, last + 1, key=_seq)
-            asker = op.asker if op.asker is not None else op
+            index = bisect_left(seqs, order)
             if index > last or enabled[index] is not op:
-                heappop(heap)
-            elif self._fallen and asker.rank != rank:
-                heapreplace(heap, (asker.rank, order, op))
-            elif self._step in self._falls:
-                self._falls.discard(self._step)
-                self._fallen += 1
-                asker.rank = float(self._fallen)
-                heapreplace(heap, (asker.rank, order, op))
-            else:
-                self._step += 1
-                heappop(heap)
-                return index
+                line.pop()
+                continue
+            if falls or self._fallen:
+                asker = op.asker if op.asker is not None else op
+                if self._step in falls:
+                    falls.discard(self._step)
+                    self._fallen += 1
+                    asker.rank = float(self._fallen)
+                if asker.rank != -rank:
+                    line.pop()
+                    insort(line, (-asker.rank, order, op))
+                    continue
+            self._step += 1
+            line.pop()
+            seqs.pop(index)
+            return index
         return len(enabled) - 1
 
     def _rank(self, of: Any) -> float:

@@ -28,7 +28,8 @@ class Lots:
         self._draw = draw
 
     def choose(self, enabled: Sequence[Op]) -> int:
-        return int(self._draw() * len(enabled))
+        draw = self._draw  # looked up alone: the interpreter is quicker so
+        return int(draw() * len(enabled))
 
     def choose_busy(self, enabled: Sequence[Op]) -> int:
         return PAUSE if self._draw() < 0.5 else int(self._draw() * len(enabled))
