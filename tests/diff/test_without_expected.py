@@ -153,3 +153,34 @@ def test_where_only_some_records_have_an_expected_vector_copies_are_seen_in_the_
     copies = {row["target_id"]: row["source_id"] for row in diff.of_kind("duplicate").to_pylist()}
     assert copies == {"again 3": world.ids[3], "again 70": world.ids[70]}
     assert diff.verdict is Verdict.CORRUPT
+
+
+def test_an_id_that_was_lost_is_paired_by_metadata_that_only_one_record_has(tmp_path: Path) -> None:
+    world = World.make(count=100, dimension=16, seed=8)
+    for row, text in ((3, "NaN"), (50, "7f3a-fresh"), (70, "also fresh"), (71, "still fresh")):
+        world.target[row] = (text, *world.target[row][1:])
+    # What two records have says nothing; neither does what the target holds and no record has.
+    world.metadata[70] = dict(world.metadata[71])
+    world.target[70] = (*world.target[70][:2], {**world.metadata[70], "batch": 4})
+    world.target[50][2].update({"batch": 3, "score": float(world.metadata[50]["score"])})
+    diff = investigate(world, tmp_path, expected=False, impact=False, store="pinecone")
+    pairs = {
+        row["target_id"]: (row["source_id"], json.loads(row["detail"]))
+        for row in diff.of_kind("mangled_id").to_pylist()
+    }
+    assert pairs == {
+        "NaN": (world.ids[3], {"by": "metadata", "conversion": "id lost"}),
+        "7f3a-fresh": (world.ids[50], {"by": "metadata", "conversion": "another id"}),
+    }
+    assert diff.counts["missing"] == diff.counts["orphan"] == 2
+    assert diff.collections["things"].checked == 2
+
+
+def test_metadata_of_few_values_pair_nobody(tmp_path: Path) -> None:
+    world = World.make(count=100, dimension=16, seed=8)
+    for row in range(100):
+        world.metadata[row] = {"plan": ("free", "pro", "team")[row % 3]}
+        world.target[row] = (*world.target[row][:2], dict(world.metadata[row]))
+    world.target[3] = ("NaN", *world.target[3][1:])
+    diff = investigate(world, tmp_path, expected=False, impact=False)
+    assert (diff.counts["missing"], diff.counts["orphan"], diff.counts["mangled_id"]) == (1, 1, 0)

@@ -24,7 +24,7 @@ from vecforensics.diff.ids import coercions
 from vecforensics.diff.json_columns import typed_columns
 from vecforensics.records import canonical_json
 
-__all__ = ["StoreHabits", "drift_of_rows", "field_drift"]
+__all__ = ["StoreHabits", "as_doubles", "as_object", "drift_of_rows", "field_drift"]
 
 _ABSENT: Final = object()
 _SHOWN: Final = 80  # characters of a value in a finding
@@ -81,7 +81,7 @@ def drift_of_rows(
         if key not in known:
             if len(known) >= 4096:
                 known.clear()
-            known[key] = field_drift(_object(wanted), _object(held), fields, habits)
+            known[key] = field_drift(as_object(wanted), as_object(held), fields, habits)
         if known[key]:
             drift[int(source_row[number])] = known[key]
     return drift
@@ -127,7 +127,8 @@ def _flags(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def _object(text: str | None) -> Mapping[str, Any]:
+def as_object(text: str | None) -> Mapping[str, Any]:
+    """The metadata of a JSON text, empty where it is none."""
     try:
         value = json.loads(text) if text else {}
     except (ValueError, RecursionError):
@@ -169,12 +170,12 @@ def _change(expected: Any, actual: Any, habits: StoreHabits) -> str | None:
         return "missing"
     if canonical_json(expected) == canonical_json(actual):
         return None
-    if habits.numbers_are_doubles and _as_doubles(expected) == canonical_json(actual):
+    if habits.numbers_are_doubles and as_doubles(expected) == canonical_json(actual):
         return None
     return "retyped" if _same_content(expected, actual) else "changed"
 
 
-def _as_doubles(value: Any) -> str:
+def as_doubles(value: Any) -> str:
     """The value as a store that knows only doubles gives it back; numbers that a double cannot hold stay as they are."""
 
     def doubled(part: Any) -> Any:

@@ -1,7 +1,8 @@
 """Target rows under ids that no record has: a mangled id, a further copy, or nobody's.
 
 The id speaks first (`ids.py`). Where it says nothing the content does: a vector (and metadata) that exactly one missing record
-should have is that record's, under a lost id; one that a present record should have is a further copy of it.
+should have is that record's, under a lost id; one that a present record should have is a further copy of it. Where no vectors
+are expected, metadata that only one record of the whole source has speak for it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import pyarrow as pa
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.id_affixes import pair_by_affix
 from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
+from vecforensics.diff.metadata import StoreHabits, as_doubles, as_object, field_drift
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
+from vecforensics.records import canonical_json
 
 __all__ = ["explain_orphans", "pair_by_id"]
 
@@ -74,11 +77,14 @@ def explain_orphans(
         if (len(candidates.get(number, ())) > 1 if sides.source.dimension else number not in candidates)
     ]
     spelt_like = _present_by_id(sides, texts, unclear)
+    agree = _Agreement(sides)
+    unowned = [number for number in unclear if number not in spelt_like] if not sides.source.dimension else []
+    by_metadata = _by_metadata(sides, missing, [(number, held_metadata[number]) for number in unowned], agree)
     left: list[int] = []
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
         unmatched = [row for row in owned if row in open_records]
-        same_metadata = [row for row in unmatched if wanted_metadata[row] == held_metadata[number]]
+        same_metadata = [row for row in unmatched if agree(wanted_metadata[row], held_metadata[number])]
         choice = same_metadata if len(unmatched) > 1 else unmatched
         if len(choice) == 1:
             source = choice[0]
@@ -92,16 +98,27 @@ def explain_orphans(
                 detail={"by": "content", "conversion": "id lost" if says_nothing else "another id"},
             )
         elif owned and not unmatched:
-            same = [row for row in owned if wanted_metadata[row] == held_metadata[number]] or owned
+            same = [row for row in owned if agree(wanted_metadata[row], held_metadata[number])] or owned
             like = [row for row in same if row in spelt_like.get(number, ())] or same
             detail: dict[str, Any] = {"form": "another id"}
             if len(same) > 1:
                 detail["candidates"] = len(same)
             found.add(Kind.DUPLICATE, source=like[0], target=target, detail=detail)
+        elif number in by_metadata:
+            source = by_metadata[number]
+            open_records.discard(source)
+            mangled[source] = target
+            says_nothing = texts[number].strip().lower() in SAYS_NOTHING
+            found.add(
+                Kind.MANGLED_ID,
+                source=source,
+                target=target,
+                detail={"by": "metadata", "conversion": "id lost" if says_nothing else "another id"},
+            )
         elif spelt_like.get(number) and not sides.source.dimension:
             found.add(
                 Kind.DUPLICATE,
-                source=min(spelt_like[number]),
+                source=_first(sides, spelt_like[number]),
                 target=target,
                 detail={"form": "another spelling of the id"},
             )
@@ -110,6 +127,70 @@ def explain_orphans(
             left.append(target)
             found.add(Kind.ORPHAN, target=target, detail=detail)
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
+
+
+class _Agreement:
+    """Whether metadata are what the source says, in the fields that the target should carry and as its store keeps them."""
+
+    def __init__(self, sides: Sides) -> None:
+        self.fields = sides.frozen.metadata
+        self.habits = StoreHabits.of(str(sides.frozen.facts.get("store", "")))
+
+    def __call__(self, wanted: str | None, held: str | None) -> bool:
+        return wanted == held or (
+            bool(self.fields)
+            and not field_drift(as_object(wanted), as_object(held), self.fields, self.habits)
+        )
+
+    def key(self, text: str | None) -> str:
+        """One text for metadata that agree but for the width of numbers and for nulls."""
+        held = as_object(text)
+        return canonical_json(
+            {name: as_doubles(held[name]) for name in self.fields if held.get(name) is not None}
+        )
+
+
+def _by_metadata(
+    sides: Sides, missing: Index, strays: list[tuple[int, str | None]], agree: _Agreement
+) -> dict[int, int]:
+    """Number of an orphan → the missing record that alone in the source has its metadata; the orphan alone has them too."""
+    if not agree.fields or not strays or not len(missing):
+        return {}
+    wanted = sides.source.text("metadata", missing)
+    records: dict[str, list[int]] = {}
+    for number, text in enumerate(wanted):
+        records.setdefault(agree.key(text), []).append(number)
+    askers: dict[str, list[int]] = {}
+    for number, text in strays:
+        askers.setdefault(agree.key(text), []).append(number)
+    pairs = {
+        ours[0]: records[key][0]
+        for key, ours in askers.items()
+        if len(ours) == 1 and len(records.get(key, ())) == 1 and key != "{}"
+    }
+    texts = dict(strays)
+    pairs = {orphan: record for orphan, record in pairs.items() if agree(wanted[record], texts[orphan])}
+    if not pairs:
+        return {}
+    hashes = hash_text(pa.array([wanted[record] for record in pairs.values()], pa.string()))
+    order = np.sort(hashes)
+    seen = np.zeros(len(order), np.int64)
+    for bucket in range(sides.source.buckets):
+        held = hash_text(sides.source.table(bucket)["metadata"].combine_chunks())
+        at = np.minimum(np.searchsorted(order, held), len(order) - 1)
+        np.add.at(seen, at[order[at] == held], 1)
+    alone = seen[np.searchsorted(order, hashes)] == 1
+    return {
+        orphan: int(missing[record])
+        for (orphan, record), only in zip(pairs.items(), alone.tolist(), strict=True)
+        if only
+    }
+
+
+def _first(sides: Sides, rows: set[int]) -> int:
+    """The record that stands first in the source."""
+    numbers = np.array(sorted(rows), np.int64)
+    return int(numbers[np.argmin(sides.source.integers("position", numbers))])
 
 
 def _present_by_id(sides: Sides, texts: list[str], numbers: list[int]) -> dict[int, set[int]]:
@@ -134,7 +215,7 @@ def _look_up(sides: Sides, made: list[tuple[int, str]], like: dict[int, set[int]
     ordered = hashes[order]
     for bucket in range(sides.source.buckets):
         table = sides.source.table(bucket)
-        held = table["id_hash"].to_numpy()
+        held = sides.source.column("id_hash", bucket)
         at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
         rows = np.flatnonzero(ordered[at] == held)
         for row, text in zip(rows.tolist(), table["id"].take(pa.array(rows)).to_pylist(), strict=True):

@@ -78,9 +78,12 @@ def resolve_collection(
         label = alike_rows(sides)
     owners = _ask(sides, pairs, questioned, orphans, tolerance, label)
     unmatched = set(missing.tolist())
+    paired = len(resolved.mangled)
     resolved.orphans, resolved.missing = explain_orphans(
         sides, orphans, missing, owners.of_orphans, found, resolved.mangled
     )
+    if nobody:
+        resolved.unchecked += len(resolved.mangled) - paired
     resolved.missing = _by_position(sides, "source", resolved.missing)
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
