@@ -1,8 +1,10 @@
 """Suspects that a schedule alone does not determine, or that never hand control back."""
 
+import _thread
 import asyncio
 import random
 import sys
+import threading
 import time
 from typing import Any
 
@@ -92,3 +94,19 @@ def test_faults_that_were_not_injected_stand_in_the_certificate() -> None:
 def test_the_exit_of_a_suspect_is_not_the_exit_of_the_laboratory(suspect: Any) -> None:
     with pytest.raises(SuspectError, match=r"test_unsteady_suspects\.py:\d+: the suspect ended the process"):
         explore(suspect, records=2, schedules=5)
+
+
+def test_an_interrupt_ends_the_laboratory_and_not_only_the_waiting_for_it() -> None:
+    async def asks_for_ever(records: Any, embed: Any, store: Any) -> None:
+        while True:
+            await store.fetch(records[0].id)
+
+    alarm = threading.Timer(0.5, _thread.interrupt_main)
+    alarm.start()
+    with pytest.raises(KeyboardInterrupt):
+        explore(asks_for_ever, records=40, schedules=1_000_000, strategy="random", survey=1_000_000)
+    alarm.join()
+    for thread in threading.enumerate():
+        if thread.name == "race-laboratory":
+            thread.join(20)
+            assert not thread.is_alive()

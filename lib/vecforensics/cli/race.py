@@ -98,6 +98,8 @@ def race(
       vecforensics race data/postpilot/migration.js
       vecforensics race migration.py:migrate --replay 'STRING printed by a failure'
     """
+    if not suspect.strip():
+        raise click.UsageError("Name the file, case or run to explore.")
     optional = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
     given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
     given |= {"seed": seed, "faults": faults, "prove": prove, "workers": workers}

@@ -48,9 +48,13 @@ def in_own_thread(work: Callable[[], Any]) -> Any:
     thread = threading.Thread(target=body, name="race-laboratory", daemon=True)
     thread.start()
     watchdog = Watchdog(thread)
-    while thread.is_alive():
-        thread.join(0.2)  # in slices, so that Ctrl-C is heard
-        watchdog.look()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)  # in slices, so that Ctrl-C is heard
+            watchdog.look()
+    except KeyboardInterrupt:
+        watchdog.stop()  # a kernel that is interrupted lives on, and so would the thread
+        raise
     result, error = box
     if error is not None:
         raise error

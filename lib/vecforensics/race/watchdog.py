@@ -46,7 +46,7 @@ class Watchdog:
         """Raises SuspectError, and stops the thread, where its program has asked for nothing for `PATIENCE_S` seconds, or has
         filled the memory."""
         if _resident_bytes() - self.resident > _most_memory():
-            where = self._stop()
+            where = self.stop()
             raise SuspectError(
                 f"the suspect has filled {_most_memory() / (1 << 30):.3g} GiB of memory",
                 where=where,
@@ -58,7 +58,7 @@ class Watchdog:
             self.last, self.since = now, time.monotonic()
             return
         if time.monotonic() - self.since >= PATIENCE_S:
-            where = self._stop()
+            where = self.stop()
             if world is not None and world.refused is not None:
                 raise world.refused  # it was stopped before, and goes on all the same
             raise SuspectError(
@@ -67,7 +67,7 @@ class Watchdog:
                 hint="A loop that waits must await something; no schedule can get in otherwise",
             )
 
-    def _stop(self) -> str:
+    def stop(self) -> str:
         """End the thread, if it can be ended. The line of the person's code on which it was."""
         where = _line(sys._current_frames().get(self.thread.ident or 0))
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -98,7 +98,7 @@ def watched(work: Callable[[], Any], what: str, patience_s: float) -> Any:
             if time.monotonic() > end:
                 raise SuspectError(
                     f"{what} for more than {patience_s:g} s",
-                    where=watchdog._stop(),
+                    where=watchdog.stop(),
                     hint="Put what is to run under if __name__ == '__main__'",
                 )
     result, error = box
