@@ -88,9 +88,7 @@ def crews(
 
     def turn(name: str, seconds: float, expected: int) -> tuple[float, float, int, int]:
         before = _processor_time()
-        crew = Crew.muster(lab.program, lab.ground, processes)
-        assert crew is not None, "this process has threads of its own; it cannot be copied"
-        with crew:
+        with Crew(lab.program, lab.ground, processes) as crew:
             count, passed, least, most = in_own_thread(lambda: sampled(crew, name, seconds, expected))
         return (
             count / passed,

@@ -6,7 +6,8 @@ ranges and takes the results in the order of the numbers; what comes out is what
 
 A worker that dies, fails or falls silent is given up. What it owes is played here, and raises here whatever it raises.
 
-A process is copied only while it has a single thread (not in a notebook, then), and only on Linux, where a copy is safe.
+A process is copied only while Python runs a single thread in it (not in a notebook, then), and only on Linux, where a copy is
+safe. Threads that libraries keep for themselves (numpy's for linear algebra) are not copied, and not needed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,7 +27,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Final
 
 from vecforensics.race.driver import Program
@@ -92,9 +94,12 @@ class Crew:
     @classmethod
     def muster(cls, program: Program, ground: Ground, workers: int) -> Crew | None:
         """None where one process is all there is to be had."""
-        if workers < 2 or sys.platform != "linux" or len(list(Path("/proc/self/task").iterdir())) > 1:
+        if workers < 2 or sys.platform != "linux" or threading.active_count() > 1:
             return None
-        return cls(program, ground, workers)
+        with warnings.catch_warnings():
+            # What Python 3.12 says of any thread, also of those that libraries keep for themselves.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            return cls(program, ground, workers)
 
     def __enter__(self) -> Crew:
         return self
@@ -116,7 +121,7 @@ class Crew:
             yield Played.of(strategy.step(lab), strategy.tasks)
             count -= 1
         begin, end = strategy.number, strategy.number + count
-        ranges = deque(range(n, min(n + _RANGE, end)) for n in range(begin, end, _RANGE))
+        ahead = begin  # the first number that nobody has been asked for
         order = {
             "job": job, "strategy": strategy.name, "seed": strategy.seed, "length": strategy.length, "plan": dict(lab.plan),
             "fine": lab.fine,
@@ -126,7 +131,7 @@ class Crew:
             worker.owes.clear()
         for number in range(begin, end):
             while number not in known:
-                self._hand_out(ranges, order)
+                ahead = self._hand_out(ahead, end, order)
                 if not any(number in one for worker in self._workers for one in worker.owes):
                     run = strategy.play(lab, number)
                     known[number] = Played.of(run, strategy.tasks)
@@ -137,21 +142,23 @@ class Crew:
             strategy.tasks = max(strategy.tasks, played.tasks)
             yield played
 
-    def _hand_out(self, ranges: deque[range], order: dict[str, Any]) -> None:
+    def _hand_out(self, ahead: int, end: int, order: dict[str, Any]) -> int:
+        """Keep two ranges with every worker. Gives the first number of those that are left."""
         for worker in list(self._workers):
-            while ranges and len(worker.owes) < 2:
-                one = ranges.popleft()
+            while ahead < end and len(worker.owes) < 2:
+                one = range(ahead, min(ahead + _RANGE, end))
                 try:
                     worker.line.send_bytes(
                         json.dumps({**order, "begin": one.start, "end": one.stop}).encode()
                     )
                 except OSError:
-                    ranges.appendleft(one)
                     self._give_up(worker)
                     break
+                ahead = one.stop
                 if not worker.owes:
                     worker.heard_s = time.monotonic()
                 worker.owes.append(one)
+        return ahead
 
     def _listen(self, job: int, known: dict[int, Played]) -> None:
         """Take what the workers tell, and give up those that have died or fallen silent."""
