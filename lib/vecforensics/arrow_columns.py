@@ -3,8 +3,8 @@
 Ids become text (integers spelt out, never the other way round). Vectors become fixed-size lists of float32; a row of another
 length travels beside them in a list column of its own, so that one odd row does not slow a million good ones.
 
-Between numpy and Arrow go `numbers`, `as_numpy`, `present` and `texts`. `pyarrow.array`, `pyarrow.scalar` and `to_numpy` do the
-same, but import pandas the first time, which is a third of a second and 40 MB that nobody asked for.
+Between numpy and Arrow go `numbers`, `as_numpy`, `flags`, `present` and `texts`. `pyarrow.array`, `pyarrow.scalar` and `to_numpy`
+do the same, but import pandas the first time, which is a third of a second and 40 MB that nobody asked for.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from vecforensics.errors import InputError
 __all__ = [
     "as_numpy",
     "fixed_vectors",
+    "flags",
     "id_text",
     "is_vector_type",
     "list_dimension",
     "numbers",
     "present",
     "split_vectors",
+    "text",
     "texts",
     "usual_length",
 ]
@@ -42,13 +44,22 @@ def numbers(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = N
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(data)])
 
 
-def as_numpy(column: pa.Array, null: float = 0) -> np.ndarray[Any, Any]:
+def as_numpy(column: pa.Array, null: Any = 0) -> np.ndarray[Any, Any]:
     """A column of numbers as numpy (n,), without a copy where it has no nulls; `null` stands for them."""
     kind = column.type.to_pandas_dtype()
     if not len(column):
         return np.empty(0, kind)
     values = np.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
     return np.where(present(column), values, kind(null)) if column.null_count else values
+
+
+def flags(column: pa.BooleanArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """A column of bool as numpy (n,); null is false."""
+    if not len(column):
+        return np.empty(0, np.bool_)
+    bits = np.frombuffer(column.buffers()[1], np.uint8)
+    values = np.unpackbits(bits, count=column.offset + len(column), bitorder="little")[column.offset :]
+    return values.view(np.bool_) & present(column) if column.null_count else values.view(np.bool_)
 
 
 def present(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -65,6 +76,11 @@ def texts(values: Iterable[str | None]) -> pa.StringArray:
     builder = pa.lib.StringBuilder()
     builder.append_values(values)
     return builder.finish()
+
+
+def text(value: str) -> pa.StringScalar:
+    """One text, for Arrow to set beside a column."""
+    return texts([value])[0]
 
 
 def list_dimension(kind: pa.DataType) -> int:

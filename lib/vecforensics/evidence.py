@@ -18,7 +18,6 @@ batch sizes and the order of rows do not change it, so two runs over the same da
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from vecforensics.arrow_columns import as_numpy, numbers, present
 from vecforensics.errors import EvidenceError, printable
 from vecforensics.records import canonical_json
 
@@ -56,17 +56,14 @@ def directory_name(collection: str) -> str:
 
 def hash_text(column: pa.Array) -> npt.NDArray[np.uint64]:
     """xxh3_64 of each text's UTF-8 bytes, uint64 (n,); 0 for a null."""
-    text = column.cast(pa.large_string()) if not pa.types.is_large_string(column.type) else column
-    offsets = np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1].tolist()
-    data = memoryview(text.buffers()[2] or b"")
-    digest = xxhash.xxh3_64_intdigest
-    hashes = np.fromiter(
-        (digest(data[start:end]) for start, end in itertools.pairwise(offsets)),
-        np.uint64,
-        len(text),
-    )
-    if text.null_count:
-        hashes[text.is_null().to_numpy(zero_copy_only=False)] = 0
+    # Bytes, since a stranger's text need not be valid UTF-8.
+    texts = column.cast(
+        pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
+    ).to_pylist()
+    if column.null_count:
+        texts = [b"" if text is None else text for text in texts]
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, texts), np.uint64, len(texts))
+    hashes[~present(column)] = 0
     return hashes
 
 
@@ -224,7 +221,7 @@ class Evidence:
             table.select([column for column in table.schema.names if column not in _ADDED])
             for table in (self.table(name, "source", number) for number in range(one.buckets))
         ]
-        positions = [table["position"].to_numpy() for table in tables]
+        positions = [as_numpy(table["position"].combine_chunks()) for table in tables]
         last = max((int(column[-1]) for column in positions if len(column)), default=-1)
         for start in range(0, last + 1, batch_rows):
             parts = []
@@ -236,7 +233,9 @@ class Evidence:
                 continue
             window = pa.concat_tables(parts)
             if len(parts) > 1:
-                window = window.take(pa.array(np.argsort(window["position"].to_numpy(), kind="stable")))
+                window = window.take(
+                    numbers(np.argsort(as_numpy(window["position"].combine_chunks()), kind="stable"))
+                )
             yield window.combine_chunks().to_batches()[0]
 
     def __str__(self) -> str:

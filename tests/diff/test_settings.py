@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -248,3 +250,19 @@ def test_noise_of_one_unit_in_the_last_place_everywhere_is_one_line(tmp_path: Pa
         world.vector(row, np.nextafter(world.expected[row], np.float32(9)))
     diff = investigate(world, tmp_path)
     assert (diff.verdict, diff.counts["noise"], diff.table.num_rows) == (Verdict.CLEAN, 1, 1)
+
+
+def test_the_diff_of_frozen_evidence_needs_no_pandas(tmp_path: Path) -> None:
+    diff = investigate(everything(), tmp_path)
+    program = (
+        "import sys\n"
+        "from vecforensics.diff import diff_vectors\n"
+        "from vecforensics.run_folder import RunFolder\n"
+        f"run = RunFolder.open({str(diff.path)!r})\n"
+        "found = diff_vectors(run.case(), run)\n"
+        "print(found.verdict.value, 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["corrupt", "False"], done.stderr

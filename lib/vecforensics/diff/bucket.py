@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import as_numpy, numbers
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.vectors import MappedVectors
@@ -104,7 +105,7 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     row). Among several target rows of one id the one that holds the expected vector is the joined one, else the one with the
     smallest digest: the order in which a store lists them says nothing.
     """
-    source_hash, target_hash = source["id_hash"].to_numpy(), target["id_hash"].to_numpy()
+    source_hash, target_hash = (as_numpy(side["id_hash"].combine_chunks()) for side in (source, target))
     # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
     order, target_order = np.argsort(source_hash), np.argsort(target_hash)
     ordered, wanted_hash = source_hash[order], target_hash[target_order]
@@ -116,8 +117,8 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
         target_row = target_order[hit].astype(np.int32)
         source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
     same = pc.equal(
-        source["id"].combine_chunks().take(pa.array(source_row)),
-        target["id"].combine_chunks().take(pa.array(target_row)),
+        source["id"].combine_chunks().take(numbers(source_row)),
+        target["id"].combine_chunks().take(numbers(target_row)),
     )
     if not pc.all(same).as_py() and len(source_row):
         source_row, target_row = _join_by_text(source, target)
@@ -142,7 +143,7 @@ def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
 
 
 def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
-    digests: npt.NDArray[np.uint64] = pc.fill_null(table["digest"], 0).to_numpy()
+    digests: npt.NDArray[np.uint64] = as_numpy(table["digest"].combine_chunks())
     return digests
 
 
@@ -200,7 +201,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
             task.habits,
         )
     for name in frozen.parents:
-        column = bucket.source[PARENT_PREFIX + name].combine_chunks().take(pa.array(source_row))
+        column = bucket.source[PARENT_PREFIX + name].combine_chunks().take(numbers(source_row))
         result.parents[name] = hash_text(column.drop_null().unique())
     return result
 
@@ -295,10 +296,10 @@ def _mark_stale(
 ) -> None:
     """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
     earlier = MappedVectors(bucket.earlier)
-    earlier_hash = bucket.earlier["id_hash"].to_numpy()
+    earlier_hash = as_numpy(bucket.earlier["id_hash"].combine_chunks())
     order = np.argsort(earlier_hash, kind="stable")
     pairs = np.flatnonzero(state >= Relation.PART_ZERO)
-    wanted = bucket.source["id_hash"].to_numpy()[source_row[pairs]]
+    wanted = as_numpy(bucket.source["id_hash"].combine_chunks())[source_row[pairs]]
     low = np.searchsorted(earlier_hash[order], wanted, "left")
     high = np.searchsorted(earlier_hash[order], wanted, "right")
     counts = high - low
@@ -312,7 +313,7 @@ def _mark_stale(
     relation = compare_pairs(earlier.take(rows), actual.take(target_row[pair]), tolerance).relation
     matches = relation <= Relation.INT8
     state[pair[matches]] = State.STALE
-    versions = bucket.earlier["version"].take(pa.array(rows[matches])).to_pylist()
+    versions = bucket.earlier["version"].take(numbers(rows[matches])).to_pylist()
     first = len(result.source_row) + np.cumsum(state != Relation.EQUAL) - 1
     for number, version in zip(pair[matches].tolist(), versions, strict=True):
         known = result.detail.setdefault(int(first[number]), {"version": version})
@@ -332,13 +333,13 @@ def _describe_ragged(
     """Pairs whose target vector has another length."""
     if not len(source_row):
         return
-    ragged = bucket.target["ragged"].combine_chunks().take(pa.array(target_row))
-    lengths = pc.fill_null(pc.list_value_length(ragged), 0).to_pylist()
+    ragged = bucket.target["ragged"].combine_chunks().take(numbers(target_row))
+    lengths = as_numpy(pc.list_value_length(ragged)).tolist()
     wanted = expected.dimension or int(bucket.target.schema.field("vector").type.list_size)
     details: list[dict[str, Any]] = [{"length": length, "expected_length": wanted} for length in lengths]
     known = np.flatnonzero(has_expected)
     if len(known):
-        values = ragged.flatten().to_numpy()
+        values = as_numpy(ragged.flatten(), np.nan)
         ends = np.cumsum(lengths)
         rows = [values[ends[number] - lengths[number] : ends[number]] for number in known.tolist()]
         for number, detail in zip(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.sides import Sides
 from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind
 from vecforensics.records import canonical_json
@@ -83,9 +84,11 @@ def findings_table(
     for column in ("batch", "worker", "written_at"):
         values = (placed or {}).get(column)
         columns[column] = [values[n] if values else None for n in order]
-    return pa.table(
-        [pa.array(columns[item.name], item.type) for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA
-    )
+    distances = columns.pop("distance")
+    arrays = {name: arrow.texts(column) for name, column in columns.items()}
+    known = np.array([distance is not None for distance in distances], np.bool_)
+    arrays["distance"] = arrow.numbers(np.array(distances, np.float64), known)
+    return pa.Table.from_arrays([arrays[item.name] for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA)
 
 
 def _details(rows: Sequence[Found]) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.pairs import Resolved
@@ -32,7 +32,7 @@ def _absent(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint
     for bucket in range(sides.target.buckets):
         asked = hashes[number == bucket]
         if len(asked):
-            held = sides.target.table(bucket)["id_hash"].to_numpy()
+            held = sides.target.column("id_hash", bucket)
             absent.append(asked[~np.isin(asked, held)])
     return np.sort(np.concatenate([np.empty(0, np.uint64), *absent]))
 
@@ -50,7 +50,7 @@ def find_dangling(
     for parent in sides.frozen.parents:
         named = [result.parents[parent] for result in results if len(result.parents.get(parent, ()))]
         under_another_id = sides.source.text(PARENT_PREFIX + parent, np.array(list(here.mangled), np.int64))
-        named.append(hash_text(pa.array(under_another_id, pa.string()).drop_null()))
+        named.append(hash_text(arrow.texts(under_another_id).drop_null()))
         absent = _absent(all_sides[parent], np.unique(np.concatenate(named)))
         absent = absent[~np.isin(absent, all_sides[parent].source.integers("id_hash", resolved[parent].late))]
         if not len(absent):
@@ -60,10 +60,10 @@ def find_dangling(
             column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
             hashes = hash_text(column)
             at = np.minimum(np.searchsorted(absent, hashes), len(absent) - 1)
-            lost = (absent[at] == hashes) & column.is_valid().to_numpy(zero_copy_only=False)
+            lost = (absent[at] == hashes) & arrow.present(column)
             rows = sides.source.number(bucket, np.flatnonzero(lost))
             still_here = ~np.isin(rows, gone) | np.isin(rows, np.array(list(here.mangled), np.int64))
-            texts = column.take(pa.array(np.flatnonzero(lost))).to_pylist()
+            texts = column.take(arrow.numbers(np.flatnonzero(lost))).to_pylist()
             for row, text, kept in zip(rows.tolist(), texts, still_here.tolist(), strict=True):
                 if not kept:
                     continue
@@ -106,7 +106,7 @@ def find_premature(
         parent_missing = resolved[parent].missing
         for bucket in range(sides.source.buckets):
             column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
-            valid = column.is_valid().to_numpy(zero_copy_only=False)
+            valid = arrow.present(column)
             asked = hash_text(column)
             at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))
             child = np.flatnonzero(valid & (ordered[at] == asked))
@@ -114,7 +114,7 @@ def find_premature(
             row = sides.source.number(bucket, child)
             early, basis = _before(own, row, other, elder)
             early &= ~np.isin(row, absent) & ~np.isin(elder, parent_missing)
-            texts = column.take(pa.array(child[early])).to_pylist()
+            texts = column.take(arrow.numbers(child[early])).to_pylist()
             for place, text in zip(np.flatnonzero(early).tolist(), texts, strict=True):
                 found.add(
                     Kind.PREMATURE,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vecforensics.arrow_columns import as_numpy
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.json_columns import metadata_columns
@@ -86,8 +87,8 @@ def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:
     values = values.take(pa.compute.sort_indices(values))
     codes = []
     for part in parts:
-        lookup = pa.compute.index_in(part.dictionary.cast(pa.string()), values).fill_null(-1).to_numpy()
-        indices = part.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        lookup = as_numpy(pa.compute.index_in(part.dictionary.cast(pa.string()), values), -1)
+        indices = as_numpy(part.indices, -1)
         codes.append(np.where(indices >= 0, np.append(lookup, -1)[indices], -1).astype(np.int32))
     return Field(np.concatenate(codes)[order], values)
 

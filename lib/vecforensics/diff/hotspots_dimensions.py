@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import as_numpy, texts
 from vecforensics.diff.rows import Field, RowDimensions
 from vecforensics.errors import printable
 from vecforensics.memory import give_back
@@ -134,7 +135,7 @@ def _numbers(values: pa.Array) -> npt.NDArray[np.float64] | None:
     """The values as numbers, if all of them are. Names are told from a few of them, not from a million."""
     try:
         values[:_A_FEW].cast(pa.float64())
-        return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return as_numpy(values.cast(pa.float64()), np.nan)
     except pa.ArrowInvalid:
         return None
 
@@ -152,7 +153,7 @@ def _joined(name: str, rows: Sequence[RowDimensions]) -> Field:
     if len(having) == len(rows) == 1:
         return having[0]
     encoded = pa.concat_arrays([given.values.cast(pa.string()) for given in having]).dictionary_encode()
-    places, at, parts = encoded.indices.to_numpy(), 0, []
+    places, at, parts = as_numpy(encoded.indices), 0, []
     for one in rows:
         if name in one.fields:
             count = len(one.fields[name].values)
@@ -171,7 +172,7 @@ def _with_absent(name: str, field: Field, rows: Sequence[RowDimensions]) -> Fiel
     if not absent.any():
         return field
     codes = np.where(absent, np.int32(len(field.values)), field.codes)
-    return Field(codes, pa.concat_arrays([field.values.cast(pa.string()), pa.array([ABSENT])]))
+    return Field(codes, pa.concat_arrays([field.values.cast(pa.string()), texts([ABSENT])]))
 
 
 def _ranked(key: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -213,7 +214,7 @@ def _as_order(name: str, field: Field, key: npt.NDArray[Any]) -> Order | None:
 
 def _text_key(values: pa.Array) -> npt.NDArray[np.int64]:
     key = np.empty(len(values), dtype=np.int64)
-    key[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
+    key[as_numpy(pc.sort_indices(values))] = np.arange(len(values))
     return key
 
 
@@ -222,8 +223,8 @@ def _by_id(rows: Sequence[RowDimensions], total: int, side: str) -> Order | None
     ids = pa.chunked_array([one.ids(np.arange(len(one.kinds))) for one in rows], pa.string()).combine_chunks()
     length = pc.binary_length(ids)
     # Arrow sorts stably, so equal ids of different collections keep the order of the rows.
-    table = pa.table({"length": length, "id": ids})
-    order = pc.sort_indices(table, sort_keys=[("length", "ascending"), ("id", "ascending")]).to_numpy()
+    table = pa.Table.from_arrays([length, ids], ["length", "id"])
+    order = as_numpy(pc.sort_indices(table, sort_keys=[("length", "ascending"), ("id", "ascending")]))
     if side == "source" and bool(np.all(order[1:] > order[:-1])):
         return None
     ranks = np.empty(total, dtype=np.int32 if total < 2**31 else np.int64)

@@ -13,7 +13,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["loaded", "metadata_columns", "typed_columns"]
+from vecforensics import arrow_columns as arrow
+
+__all__ = ["loaded", "metadata_columns", "or_empty", "typed_columns"]
 
 # What JSON escapes inside a text; a text without any of these is quoted by two quotation marks.
 _ESCAPED: Final = r'["\\\x00-\x1f]'
@@ -25,12 +27,17 @@ def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
     Text, numbers and booleans only.
     """
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    filled = pc.fill_null(whole, "{}")
+    filled = or_empty(whole)
     columns = typed_columns(filled)
     if columns is None:
         return _columns_by_python(filled)
     spelt = {name: _spelt(column) for name, column in columns.items()}
     return {name: column for name, column in spelt.items() if column is not None}
+
+
+def or_empty(texts: pa.Array) -> pa.Array:
+    """JSON texts; an empty object where there is none."""
+    return pc.coalesce(texts, arrow.text("{}")) if texts.null_count else texts
 
 
 def typed_columns(texts: pa.Array) -> dict[str, pa.Array] | None:
@@ -56,7 +63,7 @@ def typed_columns(texts: pa.Array) -> dict[str, pa.Array] | None:
 def _read(texts: pa.Array, types: Mapping[str, pa.DataType]) -> pa.Table | None:
     import pyarrow.json as pj
 
-    lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\n")
+    lines = pc.binary_join_element_wise(texts, arrow.text("\n"), arrow.text(""))
     parse = pj.ParseOptions(
         explicit_schema=pa.schema(list(types.items())) if types else None, newlines_in_values=False
     )
@@ -79,14 +86,14 @@ def _spelt(column: pa.Array) -> pa.Array | None:
     if pa.types.is_floating(kind):
         encoded = column.dictionary_encode()
         spelt = [json.dumps(value) for value in encoded.dictionary.to_pylist()]
-        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(spelt, pa.string()))
+        return pa.DictionaryArray.from_arrays(encoded.indices, arrow.texts(spelt))
     return None
 
 
 def _quoted(texts: pa.Array) -> pa.Array:
-    if not pc.any(pc.match_substring_regex(texts, _ESCAPED)).as_py():
-        return pc.binary_join_element_wise('"', texts, '"', "")
-    return pa.array([json.dumps(text, ensure_ascii=False) for text in texts.to_pylist()], pa.string())
+    if not arrow.flags(pc.match_substring_regex(texts, _ESCAPED)).any():
+        return pc.binary_join_element_wise(arrow.text('"'), texts, arrow.text('"'), arrow.text(""))
+    return arrow.texts(json.dumps(text, ensure_ascii=False) for text in texts.to_pylist())
 
 
 def loaded(texts: pa.Array) -> list[Any]:
@@ -109,4 +116,4 @@ def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
             if isinstance(value, list | dict) or value is None:
                 continue
             values.setdefault(key, [None] * len(rows))[number] = json.dumps(value, ensure_ascii=False)
-    return {key: pa.array(column, pa.string()) for key, column in values.items()}
+    return {key: arrow.texts(column) for key, column in values.items()}

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare import cosine_distances
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.sketch import project
@@ -115,14 +114,14 @@ def earlier_owners(sides: Sides, target: Index) -> dict[int, tuple[int, str | No
     ordered = asked[order]
     for bucket in range(sides.source.buckets):
         earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
-        held = pc.fill_null(earlier["digest"], 0).to_numpy()
+        held = arrow.as_numpy(earlier["digest"].combine_chunks())
         low = np.searchsorted(ordered, held)
         hits = np.flatnonzero((held != 0) & (ordered[np.minimum(low, len(ordered) - 1)] == held))
         if not len(hits):
             continue
         records = sides.source.table(bucket)["id"].to_pylist()
         row_of = {text: row for row, text in enumerate(records)}
-        rows = earlier.select(["id", "version", "position"]).take(pa.array(hits)).to_pydict()
+        rows = earlier.select(["id", "version", "position"]).take(arrow.numbers(hits)).to_pydict()
         for hit, text, version, position in zip(hits.tolist(), *rows.values(), strict=True):
             for place in order[low[hit] : np.searchsorted(ordered, held[hit], "right")].tolist():
                 better = (version or "", -position)

@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import flags, numbers, present
 from vecforensics.diff.ids import coercions
-from vecforensics.diff.json_columns import typed_columns
+from vecforensics.diff.json_columns import or_empty, typed_columns
 from vecforensics.records import canonical_json
 
 __all__ = ["StoreHabits", "as_doubles", "as_object", "drift_of_rows", "field_drift"]
@@ -62,18 +63,18 @@ def drift_of_rows(
     habits: StoreHabits,
 ) -> dict[int, dict[str, Any]]:
     """For each source row whose metadata drifted: what happened to which field."""
-    one = source.combine_chunks().take(pa.array(source_row))
-    other = target.combine_chunks().take(pa.array(target_row))
-    differs = np.flatnonzero(~pc.fill_null(pc.equal(one, other), False).to_numpy(zero_copy_only=False))
+    one = source.combine_chunks().take(numbers(source_row))
+    other = target.combine_chunks().take(numbers(target_row))
+    differs = np.flatnonzero(~flags(pc.equal(one, other)))
     if len(differs) >= _BY_COLUMN:
-        rows = pa.array(differs)
-        differs = differs[_may_drift(one.take(rows), pc.fill_null(other.take(rows), "{}"), fields)]
+        rows = numbers(differs)
+        differs = differs[_may_drift(one.take(rows), or_empty(other.take(rows)), fields)]
     drift: dict[int, dict[str, Any]] = {}
     known: dict[tuple[str, str | None], dict[str, Any]] = {}
     texts = zip(
         differs.tolist(),
-        one.take(pa.array(differs)).to_pylist(),
-        other.take(pa.array(differs)).to_pylist(),
+        one.take(numbers(differs)).to_pylist(),
+        other.take(numbers(differs)).to_pylist(),
         strict=True,
     )
     for number, wanted, held in texts:
@@ -99,7 +100,7 @@ def _may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str]) -> npt.NDA
     for name in fields:
         # Absent and null are one to a column.
         named = f"{json.dumps(name, ensure_ascii=False)}:"
-        suspect |= _flags(pc.xor(pc.match_substring(one, named), pc.match_substring(other, named)))
+        suspect |= flags(pc.xor(pc.match_substring(one, named), pc.match_substring(other, named)))
         if name not in wanted and name not in held:
             continue
         if name not in wanted or name not in held or wanted[name].type != held[name].type:
@@ -109,22 +110,14 @@ def _may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str]) -> npt.NDA
             continue
         if pa.types.is_nested(left.type):
             return np.ones(len(one), np.bool_)
-        same = pc.if_else(
-            pc.and_(left.is_null(), right.is_null()), True, pc.fill_null(pc.equal(left, right), False)
-        )
-        suspect |= ~_flags(same)
+        suspect |= ~(flags(pc.equal(left, right)) | ~(present(left) | present(right)))
         if pa.types.is_floating(left.type):
             # A column of doubles hides that 3 became 3.0.
             whole = re.escape(named) + r"-?\d+[,}]"
-            suspect |= _flags(
+            suspect |= flags(
                 pc.or_(pc.match_substring_regex(one, whole), pc.match_substring_regex(other, whole))
             )
     return suspect
-
-
-def _flags(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    flags: npt.NDArray[np.bool_] = column.to_numpy(zero_copy_only=False)
-    return flags
 
 
 def as_object(text: str | None) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.id_affixes import pair_by_affix
 from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
@@ -172,7 +172,7 @@ def _by_metadata(
     pairs = {orphan: record for orphan, record in pairs.items() if agree(wanted[record], texts[orphan])}
     if not pairs:
         return {}
-    hashes = hash_text(pa.array([wanted[record] for record in pairs.values()], pa.string()))
+    hashes = hash_text(arrow.texts(wanted[record] for record in pairs.values()))
     order = np.sort(hashes)
     seen = np.zeros(len(order), np.int64)
     for bucket in range(sides.source.buckets):
@@ -210,7 +210,7 @@ def _present_by_id(sides: Sides, texts: list[str], numbers: list[int]) -> dict[i
 
 def _look_up(sides: Sides, made: list[tuple[int, str]], like: dict[int, set[int]]) -> None:
     """Add to `like` the records that have one of the ids `made` (number of the orphan, id)."""
-    hashes = hash_text(pa.array([result for _, result in made], pa.string()))
+    hashes = hash_text(arrow.texts(result for _, result in made))
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     for bucket in range(sides.source.buckets):
@@ -218,7 +218,7 @@ def _look_up(sides: Sides, made: list[tuple[int, str]], like: dict[int, set[int]
         held = sides.source.column("id_hash", bucket)
         at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
         rows = np.flatnonzero(ordered[at] == held)
-        for row, text in zip(rows.tolist(), table["id"].take(pa.array(rows)).to_pylist(), strict=True):
+        for row, text in zip(rows.tolist(), table["id"].take(arrow.numbers(rows)).to_pylist(), strict=True):
             place = int(at[row])
             while place < len(ordered) and ordered[place] == held[row]:
                 number, result = made[int(order[place])]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from markupsafe import Markup
 
+from vecforensics.arrow_columns import text
 from vecforensics.errors import printable
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
 
@@ -96,7 +97,7 @@ class Diff:
 
     def of_kind(self, kind: Kind | str) -> pa.Table:
         """The findings of one kind."""
-        return self.table.filter(pa.compute.equal(self.table["kind"], Kind(kind).value))
+        return self.table.filter(pa.compute.equal(self.table["kind"], text(Kind(kind).value)))
 
     def as_dict(self, examples: int = 5) -> dict[str, Any]:
         """The content of findings.json (format 1)."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Evidence, FrozenCollection
 
@@ -74,20 +74,20 @@ class Side:
         if 4 * len(numbers) > self.rows:
             # Most rows: the whole column costs less than sorting them by bucket.
             chunks = [chunk for bucket in range(self.buckets) for chunk in self.table(bucket)[column].chunks]
-            return pa.concat_arrays(chunks).take(pa.array(numbers))
+            return pa.concat_arrays(chunks).take(arrow.numbers(numbers))
         parts, places = [], []
         for bucket, place, rows in self.split(numbers):
-            parts.append(self.table(bucket)[column].combine_chunks().take(pa.array(rows)))
+            parts.append(self.table(bucket)[column].combine_chunks().take(arrow.numbers(rows)))
             places.append(place)
         if not parts:
-            return pa.array([], pa.string())
+            return arrow.texts([])
         if len(parts) == 1:
             return parts[0]
         back = np.empty(len(numbers), np.int64)
         back[np.concatenate(places)] = np.arange(len(numbers))
         joined = pa.concat_arrays(parts)
         del parts
-        return joined.take(pa.array(back))
+        return joined.take(arrow.numbers(back))
 
     def text(self, column: str, numbers: Index) -> list[str | None]:
         """The same as Python's text."""
@@ -96,7 +96,7 @@ class Side:
 
     def column(self, name: str, bucket: int) -> npt.NDArray[Any]:
         """An integer column of one bucket; nulls as 0."""
-        held: npt.NDArray[Any] = pc.fill_null(self.table(bucket)[name], 0).to_numpy()
+        held: npt.NDArray[Any] = arrow.as_numpy(self.table(bucket)[name].combine_chunks())
         return held
 
     def integers(self, column: str, numbers: Index | None = None) -> npt.NDArray[Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import as_numpy, numbers
 from vecforensics.diff.dimensions import encoded, joined_field
 from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
@@ -62,9 +63,10 @@ def _id_order(side: Side, chosen: Index) -> Index:
     """Running rows by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
     ids = side.texts("id", chosen)
     digests = side.integers("digest", chosen)
-    table = pa.table({"length": pc.binary_length(ids), "id": ids, "digest": digests})
+    columns = [pc.binary_length(ids), ids, numbers(digests)]
+    table = pa.Table.from_arrays(columns, ["length", "id", "digest"])
     keys = [("length", "ascending"), ("id", "ascending"), ("digest", "ascending")]
-    order: Index = chosen[pc.sort_indices(table, sort_keys=keys).to_numpy()]
+    order: Index = chosen[as_numpy(pc.sort_indices(table, sort_keys=keys))]
     return order
 
 
@@ -73,7 +75,7 @@ def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[st
     chosen = np.sort(order)
     parts_of = [(bucket, rows) for bucket, _, rows in side.split(chosen)]
     columns = [
-        metadata_columns(side.table(bucket)["metadata"].combine_chunks().take(pa.array(rows)))
+        metadata_columns(side.table(bucket)["metadata"].combine_chunks().take(numbers(rows)))
         for bucket, rows in parts_of
     ]
     counts: Counter[str] = Counter()

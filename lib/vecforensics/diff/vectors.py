@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vecforensics.arrow_columns import present
+
 __all__ = ["MappedVectors"]
 
 # Blocks of vectors are gathered and forgotten thousands of times. glibc gives freed memory back to the system above a threshold
@@ -48,7 +50,7 @@ class MappedVectors:
                 for address, chunk, first in zip(addresses, chunks, self._first.tolist(), strict=True)
             ]
         )
-        self.present = table[column].is_valid().to_numpy()
+        self.present = np.concatenate([present(chunk) for chunk in chunks])
         # One buffer over all batches; `_keep` holds the mapping open for as long as the view lives.
         whole = pa.foreign_buffer(base, end - base, base=table)
         flat = np.frombuffer(whole, np.float32, (end - base) // 4)

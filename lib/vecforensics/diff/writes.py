@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics import arrow_columns as arrow
 from vecforensics.diff.json_columns import loaded, metadata_columns
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Side, Sides
@@ -84,7 +85,7 @@ def _from_events(
     events: list[Mapping[str, Any]], all_sides: Mapping[str, Side], placed: dict[str, Writes]
 ) -> None:
     spoken = [(number, text) for number, event in enumerate(events) for text in event["record_ids"][:4]]
-    hashes = hash_text(pa.array([text for _, text in spoken], pa.string()))
+    hashes = hash_text(arrow.texts(text for _, text in spoken))
     rows = {name: _rows_of(side, hashes) for name, side in all_sides.items()}
     claimed: dict[str, dict[int, int]] = {name: {} for name in all_sides}
     decided: set[int] = set()
@@ -124,7 +125,7 @@ def _rows_of(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     for bucket in range(side.buckets):
-        held = side.table(bucket)["id_hash"].to_numpy()
+        held = side.column("id_hash", bucket)
         low, high = np.searchsorted(ordered, held), np.searchsorted(ordered, held, "right")
         for row in np.flatnonzero(high > low).tolist():
             found[order[low[row] : high[row]]] = side.offsets[bucket] + row
@@ -133,24 +134,27 @@ def _rows_of(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64
 
 def _times(texts: list[Any]) -> npt.NDArray[np.int64]:
     """ISO 8601 as nanoseconds since 1970, without a zone as UTC; what is no time is unknown."""
-    column = pa.array([text if isinstance(text, str) else None for text in texts], pa.string())
-    zoned = pc.fill_null(pc.match_substring_regex(column, _ZONE), False)
+    column = arrow.texts(text if isinstance(text, str) else None for text in texts)
+    zoned = arrow.flags(pc.match_substring_regex(column, _ZONE))
     moments = np.full(len(texts), _NEVER)
-    for there, kind in ((zoned, pa.timestamp("ns", "UTC")), (pc.invert(zoned), pa.timestamp("ns"))):
-        part = column.filter(there)
+    for rows, kind in (
+        (np.flatnonzero(zoned), pa.timestamp("ns", "UTC")),
+        (np.flatnonzero(~zoned), pa.timestamp("ns")),
+    ):
+        part = column.take(arrow.numbers(rows))
         try:
-            read = part.cast(kind)
+            moments[rows] = arrow.as_numpy(part.cast(kind).cast(pa.int64()), _NEVER)
         except pa.ArrowInvalid:
-            read = pa.array([_moment(text, kind) for text in part], kind)
-        moments[there.to_numpy(zero_copy_only=False)] = pc.fill_null(read.cast(pa.int64()), _NEVER).to_numpy()
+            moments[rows] = [_moment(text, kind) for text in part]
     return moments
 
 
-def _moment(text: pa.StringScalar, kind: pa.TimestampType) -> pa.TimestampScalar | None:
+def _moment(text: pa.StringScalar, kind: pa.TimestampType) -> int:
     try:
-        return text.cast(kind)
+        read = text.cast(kind)
     except pa.ArrowInvalid:
-        return None
+        return int(_NEVER)
+    return int(read.value) if read.is_valid else int(_NEVER)
 
 
 def _numbers(values: list[Any]) -> npt.NDArray[np.float64]:
@@ -164,11 +168,9 @@ def _numbers(values: list[Any]) -> npt.NDArray[np.float64]:
 
 
 def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
-    encoded = pa.array(
-        [None if value is None else str(value) for value in values], pa.string()
-    ).dictionary_encode()
+    encoded = arrow.texts(None if value is None else str(value) for value in values).dictionary_encode()
     codes = np.full(rows, -1, np.int32)
-    codes[at] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    codes[at] = arrow.as_numpy(encoded.indices, -1)
     return Field(codes, encoded.dictionary)
 
 
@@ -221,7 +223,7 @@ class _Part:
     @classmethod
     def of(cls, rows: npt.NDArray[np.int64], column: pa.Array) -> _Part:
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+        codes = arrow.as_numpy(encoded.indices, -1).astype(np.int64)
         kept = (codes >= 0) & (rows >= 0)
         return cls(rows[kept], codes[kept], loaded(encoded.dictionary))
 
@@ -239,7 +241,7 @@ def _spread(
 def _as_field(parts: list[_Part], rows: int) -> Field:
     """The values as text, those of all buckets numbered through."""
     texts = [[str(value) for value in part.values] for part in parts]
-    distinct = pa.array(sorted(set().union(*texts)), pa.string())
+    distinct = arrow.texts(sorted(set().union(*texts)))
     place = {text: number for number, text in enumerate(distinct.to_pylist())}
     codes = np.full(rows, -1, np.int32)
     for part, spelt in zip(parts, texts, strict=True):
@@ -249,9 +251,9 @@ def _as_field(parts: list[_Part], rows: int) -> Field:
 
 def _rows_of_bucket(sides: Sides, bucket: int) -> npt.NDArray[np.int64]:
     """The running source row of each target row of a bucket, -1 for an orphan."""
-    source = sides.source.table(bucket)["id_hash"].to_numpy()
+    source = sides.source.column("id_hash", bucket)
     order = np.argsort(source, kind="stable")
-    held = sides.target.table(bucket)["id_hash"].to_numpy()
+    held = sides.target.column("id_hash", bucket)
     if not len(source):
         return np.full(len(held), -1, np.int64)
     at = np.minimum(np.searchsorted(source[order], held), len(source) - 1)
