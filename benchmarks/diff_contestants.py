@@ -101,7 +101,6 @@ def ours(workers: int, *, costs: bool = False) -> Work:
 
     What is imported on first use is imported here: nobody's imports count as work.
     """
-    import pandas  # noqa: F401  (pyarrow brings it in with the first array)
     import scipy.special  # noqa: F401
 
     from vecforensics.diff import diff_vectors, hotspots, impact  # noqa: F401
