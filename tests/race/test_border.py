@@ -407,7 +407,9 @@ def test_what_a_thread_pool_of_multiprocessing_hides_is_found(suspect: Any, kind
         ("import os\n    os._exit(0)", 2, "os._exit would end the process"),
         ("import os\n    os.close(1); os.close(2)", 0, "PROVED"),
         ("import sys\n    sys.stdout.close(); sys.stderr.close()", 0, "PROVED"),
-        ("pass", 0, "PROVED"),
+        ("import os\n    os.chdir('/')", 0, "found/ witness.html"),
+        ("pass\nimport atexit, os\natexit.register(os._exit, 7)", 0, "PROVED"),
+        ("pass\nimport threading\nthreading.Thread(target=threading.Event().wait).start()", 0, "PROVED"),
     ],
 )
 def test_the_exit_code_and_the_answer_survive_what_the_suspect_does_to_the_process(
@@ -415,7 +417,7 @@ def test_the_exit_code_and_the_answer_survive_what_the_suspect_does_to_the_proce
 ) -> None:
     (tmp_path / "move.py").write_text(f"{BODY}    {body}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "vecforensics", "race", "move.py", "--records", "2"],
+        [sys.executable, "-m", "vecforensics", "race", "move.py", "--records", "2", "--out", "found"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -423,3 +425,4 @@ def test_the_exit_code_and_the_answer_survive_what_the_suspect_does_to_the_proce
     )
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert (tmp_path / "found" / "witness.json").exists() == (code == 0)

@@ -103,6 +103,7 @@ def race(
     optional = {"records": records, "schedules": schedules, "strategy": strategy, "replay": replay}
     given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
     given |= {"seed": seed, "faults": faults, "prove": prove, "workers": workers}
+    json_ = json_.absolute() if json_ is not None else None
     is_case = suspect.endswith((".yaml", ".yml")) or Path(suspect).is_dir()
     if is_case:
         with streams_kept(), opened(suspect, out) as inv:
@@ -131,10 +132,11 @@ def _explored(suspect: str, given: dict[str, Any], out: Path | None) -> tuple[Ex
         found = explore(suspect, **given)
         failing = found.witness is not None and given.get("replay") is None
         return found, ["files: --out DIR writes repro.py, the picture and the traces"] if failing else []
+    here = Path.cwd()  # a suspect may go elsewhere
     check_folder(out)
-    found = explore(suspect, **given)
-    files = exploration_files(found)
-    write_folder(out, files)
+    found = explore(suspect, folder=here, **given)
+    files = exploration_files(found, here)
+    write_folder(here / out, files)
     lines = [f"files: {printable(out)}/ {', '.join(files)}"]
     if "repro.py" in files:
         lines.append(f"run it: python {shlex.quote(str(out / 'repro.py'))}")

@@ -10,12 +10,14 @@ decide when such a thing ends, and the exit code of a suspect must never become 
 prints is swallowed: two thousand schedules would print it two thousand times, and a suspect that closes its standard output
 would close the laboratory's. Only a schedule that somebody replays is heard.
 
-A module that is only being loaded may do as it likes with the network, but it may not end the process.
+A module that is only being loaded may do as it likes with the network, but it may neither end the process nor keep it alive: its
+threads are daemons, and what it registers for the end of the process is forgotten.
 """
 
 from __future__ import annotations
 
 import _thread
+import atexit
 import functools
 import importlib
 import logging
@@ -187,10 +189,32 @@ def _beside_the_loop() -> bool:
         file = frame.f_code.co_filename
         if file == _WORLD:
             return False
-        if own is None and not is_standard_library(file):
+        if own is None and file != __file__ and not is_standard_library(file):
             own = is_own_code(file)
         frame = frame.f_back
     return bool(own)
+
+
+def _thread_of_a_module(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        if threading.get_ident() in _loading:
+            self._daemonic = True  # type: ignore[attr-defined]
+        original(self)
+
+    return start
+
+
+def _exit_handler(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def register(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        me = threading.get_ident()
+        if (me in _loading or me in _watched) and is_own_code(sys._getframe(1).f_code.co_filename):
+            return func
+        found: Callable[..., Any] = original(func, *args, **kwargs)
+        return found
+
+    return register
 
 
 class NoSuchOperation(AttributeError):
@@ -287,6 +311,8 @@ def _replace() -> None:
                 put(owner, name, _guarded(getattr(owner, name), shown, why))
     put(time, "sleep", _sleep)
     put(threading, "_start_new_thread", _thread_starts(_thread.start_new_thread))
+    put(threading.Thread, "start", _thread_of_a_module(threading.Thread.start))
+    put(atexit, "register", _exit_handler(atexit.register))
     put(logging.Logger, "callHandlers", _log_calls(logging.Logger.callHandlers))
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is not None:
