@@ -134,10 +134,16 @@ def yielding(function: Callable[..., Any]) -> Callable[..., Any]:
     `async def` has no way to say it. There one awaits an object that yields, and that object, one for each operation, costs as
     much as all else that happens between the call and the task.
     """
-    code: types.CodeType = function.__code__
-    flags = code.co_flags & ~inspect.CO_GENERATOR | inspect.CO_COROUTINE
-    function.__code__ = code.replace(co_flags=flags)
-    return function
+    inner: Any = function
+    flags = inner.__code__.co_flags & ~inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    code = inner.__code__.replace(co_flags=flags)
+    made = types.FunctionType(code, inner.__globals__, inner.__name__, inner.__defaults__, inner.__closure__)
+    made.__kwdefaults__, made.__qualname__, made.__doc__ = (
+        inner.__kwdefaults__,
+        inner.__qualname__,
+        inner.__doc__,
+    )
+    return made
 
 
 class ControlledTask(asyncio.Task[Any]):
