@@ -58,6 +58,11 @@ STRATA = {
         {f"s{i}": 1000 * (i + 1) for i in range(6)},
         {f"s{i}": 0.3 / (i + 1) ** 2 for i in range(6)},
     ),
+    "small collections": (
+        {"a": 900, "b": 250, "c": 90, "c, in a hot spot": 70},
+        {"a": 0.01, "b": 0.0, "c": 0.1, "c, in a hot spot": 0.5},
+    ),
+    "small collections, one of them bad": ({"a": 2000, "b": 70, "c": 90}, {"a": 0.0, "b": 0.9, "c": 0.0}),
     "nothing wrong": ({"a": 5_000, "b": 5_000}, {"a": 0.0, "b": 0.0}),
     "nearly all wrong": ({"a": 5_000, "b": 5_000}, {"a": 1.0, "b": 0.998}),
     "rare, in one of two": ({"a": 5_000, "b": 5_000}, {"a": 0.0002, "b": 0.0}),
@@ -91,6 +96,13 @@ def test_the_interval_is_not_idle() -> None:
     estimate = estimate_rate(plan, {"a": 10, "a, in a hot spot": 25, "b": 10})
     ideal = 2 * 1.96 * np.sqrt(0.0103 * 0.9897 / 1950)
     assert estimate.high - estimate.low < 2 * ideal
+
+
+def test_small_collections_with_fractions_of_their_own_do_not_blow_the_interval_up() -> None:
+    plan = plan_sample({"users": 208, "posts": 243, "comments": 147, "comments, in a hot spot": 181}, 290)
+    assert any(one.own for one in plan.strata) or len({one.drawn / one.size for one in plan.strata}) > 1
+    estimate = estimate_rate(plan, {})
+    assert estimate.high < 0.02
 
 
 @given(st.lists(st.integers(0, 20_000), min_size=1, max_size=8), st.integers(1, 5000), st.integers(0, 200))

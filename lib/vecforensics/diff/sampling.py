@@ -14,7 +14,8 @@ built from Clopper-Pearson intervals and never covers less than it says:
   unequal chances (draws without replacement too: Vatutin & Mikhailov 1982), whose tails are within those of the binomial
   with the mean chance (Hoeffding 1956, theorem 4, from one below to one above the mean; the one case in between, a single hit
   or a single miss, is bounded by Markov's inequality). The small rounding of the fractions is allowed for;
-* strata with a fraction of their own are a group each; a stratum that was read whole is known and has no interval;
+* strata with a fraction of their own are a group each, or all strata are one group whose limits widen by how unequal the
+  fractions are, whichever says more by the plan alone; a stratum that was read whole is known and has no interval;
 * the groups share the error (Sidak: independent draws), and their limits are added up by weight.
 """
 
@@ -259,19 +260,49 @@ def _pooled(strata: Sequence[Stratum], found: Sequence[int], confidence: float) 
     )
 
 
-def estimate_rate(plan: SamplePlan, found: Mapping[str, int], *, confidence: float = 0.95) -> RateEstimate:
-    """The share of wrong contents, from how many of each stratum's sampled rows are wrong."""
+def _limits(
+    plan: SamplePlan, groups: Sequence[Sequence[int]], hits: Sequence[int], confidence: float
+) -> tuple[float, float]:
+    """Limits for the share of wrong rows of all strata: those of the groups, which share the error, by their weight."""
     size, strata = plan.size, plan.strata
-    hits = [found.get(one.name, 0) for one in strata]
-    groups: list[list[int]] = [[at] for at, one in enumerate(strata) if one.own and one.drawn < one.size]
-    together = [at for at, one in enumerate(strata) if not one.own and one.drawn < one.size]
-    groups += [together] if together else []
     each = confidence ** (1.0 / max(len(groups), 1))
     low = high = sum(x for x, one in zip(hits, strata, strict=True) if one.drawn == one.size) / max(size, 1)
     for group in groups:
         weight = sum(strata[at].size for at in group) / size
         limits = _pooled([strata[at] for at in group], [hits[at] for at in group], each)
         low, high = low + weight * limits[0], high + weight * limits[1]
+    return low, high
+
+
+def _grouped(plan: SamplePlan, confidence: float) -> list[list[int]]:
+    """Which strata are one group. Two ways are right whatever the data: strata with a fraction of their own apart, or all
+    together, the limits widened by how unequal the fractions are.
+
+    The one is taken that would say more if nothing, or every twentieth row, were found wrong: a choice by the plan alone, which
+    costs no confidence.
+    """
+    open_strata = [at for at, one in enumerate(plan.strata) if one.drawn < one.size]
+    apart = [[at] for at in open_strata if plan.strata[at].own]
+    rest = [at for at in open_strata if not plan.strata[at].own]
+    apart += [rest] if rest else []
+    together = [open_strata] if open_strata else []
+
+    def width(groups: list[list[int]]) -> float:
+        total = 0.0
+        for share in (0.0, 0.05):
+            low, high = _limits(plan, groups, [round(share * one.drawn) for one in plan.strata], confidence)
+            total += high - low
+        return total
+
+    return min((apart, together), key=width)
+
+
+def estimate_rate(plan: SamplePlan, found: Mapping[str, int], *, confidence: float = 0.95) -> RateEstimate:
+    """The share of wrong contents, from how many of each stratum's sampled rows are wrong."""
+    size, strata = plan.size, plan.strata
+    hits = [found.get(one.name, 0) for one in strata]
+    groups = _grouped(plan, confidence)
+    low, high = _limits(plan, groups, hits, confidence)
     # What was seen is certain: so many rows are wrong, and so many are right.
     low = max(low, sum(hits) / max(size, 1))
     high = min(high, 1.0 - (plan.drawn - sum(hits)) / max(size, 1))
