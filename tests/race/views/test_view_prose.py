@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import view_scenes as scenes
@@ -180,3 +182,31 @@ def test_nothing_said_of_an_operation_that_never_began() -> None:
     )
     mechanism = explain(bare).sentences[1].text
     assert "never asked to write user 10000" in mechanism
+
+
+async def one_dictionary_for_all(records: Any, embed: Any, store: Any) -> None:
+    metadata: dict[str, Any] = {}
+
+    async def one(record: Any) -> None:
+        metadata.clear()
+        metadata.update(record.metadata)
+        await store.upsert(record.id, await embed(record), metadata)
+
+    await asyncio.gather(*(one(record) for record in records[:1]))
+    await asyncio.gather(*(one(record) for record in records[1:]))
+
+
+async def nothing_but_zeros(records: Any, embed: Any, store: Any) -> None:
+    for record in records:
+        await store.upsert(record.id, await embed(record) * 0, record.metadata)
+
+
+@pytest.mark.parametrize(
+    ("migrate", "said"), [(one_dictionary_for_all, r"field \w+ is .+, was "), (nothing_but_zeros, "all zero")]
+)
+def test_damage_that_a_write_carried_is_told_with_its_line(migrate: Any, said: str) -> None:
+    found = explore(migrate, records=4, schedules=60)
+    assert found.witness is not None
+    mechanism = explain(found.witness).sentences[1]
+    assert re.search(f"The write of .* carried it so: {said}", mechanism.text), mechanism.text
+    assert "store.upsert" in mechanism.places[0].text

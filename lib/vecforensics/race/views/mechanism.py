@@ -21,6 +21,19 @@ from vecforensics.race.views.words import clip, listed
 
 __all__ = ["Mechanism"]
 
+# Damage that a single write brought along: what it carried was wrong.
+_CARRIED = frozenset(
+    {
+        Kind.METADATA_DRIFT,
+        Kind.STALE,
+        Kind.NON_FINITE,
+        Kind.ZERO,
+        Kind.WRONG_DIMENSION,
+        Kind.PARTIAL,
+        Kind.DRIFTED,
+    }
+)
+
 
 class Mechanism(Facts):
     """The second sentence."""
@@ -93,6 +106,13 @@ class Mechanism(Facts):
                     f"the write under {names.thing(key)} carried the vector of {names.thing(item.partner_id)}",
                     self.places(*wrong[:1]),
                 )
+            if item.kind in _CARRIED and writes:
+                return (
+                    f"the write of {names.thing(key)} carried it so: {clip(item.detail, 120)}",
+                    self.places(writes[-1]),
+                )
+            if item.kind is Kind.ORPHAN and writes:
+                return f"a write went out under {names.thing(key)}", self.places(writes[-1])
         return "", ()
 
     def _fate_of_embedding(self, asked: Sequence[Operation]) -> str:
