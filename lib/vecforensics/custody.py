@@ -79,12 +79,12 @@ def digest_of(path: Path, stop: threading.Event | None = None) -> tuple[str, int
     if not path.is_dir():
         whole, size, block = hashlib.sha256(), 0, memoryview(bytearray(_CHUNK))
         with path.open("rb", buffering=0) as file:
-            while length := file.readinto(block):
+            while stop is None or not stop.is_set():
+                if not (length := file.readinto(block)):
+                    return whole.hexdigest(), size
                 whole.update(block[:length])
                 size += length
-                if stop is not None and stop.is_set():
-                    raise CancelledError
-        return whole.hexdigest(), size
+        raise CancelledError
     lines, size = [], 0
     for name, file_path in _files(path):
         digest, length = digest_of(file_path, stop)
@@ -93,12 +93,19 @@ def digest_of(path: Path, stop: threading.Event | None = None) -> tuple[str, int
     return hashlib.sha256(b"".join(line for _, line in sorted(lines))).hexdigest(), size
 
 
-def inputs_of(case: Case, stop: threading.Event | None = None) -> Iterator[InputDigest]:
-    """The inputs that a case names, digested as they are now, in the order of the case file. `stop` as in `digest_of`."""
+def inputs_of(
+    case: Case, stop: threading.Event | None = None, targets: threading.Event | None = None
+) -> Iterator[InputDigest]:
+    """The inputs that a case names, digested as they are now, in the order of the case file.
+
+    `stop` as in `digest_of`; the targets are digested once `targets` is set.
+    """
     for name, collection in case.collections.items():
         yield _input(case, f"source of {name}", collection.source.uri, stop)
         if collection.expected is not None and collection.expected.uri is not None:
             yield _input(case, f"expected vectors of {name}", collection.expected.uri, stop)
+    if targets is not None:
+        targets.wait()
     seen: set[str] = set()
     for collection in case.collections.values():
         if collection.target.uri not in seen:
@@ -143,11 +150,16 @@ def _local(case: Case, role: str, uri: str) -> Path | None:
     return case.path(uri)
 
 
-def record_inputs(case: Case, run: RunFolder, stop: threading.Event | None = None) -> tuple[InputDigest, ...]:
+def record_inputs(
+    case: Case,
+    run: RunFolder,
+    stop: threading.Event | None = None,
+    targets: threading.Event | None = None,
+) -> tuple[InputDigest, ...]:
     """Write `evidence/inputs.json`: what the inputs were when they were read. Called once, by the collect stage, beside reading
-    them; `stop` as in `digest_of`.
+    them; `stop` and `targets` as in `inputs_of`.
     """
-    found = tuple(inputs_of(case, stop))
+    found = tuple(inputs_of(case, stop, targets))
     write_json(
         run.evidence / "inputs.json",
         {"format": _FORMAT, "algorithm": "sha256", "inputs": [_plain(item) for item in found]},

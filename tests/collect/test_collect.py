@@ -142,7 +142,7 @@ def test_unusable_input_is_one_line_and_leaves_no_evidence(folder: Path, message
     assert not run.done("collect")
     with pytest.raises(VecforensicsError):
         Evidence.open(run.evidence)
-    assert not list(run.evidence.glob("**/*.arrow"))
+    assert not [*run.evidence.glob("**/*.arrow"), *run.evidence.glob("inputs.json")]
 
 
 def test_parquet_on_both_sides_needs_no_pandas(folder: Path) -> None:

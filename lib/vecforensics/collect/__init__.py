@@ -52,6 +52,12 @@ def collect(
     nothing is left that counts as evidence.
     """
     with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
+        # Hashing the sources while they are read, and the targets while these are, keeps a second core busy all the time.
+        stop, targets = threading.Event(), threading.Event()
+        pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
+        stack.callback(targets.set)
+        stack.callback(stop.set)
+        inputs = pool.submit(record_inputs, case, run, stop, targets)
         # Everything that can be refused cheaply is refused before anything is written.
         readers = {name: _reader(case, one, empty_target) for name, one in case.collections.items()}
         sources = {
@@ -68,10 +74,6 @@ def collect(
                 raise SourceError(
                     "there is no such log", where=str(case.path(log)), hint="Check logs in the case file"
                 )
-        stop = threading.Event()
-        pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
-        stack.callback(stop.set)
-        inputs = pool.submit(record_inputs, case, run, stop)
         writer = stack.enter_context(
             SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
         )
@@ -95,6 +97,7 @@ def collect(
                     where=str(sources[name].path),
                     hint="Check source.uri and source.table",
                 )
+            targets.set()
             with progress(f"reading the target of {name}", rows_hint) as advance:
                 writer.target(
                     name,

@@ -224,10 +224,10 @@ class EvidenceWriter:
             raise EvidenceError(f"the {side} of {collection!r} is written already", where=str(self.folder))
         state = grown.sides[side] = _Side()
         batches = iter(batches)
-        first, ended = _peek(batches, self._bytes if not grown.buckets else 0)
+        first: deque[pa.RecordBatch] = deque()
         if not grown.buckets:
-            rows = sum(batch.num_rows for batch in first)
-            grown.buckets = self._buckets or _bucket_count(rows_hint, rows, ended)
+            first, expected = _peek(batches, self._bytes, rows_hint or 0)
+            grown.buckets = self._buckets or _bucket_count(expected)
         files: list[BucketFile] = []
         buckets: Buckets | None = None
         for chunk in itertools.chain(_emptied(first), batches):
@@ -312,17 +312,25 @@ class EvidenceWriter:
         self._appender.moved(fresh, path)
 
 
-def _peek(batches: Iterator[pa.RecordBatch], most_bytes: int) -> tuple[deque[pa.RecordBatch], bool]:
-    """The first batches, up to `most_bytes`, and whether these are all."""
+def _peek(
+    batches: Iterator[pa.RecordBatch], most_bytes: int, rows_hint: int
+) -> tuple[deque[pa.RecordBatch], int | None]:
+    """The first batches, and how many rows will come; None where that is not known after `most_bytes`.
+
+    The hint is the number of rows of the other side. It says nothing where this one has more: a migration broke off early.
+    """
     first: deque[pa.RecordBatch] = deque()
-    size = 0
+    rows = size = 0
     while size < most_bytes:
         batch = next(batches, None)
         if batch is None:
-            return first, True
+            return first, rows
         first.append(batch)
+        rows += batch.num_rows
         size += batch.nbytes
-    return first, False
+        if 0 < rows <= rows_hint:
+            return first, rows_hint
+    return first, None
 
 
 def _emptied(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -331,15 +339,11 @@ def _emptied(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield batches.popleft()
 
 
-def _bucket_count(rows_hint: int | None, rows: int, all_of_them: bool) -> int:
-    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come.
-
-    The hint is the number of rows of the other side, which says nothing where a migration broke off early.
-    """
-    expected = rows if all_of_them else max(rows_hint or 0, rows)
-    if not all_of_them and (rows_hint or 0) < rows:
+def _bucket_count(rows: int | None) -> int:
+    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come."""
+    if rows is None:
         return 64
     buckets = 1
-    while buckets * _ROWS_A_BUCKET < expected and buckets < _MOST_BUCKETS:
+    while buckets * _ROWS_A_BUCKET < rows and buckets < _MOST_BUCKETS:
         buckets *= 2
     return buckets
