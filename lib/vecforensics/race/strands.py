@@ -35,7 +35,7 @@ from vecforensics.race.guard import controlled, endless
 from vecforensics.race.places import place_of_caller
 from vecforensics.race.world import TIMER, Op, World
 
-__all__ = ["STEP_S", "ControlledLock", "Ended", "Strand", "Strands", "current_strand"]
+__all__ = ["STEP_S", "ControlledLock", "Ended", "Strand", "Strands", "WatchedFuture", "current_strand"]
 
 STEP_S: Final = 20.0
 """Real seconds for one stretch without a wait. Beyond it a thread is taken to loop for ever."""
@@ -286,15 +286,22 @@ class ControlledLock:
 
 
 class WatchedFuture(concurrent.futures.Future[Any]):
-    """A future that knows whether anybody asked how it ended."""
+    """A future that knows whether anybody asked how it ended. Its hash does not depend on where it lies in memory, so that a loop
+    over the set that `concurrent.futures.wait` gives goes the same way in every run of a schedule."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = False
         strand = current_strand()
         self.info = strand.info if strand is not None else None
-        if strand is not None:
-            strand.strands.futures.append(self)
+        self.strands = strand.strands if strand is not None else None
+        self._number = id(self)
+        if self.strands is not None:
+            self._number = len(self.strands.futures)
+            self.strands.futures.append(self)
+
+    def __hash__(self) -> int:
+        return self._number
 
     def result(self, timeout: float | None = None) -> Any:
         self.asked = True

@@ -24,6 +24,7 @@ from vecforensics.race.strands import (
     SimpleQueue,
     Strand,
     Strands,
+    WatchedFuture,
     current_strand,
     install,
     make_lock,
@@ -35,39 +36,29 @@ from vecforensics.race.tracker import Tracker
 from vecforensics.race.world import DELETE, EMBED, FETCH, UPSERT, Op, World
 from vecforensics.records import Record
 
-__all__ = ["Request", "ThreadsProgram", "ThreadsSession", "ThreadsStore"]
+__all__ = ["Handle", "ThreadsProgram", "ThreadsSession", "ThreadsStore"]
 
 
 class Request:
-    """An operation on its way: the future that the world answers, and the handle that `async_req=True` gives.
-
-    `get(timeout)` and `result(timeout)` wait for the answer, raise its error, or TimeoutError after `timeout` seconds.
-    """
+    """An operation on its way, which its thread waits for at once: the future that the world answers."""
 
     def __init__(self, strands: Strands, info: TaskInfo) -> None:
         self._strands = strands
         self.info = info
-        self._settled = self.asked = False
+        self._settled = False
         self._result: Any = None
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
         self._waiting: list[Strand] = []
 
     def done(self) -> bool:
         return self._settled
-
-    ready = done
-
-    def successful(self) -> bool:
-        if not self._settled:
-            raise ValueError("not ready")
-        return self.error is None
 
     def set_result(self, result: Any) -> None:
         self._result = result
         self._settle()
 
     def set_exception(self, error: BaseException) -> None:
-        self.error = error
+        self._error = error
         self._settle()
 
     def _settle(self) -> None:
@@ -76,30 +67,53 @@ class Request:
             self._strands.wake(strand)
         self._waiting.clear()
 
-    def wait(self, timeout: float | None = None) -> None:
+    def get(self) -> Any:
         strand = current_strand()
-        if self._settled or strand is None:
-            return
-        self._waiting.append(strand)
-        if not self._strands.wait(strand, timeout, for_world=True) and strand in self._waiting:
-            self._waiting.remove(strand)
-
-    def get(self, timeout: float | None = None) -> Any:
-        self.asked = True
-        self.wait(timeout)
-        if not self._settled:
-            raise TimeoutError(f"no answer within {timeout:g} s")
-        if self.error is not None:
-            raise self.error
+        if not self._settled and strand is not None:
+            self._waiting.append(strand)
+            self._strands.wait(strand, for_world=True)
+        if self._error is not None:
+            raise self._error
         return self._result
 
-    result = get
+
+class Handle(WatchedFuture):
+    """What `async_req=True` gives: a future of `concurrent.futures`, as pinecone's gRPC client hands out, with the methods that
+    its other client's handles have (`get`, `ready`, `successful`, `wait`)."""
+
+    def __init__(self, task: TaskInfo) -> None:
+        super().__init__()
+        self.task = self.info = task
+
+    def ready(self) -> bool:
+        return self.done()
+
+    def successful(self) -> bool:
+        if not self.done():
+            raise ValueError("not ready")
+        return self._exception is None
+
+    def get(self, timeout: float | None = None) -> Any:
+        return self.result(timeout)
+
+    def wait(self, timeout: float | None = None) -> None:
+        with self._condition:
+            if not self.done():
+                self._condition.wait(timeout)
+
+    def _invoke_callbacks(self) -> None:
+        # The answer comes from the laboratory, callbacks are the program's: they get a thread, as a client's own would run them.
+        invoke = super()._invoke_callbacks  # type: ignore[misc]
+        if self._done_callbacks and self.strands is not None and current_strand() is None:  # type: ignore[attr-defined]
+            self.strands.spawn(invoke, self.task.child("callback"))
+        else:
+            invoke()
 
 
 class ThreadsStore:
     """The store that a plain migration is handed, and its embedder. Every call begins an operation and waits for the answer."""
 
-    def __init__(self, strands: Strands, requests: list[Request]) -> None:
+    def __init__(self, strands: Strands, requests: list[Handle]) -> None:
         self._strands, self._requests = strands, requests
 
     def __getattr__(self, name: str) -> Any:
@@ -127,12 +141,12 @@ class ThreadsStore:
         if strand is None:
             raise RuntimeError("the store of a run that is over")
         info = strand.info.child() if async_req else strand.info
-        request = Request(self._strands, info)
+        request = Handle(info) if async_req else Request(self._strands, info)
         op = Op(kind, key if type(key) is str else str(key), info, request, payload, metadata)
         if world.log is not None:
             op.source = place_of_caller() or info.source
         world.begin(op)
-        if async_req:
+        if isinstance(request, Handle):
             self._requests.append(request)
             return request
         return request.get()
@@ -145,7 +159,7 @@ class ThreadsSession:
 
     def __init__(self, world: World, program: ThreadsProgram, records: Sequence[Record]) -> None:
         self.world = world
-        self.requests: list[Request] = []
+        self.requests: list[Handle] = []
         self.strands = Strands(world)
         self._swapped = _swap(program.namespace)
         self._finalizers = finalizers()
@@ -172,7 +186,7 @@ class ThreadsSession:
         busy = [item for item in self.strands.all if not item.done and item.waits_for_world]
         return [
             *(item.info for item in busy if item is not self.main),
-            *(item.info for item in self.requests if not item.done()),
+            *(item.task for item in self.requests if not item.done()),
         ]
 
     def stuck(self) -> list[TaskInfo]:
@@ -181,7 +195,6 @@ class ThreadsSession:
     def lost_errors(self) -> list[LostError]:
         """Exceptions that ended a thread, or that lie in a handle or a future which nobody has asked."""
         lost = [(item.info, item.error) for item in self.strands.all if item is not self.main]
-        lost += [(item.info, item.error) for item in self.requests if not item.asked]
         lost += [(item.info or self.main.info, item.lost) for item in self.strands.futures]
         return [
             LostError(info.path, f"{type(error).__name__}: {error}", last_place(error))
