@@ -24,6 +24,7 @@ from vecforensics.run_folder import RunFolder
 if TYPE_CHECKING:
     from vecforensics.custody import Custody
     from vecforensics.diff import Diff
+    from vecforensics.diff.impact_results import Neighbours
     from vecforensics.evidence import Evidence
     from vecforensics.figures import Figures
     from vecforensics.migrate import MigrationRun
@@ -75,6 +76,13 @@ class Investigation:
         result = diff_vectors(self.case, self.run, **settings)
         draw_diff(self.run, result)
         return result
+
+    def neighbours(self, collection: str, record: str, *, k: int = 10) -> Neighbours:
+        """Who the nearest of a record should be, and who they are in the target as it was found."""
+        from vecforensics.diff.one_record import neighbours_of
+
+        self.collect()
+        return neighbours_of(self.run, collection, record, k=k)
 
     def reproduce(self, **settings: Any) -> Exploration | Unexplored:
         """Explore the suspect's schedules. Settings: `records`, `schedules`, `seed`, `faults`."""

@@ -14,7 +14,17 @@ from collections.abc import Sequence
 import click
 
 from vecforensics.cli.race import race
-from vecforensics.cli.stages import CONTEXT, UNUSABLE, collect, diff, investigate, migrate, report, verify
+from vecforensics.cli.stages import (
+    CONTEXT,
+    UNUSABLE,
+    collect,
+    diff,
+    investigate,
+    migrate,
+    neighbours,
+    report,
+    verify,
+)
 from vecforensics.cli.workspace import init, open_
 from vecforensics.errors import VecforensicsError, printable
 
@@ -61,5 +71,5 @@ def cli() -> None:
     """
 
 
-for _verb in (init, investigate, collect, diff, race, migrate, report, verify, open_):
+for _verb in (init, investigate, collect, diff, neighbours, race, migrate, report, verify, open_):
     cli.add_command(_verb)

@@ -29,6 +29,7 @@ __all__ = [
     "ends_with_run",
     "investigate",
     "migrate",
+    "neighbours",
     "opened",
     "report",
     "verify",
@@ -179,6 +180,28 @@ def diff(where: str, out: Path | None, **settings: Any) -> tuple[Investigation, 
         result = inv.diff(**{name: value for name, value in settings.items() if value is not None})
     say(result)
     return inv, OF_VERDICT[result.verdict]
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("where", metavar="RUN")
+@click.argument("collection")
+@click.argument("record", metavar="ID")
+@click.option("--k", type=click.IntRange(min=1, max=1000), default=10, show_default=True, help="How many.")
+@ends_with_run
+def neighbours(where: str, collection: str, record: str, k: int) -> tuple[Investigation, int]:
+    """Show who the nearest of one record should be, and who they are in the target.
+
+    \b
+    Example:
+      vecforensics neighbours reports/ERR-2026-57/20261124T081437Z users 12345
+    """
+    from vecforensics.investigation import Investigation
+    from vecforensics.run_folder import RunFolder
+
+    run = RunFolder.open(where)
+    inv = Investigation(run.case(), run)
+    say(inv.neighbours(collection, record, k=k))
+    return inv, CLEAN
 
 
 @click.command(context_settings=CONTEXT)

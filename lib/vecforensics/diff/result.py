@@ -145,10 +145,12 @@ class Diff:
         lines = [f"{printable(spot['sentence'])}" for spot in self.hot_spots]
         for name, one in (self.impact or {}).items():
             low, high = one["recall_low"], one["recall_high"]
-            between = f" ({low:.3f} to {high:.3f})" if one["queries"] < one["population"] else ""
+            sampled = one["queries"] < one["population"]
+            between = f" ({low:.3f} to {high:.3f})" if sampled else ""
+            shares = f" ({one['changed_low']:.1%} to {one['changed_high']:.1%})" if sampled else ""
             lines.append(
                 f"{printable(name)}: recall@{one['k']} is {one['recall']:.3f}{between} of 1; the top {one['k']} changed for "
-                f"{one['changed_share']:.1%} of the records"
+                f"{one['changed_share']:.1%}{shares} of the records"
             )
         return lines
 

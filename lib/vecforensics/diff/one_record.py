@@ -1,0 +1,66 @@
+"""One record of a run: who its neighbours should be, and who they are in the target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from vecforensics.diff.bucket import join_ids
+from vecforensics.diff.dimensions import EvidenceVectors, source_order
+from vecforensics.diff.impact import compare_neighbours
+from vecforensics.diff.impact_results import Neighbours
+from vecforensics.diff.rows import RowDimensions
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.errors import InputError
+from vecforensics.evidence import Evidence
+from vecforensics.run_folder import RunFolder
+
+__all__ = ["neighbours_of"]
+
+
+def neighbours_of(
+    run: RunFolder, collection: str, record: str, *, k: int = 10, memory_mb: int = 128
+) -> Neighbours:
+    """The `k` nearest of a record by the expected vectors, and by what stands in the target, from the frozen evidence.
+
+    Raises EvidenceError for a collection that was not frozen, InputError for a record that is none or has no expected vector.
+    """
+    evidence = Evidence.open(run.evidence)
+    frozen = evidence.collection(collection)
+    counts = {
+        side: [evidence.table(collection, side, bucket).num_rows for bucket in range(frozen.buckets)]
+        for side in ("source", "target")
+    }
+    sides = Sides.of(evidence, collection, counts)
+    if not sides.source.dimension:
+        raise InputError(
+            "there are no expected vectors, so nobody knows who its neighbours should be",
+            where=f"collection {collection}",
+            hint="Name an embedder, a column or another store under expected",
+        )
+    order = source_order(sides)
+
+    def ids(rows: Index) -> pa.Array:
+        return sides.source.texts("id", order[rows])
+
+    rows = RowDimensions(
+        collection,
+        np.zeros(len(order), np.uint32),
+        sides.source.integers("position")[order].astype(np.int64),
+        {},
+        ids,
+    )
+    vectors = EvidenceVectors(collection, sides, order, _strays(sides))
+    return compare_neighbours(vectors, rows, record, k=k, memory_mb=memory_mb)
+
+
+def _strays(sides: Sides) -> Index:
+    """The rows of the target that stand under no record's id."""
+    found = [np.empty(0, np.int64)]
+    for bucket in range(sides.target.buckets):
+        target = sides.target.table(bucket)
+        _, held, _, more = join_ids(sides.source.table(bucket), target)
+        stray = np.ones(target.num_rows, np.bool_)
+        stray[np.r_[held, more]] = False
+        found.append(sides.target.number(bucket, np.flatnonzero(stray)))
+    return np.concatenate(found)
