@@ -12,6 +12,7 @@ safe. Threads that libraries keep for themselves (numpy's for linear algebra) ar
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -83,13 +84,17 @@ class Crew:
         self._job = 0
         self._workers: list[_Worker] = []
         fork = multiprocessing.get_context("fork")
-        for _ in range(workers):
-            here, there = fork.Pipe()
-            inherited = [*(worker.line for worker in self._workers), here]
-            process = fork.Process(target=_work, args=(there, inherited, program, ground), daemon=True)
-            process.start()
-            there.close()
-            self._workers.append(_Worker(process, here))
+        gc.freeze()  # what the copies share they leave alone, or the collector would copy it page by page
+        try:
+            for _ in range(workers):
+                here, there = fork.Pipe()
+                inherited = [*(worker.line for worker in self._workers), here]
+                process = fork.Process(target=_work, args=(there, inherited, program, ground), daemon=True)
+                process.start()
+                there.close()
+                self._workers.append(_Worker(process, here))
+        finally:
+            gc.unfreeze()
 
     @classmethod
     def muster(cls, program: Program, ground: Ground, workers: int) -> Crew | None:
