@@ -144,3 +144,19 @@ def test_the_order_of_the_scan_and_the_buckets_leave_no_trace(tmp_path: Path) ->
         diff = investigate(world, tmp_path / str(number), buckets=buckets, shuffle=shuffle, impact=False)
         seen.add(json.dumps(diff.as_dict(), sort_keys=True))
     assert len(seen) == 1
+
+
+def test_what_is_missing_is_said_before_what_dangles_for_it(tmp_path: Path) -> None:
+    world = World.make(count=600, dimension=8, seed=2)
+    for row, (_, _, metadata) in enumerate(world.target):
+        metadata["batch"] = row // 20
+    world.logs = [
+        {"action": "wrote", "record_ids": [text], "time": None, "fields": {"batch": str(row // 20)}}
+        for row, text in enumerate(world.ids)
+    ]
+    world.target = [entry for row, entry in enumerate(world.target) if row // 20 not in (3, 4)]
+    diff = investigate(world, tmp_path, impact=False)
+    assert [spot["sentence"] for spot in diff.hot_spots] == [
+        "batches 3–4 hold all 40 missing rows (6.7 % of all rows)",
+        "batches 18–19 hold all 40 dangling rows (6.7 % of all rows)",
+    ]

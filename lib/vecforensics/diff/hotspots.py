@@ -177,6 +177,11 @@ class HotSpots(Sequence[HotSpot]):
         return str(Markup("<ol>{}</ol><p><small>{}</small></p>").format(items, self.method))
 
 
+def _rank(spot: HotSpot) -> tuple[bool, float, str, str]:
+    """The strongest first; what dangles is what the missing parents have left behind, and stands after all causes."""
+    return spot.kind == Kind.DANGLING.value, -spot.score, spot.kind, spot.where
+
+
 def rows_of(spot: HotSpot, population: Population) -> npt.NDArray[np.bool_]:
     """Which rows of `population` (`lay_out` of the same rows) the spot covers, shape (rows,)."""
     return covered_by_all(spot.parts, population)
@@ -218,7 +223,7 @@ def gather(
     unique = {kind: np.unique(np.asarray(rows, dtype=np.int64)) for kind, rows in damaged.items()}
     claims, tests = search(population, unique, limits)
     spots = [_spot(claim, population, unique[claim.kind]) for claim in claims]
-    spots.sort(key=lambda spot: (-spot.score, spot.kind, spot.where))
+    spots.sort(key=_rank)
     lines = (*(item.name for item in population.categories), *(item.name for item in population.orders))
     return HotSpots(tuple(spots[:limit]), tests, limits.level, lines, population.skipped)
 
@@ -239,9 +244,7 @@ def find_hot_spots(
     found = [_search(rows, "source", level, limit)]
     if strays:
         found.append(_search(strays, "target", level, limit))
-    spots = sorted(
-        (spot for one in found for spot in one), key=lambda spot: (-spot.score, spot.kind, spot.where)
-    )
+    spots = sorted((spot for one in found for spot in one), key=_rank)
     lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
     skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))
     return HotSpots(tuple(spots[:limit]), sum(one.tests for one in found), false_discovery, lines, skipped)
