@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +35,7 @@ __all__ = ["FAST_CHECK", "Node", "crews", "lab_of", "players", "searchers"]
 
 HERE = Path(__file__).resolve().parent
 FAST_CHECK = "4.10.2"
-_WARM_UP_S = 0.1
+_WARM_UP_S = 0.3
 
 
 def lab_of(function: Callable[..., Any], records: Sequence[Record]) -> Lab:
@@ -87,36 +87,35 @@ def crews(
     lab = lab_of(race_programs.barrier, records)
 
     def turn(name: str, seconds: float, expected: int) -> tuple[float, float, int, int]:
-        before = _processor_time()
         with Crew(lab.program, lab.ground, processes) as crew:
-            count, passed, least, most = in_own_thread(lambda: sampled(crew, name, seconds, expected))
-        return (
-            count / passed,
-            count / (_processor_time() - before) * (passed + _WARM_UP_S) / passed,
-            least,
-            most,
-        )
+            turned: tuple[float, float, int, int] = in_own_thread(
+                lambda: sampled(crew, name, seconds, expected)
+            )
+        return turned
 
-    def sampled(crew: Crew, name: str, seconds: float, expected: int) -> tuple[int, float, int, int]:
-        count, least, most = 0, expected, expected
+    def sampled(crew: Crew, name: str, seconds: float, expected: int) -> tuple[float, float, int, int]:
+        count, least, most, cpu = 0, expected, expected, 0.0
         began = time.perf_counter() + _WARM_UP_S
         for played in crew.play(SEEDED[name](seed), lab, 10**9):
             assert not played.kinds, "the barrier does not hold"
             now = time.perf_counter()
-            if now >= began:
-                count, least, most = count + 1, min(least, played.length), max(most, played.length)
-                if now - began >= seconds:
-                    return count, now - began, least, most
+            if now < began:
+                continue
+            if not count:
+                began, cpu = now, _processor_time(crew)
+            count, least, most = count + 1, min(least, played.length), max(most, played.length)
+            if now - began >= seconds:
+                return count / (now - began), count / (_processor_time(crew) - cpu), least, most
         raise AssertionError("schedules have no end")
 
     return {f"{name} x {processes}": partial(turn, name) for name in SEEDED}
 
 
-def _processor_time() -> float:
-    """Of this process and of those that it has waited for."""
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def _processor_time(crew: Crew) -> float:
+    """Of this process and of its crew, in seconds."""
+    times = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in crew.pids]
+    return time.process_time() + sum(int(ticks) for both in times for ticks in both) / os.sysconf(
+        "SC_CLK_TCK"
     )
 
 

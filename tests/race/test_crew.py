@@ -116,15 +116,15 @@ def test_a_worker_that_is_lost_loses_no_schedule(
     expected = searched(None, program, ground, lambda spent: None)
     assert expected[0] == 600
     with Crew(program, ground, 2) as crew:
-        pids = [worker.process.pid for worker in crew._workers]
+        pids = crew.pids
 
         def harm(spent: int) -> None:
             for pid in pids[:victims]:
-                os.kill(pid or 0, how)
+                os.kill(pid, how)
             pids.clear()
 
         assert searched(crew, program, ground, harm) == expected
-        assert len(crew._workers) == 2 - victims
+        assert len(crew.pids) == 2 - victims
 
 
 async def leaves_in_some_orders(records: Any, embed: Any, store: Any) -> None:

@@ -113,6 +113,11 @@ class Crew:
         for worker in list(self._workers):
             self._give_up(worker)
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers that are still at work."""
+        return [worker.process.pid or 0 for worker in self._workers]
+
     def serves(self, lab: Lab) -> bool:
         """Whether schedules of `lab` can be played here."""
         return bool(self._workers) and lab.program is self.program and lab.ground is self.ground
