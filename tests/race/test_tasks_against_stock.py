@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -263,7 +264,54 @@ async def times_out(records: Any, embed: Any, store: Any) -> None:
     await asyncio.gather(nested(), asyncio.wait_for(group(), 3), return_exceptions=True)
 
 
-SELF_AWARE = (cancels_itself, cancels_others, knows_its_surroundings, makes_mistakes, times_out)
+async def makes_tasks_by_hand(records: Any, embed: Any, store: Any) -> None:
+    async def work(number: int) -> int:
+        vector = await embed(records[number])
+        await asyncio.sleep(0)
+        await store.upsert(records[number].id, vector, records[number].metadata)
+        LOG.append(number)
+        return number
+
+    tasks = [asyncio.Task(work(0)), asyncio.create_task(work(1)), asyncio.Task(store.fetch("a"))]
+    await embed(records[0])
+    LOG.append(tasks[2].cancel("by hand"))
+    LOG.append([repr(result) for result in await asyncio.gather(*tasks, return_exceptions=True)])
+
+
+async def raises_in_depth(records: Any, embed: Any, store: Any) -> None:
+    async def deep() -> None:
+        await embed(records[0])
+        raise KeyError("deep")
+
+    async def above() -> None:
+        try:
+            await deep()
+        except KeyError as error:
+            raise ValueError("above") from error
+
+    task = asyncio.create_task(above())
+    await asyncio.wait([task, asyncio.create_task(store.fetch("a"))])
+    error = task.exception()
+    assert error is not None
+    LOG.append(
+        (
+            repr(error),
+            repr(error.__cause__),
+            [f.f_code.co_name for f, _ in traceback.walk_tb(error.__traceback__)],
+        )
+    )
+    LOG.append([frame.f_code.co_name for frame in task.get_stack()])
+
+
+SELF_AWARE = (
+    raises_in_depth,
+    makes_tasks_by_hand,
+    cancels_itself,
+    cancels_others,
+    knows_its_surroundings,
+    makes_mistakes,
+    times_out,
+)
 
 
 @pytest.mark.parametrize("function", SELF_AWARE, ids=lambda function: function.__name__)

@@ -94,7 +94,6 @@ class AsyncStore:
     def _file(self, op: Awaited) -> None:
         """`op` begins, under the name of the task that asks for it."""
         loop, world = self._loop, self._world
-        op._loop = loop
         op.under(loop.info())
         if world.log is not None:
             op.source = place_of_caller() or op.task.source

@@ -60,7 +60,6 @@ class Awaited(Op):
 
     _asyncio_future_blocking = True
     _callback: tuple[Callable[..., Any], Context] | None = None
-    _loop: Any = None
     task: Any = None
     error: BaseException | None = None
     answer: Any
@@ -81,8 +80,6 @@ class Awaited(Op):
         """The task that waits is cancelled. Like a future's: False where the answer has come already."""
         if self.settled:
             return False
-        if self.asker is None:
-            self._loop.world.cancel(self)
         self.fail(CancelledError() if msg is None else CancelledError(msg))
         return True
 
@@ -92,7 +89,12 @@ class Awaited(Op):
             task.loop.schedule(task.wakeup, (self,), task.context)
         elif self._callback is not None:
             callback, context = self._callback
-            self._loop.schedule(callback, (self,), context)
+            self.get_loop().call_soon(self._call, callback, context=context)
+
+    def _call(self, callback: Callable[..., Any]) -> None:
+        if isinstance(self.error, CancelledError):
+            self.get_loop().world.cancel(self)
+        callback(self)
 
     def answered(self) -> bool:
         return self.settled
@@ -100,7 +102,7 @@ class Awaited(Op):
     # --- what a task that is not ours asks of a future ---------------------------------------------------------------
 
     def get_loop(self) -> Any:
-        return self._loop
+        return asyncio._get_running_loop()
 
     def done(self) -> bool:
         return self.settled
@@ -213,6 +215,9 @@ class ControlledTask(asyncio.Task[Any]):
         """The coroutine has returned (StopIteration) or raised."""
         loop = self.loop
         loop.unfinished -= 1
+        if error.__traceback__ is not None:
+            # Without the frame of the engine, which a program does not see with asyncio either; it would also keep itself alive.
+            error.__traceback__ = error.__traceback__.tb_next
         try:
             if type(error) is StopIteration:
                 if self._must_cancel:  # cancelled by itself, right before it stopped
