@@ -257,7 +257,9 @@ def judge(
     if isinstance(error, NoSuchOperation):
         place = last_place(error)
         where = f"{place.file}:{place.lineno}" if place is not None else ""
-        world.refuse(SuspectError(str(error), where=where, hint="Let an adapter of yours make these calls of it"))
+        world.refuse(
+            SuspectError(str(error), where=where, hint="Let an adapter of yours make these calls of it")
+        )
     tolerated = error is not None and _honest(world, session, error)
     unhandled = session.unhandled
     final = damage(world, Moment.QUIESCENCE) if not right(world) else []

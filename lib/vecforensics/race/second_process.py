@@ -39,20 +39,20 @@ _FAILED: Final = "failed"
 
 
 def own_files(program: Program) -> tuple[str, ...]:
-    """The files of the program, and those of the person's own modules that it imports."""
+    """The files of the program, and those beside and below them from which it imports functions, classes or modules."""
     found = dict.fromkeys(program.files)
+    home = str(Path(program.files[0]).parent) if program.files else ""
     spaces = [getattr(getattr(program, "migrate", None), "__globals__", {})]
     while spaces:
         for value in list(spaces.pop().values()):
-            if isinstance(value, FunctionType):
-                file, names = value.__code__.co_filename, value.__globals__
-            elif isinstance(value, ModuleType):
-                file, names = getattr(value, "__file__", None) or "", vars(value)
-            else:
+            if isinstance(value, FunctionType | type):
+                value = sys.modules.get(value.__module__ or "")
+            if not isinstance(value, ModuleType):
                 continue
-            if file.endswith(".py") and file not in found and is_own_code(file):
+            file = getattr(value, "__file__", None) or ""
+            if file.endswith(".py") and file.startswith(home) and file not in found and is_own_code(file):
                 found[file] = None
-                spaces.append(names)
+                spaces.append(vars(value))
     return tuple(found)
 
 
