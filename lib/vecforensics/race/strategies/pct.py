@@ -49,7 +49,7 @@ class _Priorities:
         self._draw = draw
         self._falls = falls
         self._fallen = 0
-        self._step = self._count = self.ranked = 0
+        self._step = self._count = self.ranked = 0  # `_step` counts while a fall is to come
         self._line: list[tuple[float, int, Any]] = []  # (-rank, seq, operation)
         self._seqs: list[int] = []  # of what is enabled, in its order
 
@@ -61,15 +61,26 @@ class _Priorities:
         if op.kind == TIMER:
             timer = self._rank(op)
             last -= 1
-        elif not op.seq and (not last or enabled[last - 1].seq) and op.asker is not None:
+        elif op.seq:
+            # Nothing is new: the task that was chosen last has ended, or waits for another.
+            if not self._fallen and not falls and line and len(self._seqs) == last + 1:
+                order = line[-1][1]
+                index = bisect_left(self._seqs, order)
+                if index <= last and enabled[index] is line[-1][2]:
+                    del line[-1], self._seqs[index]
+                    return index
+        elif (not last or enabled[last - 1].seq) and op.asker is not None:
             # One is new: what most choices find.
             rank = op.asker.rank
             if rank is None:
                 rank = self._rank(op.asker)
             self._count = op.seq = self._count + 1
-            if (not line or -rank > line[-1][0]) and (not falls or self._step not in falls):
-                self._step += 1
-                return last
+            if not line or -rank > line[-1][0]:
+                if not falls:
+                    return last
+                if self._step not in falls:
+                    self._step += 1
+                    return last
             insort(line, (-rank, op.seq, op))
             self._seqs.append(op.seq)
         # What is new stands at the end, in the order in which it was begun.
@@ -77,10 +88,16 @@ class _Priorities:
         while new >= 0 and not enabled[new].seq:
             new -= 1
         if new < last:
+            count, draw = self._count, self._draw
             for op in enabled[new + 1 : last + 1]:
-                self._count = op.seq = self._count + 1
-                line.append((-self._rank(op.asker if op.asker is not None else op), op.seq, op))
-                self._seqs.append(op.seq)
+                op.seq = count = count + 1
+                asker = op.asker if op.asker is not None else op
+                if asker.rank is None:
+                    asker.rank = draw()
+                    self.ranked += 1
+                line.append((-asker.rank, count, op))
+                self._seqs.append(count)
+            self._count = count
             line.sort()
         seqs = self._seqs
         if len(seqs) != last + 1:  # something was cancelled
