@@ -16,9 +16,9 @@ from vecforensics.diff import ids, leftovers, orphans
 from vecforensics.findings import Kind
 
 
-def with_foreign_blocks(count: int, shape: Any) -> World:
-    """`count` rows whose second part, from `shape(row)` on, is the next record's."""
-    world = World.make(count=count + 1, dimension=16, seed=3)
+def with_foreign_blocks(count: int, shape: Any, others: int = 1) -> World:
+    """`count` rows whose second part, from `shape(row)` on, is the next record's, and some `others` behind them."""
+    world = World.make(count=count + others, dimension=16, seed=3)
     for row in range(count):
         text, vector, metadata = world.target[row]
         vector[shape(row) :] = world.expected[row + 1][shape(row) :]
@@ -45,12 +45,12 @@ def test_blocks_of_all_shapes_are_looked_up_in_one_sweep(tmp_path: Path) -> None
 
 
 def test_what_was_not_looked_up_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "_BUDGET", 2 * 501)
-    world = with_foreign_blocks(500, lambda row: 8 if row % 10 < 8 else 4 + row % 10 - 8)
+    monkeypatch.setattr(leftovers, "_BUDGET", 2 * 1200)
+    world = with_foreign_blocks(500, lambda row: 8 if row % 10 < 8 else 4 + row % 10 - 8, others=700)
     diff = investigate(world, tmp_path, impact=False)
     assert Counter(diff.table["kind"].to_pylist()) == {"partial": 450, "drifted": 50}
     assert diff.collections["things"].notes == (
-        "50 of 500 vectors with one wrong block were not looked up by that block, their blocks being too various; they are "
+        "50 vectors with one wrong block were not looked up by that block, their blocks being too various; they are "
         "called drifted",
     )
 

@@ -14,6 +14,7 @@ from vecforensics.diff.garbled import garbled
 from vecforensics.diff.leftovers import block_owners, earlier_owners, nobodys_groups
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import Pairs, Resolved
+from vecforensics.diff.partial_copies import owners_of_blocks, partly_right
 from vecforensics.diff.patterns import explain_exchanges
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
@@ -142,11 +143,6 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
     blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
     block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
-    if left:
-        resolved.notes.append(
-            f"{left:,} of {len(blocks):,} vectors with one wrong block were not looked up by that block, their blocks being too "
-            "various; they are called drifted"
-        )
     for pair, owner in block_owner.items():
         done.add(pair)
         found.add(
@@ -169,6 +165,16 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
                 detail={"group": len(members), "owner": "nobody"},
             )
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+    # Where most vectors are as they were given, a part that is right is so bit for bit, and has been seen.
+    if len(rest) and 2 * len(pairs.source) > resolved.compared:
+        left += _explain_parts(sides, pairs, rest, resolved, done)
+        rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+    left = min(left, len(rest))
+    if left:
+        resolved.notes.append(
+            f"{left:,} vectors with one wrong block were not looked up by that block, their blocks being too various; they are "
+            "called drifted"
+        )
     if not len(rest):
         return
     portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
@@ -197,6 +203,45 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
             distance=float(pairs.distance[pair]),
             detail=detail,
         )
+
+
+def _explain_parts(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: set[int]) -> int:
+    """Name vectors that are right in part, up to a factor and the rounding of the store's number format; returns how many have
+    one wrong block that was not looked up."""
+    left, portion = 0, max(_TOGETHER // (16 * sides.source.dimension), 256)
+    for first in range(0, len(rest), portion):
+        part = rest[first : first + portion]
+        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
+        partly = partly_right(expected, actual)
+        owner = np.full(len(part), -1, np.int64)
+        block = np.flatnonzero(partly.block)
+        if len(block):
+            owner[block], unseen = owners_of_blocks(
+                sides.source,
+                pairs.source[part[block]],
+                actual[block],
+                partly.start[block],
+                partly.stop[block],
+                partly.coarse[block],
+            )
+            left += unseen
+        for place in np.flatnonzero(partly.zero | (owner >= 0)).tolist():
+            pair = int(part[place])
+            done.add(pair)
+            resolved.found.add(
+                Kind.PARTIAL,
+                source=int(pairs.source[pair]),
+                target=int(pairs.target[pair]),
+                partner=int(owner[place]),
+                distance=float(pairs.distance[pair]),
+                detail={
+                    "right": round(float(partly.share[place]), 4),
+                    "wrong_from": int(partly.start[place]),
+                    "wrong_to": int(partly.stop[place]),
+                    "rest": "zero" if partly.zero[place] else "another record's",
+                },
+            )
+    return left
 
 
 def _part(pairs: Pairs, pair: int) -> dict[str, Any]:
