@@ -22,7 +22,7 @@ import numpy as np
 from vecforensics.errors import SuspectError
 from vecforensics.findings import Kind
 from vecforensics.race.driver import Session
-from vecforensics.race.guard import NoSuchOperation
+from vecforensics.race.guard import NoSuchOperation, stray_thread
 from vecforensics.race.model import Damage, Moment, Outcome
 from vecforensics.race.places import last_place
 from vecforensics.race.waiting import waiting
@@ -260,6 +260,9 @@ def judge(
         world.refuse(
             SuspectError(str(error), where=where, hint="Let an adapter of yours make these calls of it")
         )
+    stray = stray_thread() if deadlock else None
+    if stray is not None:
+        world.refuse(stray)
     tolerated = error is not None and _honest(world, session, error)
     unhandled = session.unhandled
     final = damage(world, Moment.QUIESCENCE) if not right(world) else []

@@ -42,11 +42,13 @@ __all__ = [
     "loading",
     "no_such_operation",
     "refuse_executor",
+    "stray_thread",
     "under_control",
 ]
 
 _OUTSIDE: Final = "leaves the program for the operating system, which the race laboratory cannot control"
 _THREADS: Final = "starts a thread beside the event loop, which the race laboratory cannot control"
+_BESIDE: Final = "answers beside the event loop, which the race laboratory cannot control"
 _ENDS: Final = "would end the process, and the laboratory with it"
 _PROCESSES: Final = "hands work to another process, which the race laboratory cannot control"
 _OWN_LOOP: Final = "brings an event loop of its own, which the race laboratory cannot control"
@@ -92,6 +94,7 @@ _WAYS_OUT: Final = {
     _ENDS: "Let migrate return, or raise an error of its own",
     _OWN_LOOP: "Write it as async def migrate(records, embed, store); the laboratory brings the loop",
     _PROCESSES: "Use asyncio.to_thread, or a ThreadPoolExecutor, while it is explored",
+    _BESIDE: "Use asyncio.to_thread or loop.run_in_executor while it is explored",
     _THREADS: "Use asyncio.to_thread or loop.run_in_executor, or write migrate as a plain def on threads",
 }
 _NOT_LOADED_FOR_THIS: Final = ("uvloop",)
@@ -105,6 +108,8 @@ Sleep = Callable[[float], None]
 _watched: dict[int, tuple[Refuse, Sleep]] = {}
 # Threads that load a suspect.
 _loading: set[int] = set()
+# Thread id -> what is to be said should its run wait for ever: a library has started a thread of its own.
+_strays: dict[int, SuspectError] = {}
 _audible = 0  # how many ask to hear what suspects print
 _hooked = False
 _open = 0
@@ -151,7 +156,7 @@ def _guarded(original: Callable[..., Any], name: str, why: str) -> Callable[...,
     def call(*args: Any, **kwargs: Any) -> Any:
         me = threading.get_ident()
         watcher = _watched.get(me)
-        if watcher is not None:
+        if watcher is not None and (why is not _PROCESSES or _callers()[0]):
             error = _refusal(name, why)
             watcher[0](error)
             raise error
@@ -170,29 +175,44 @@ def _thread_starts(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        watcher = _watched.get(threading.get_ident())
-        if watcher is not None and _beside_the_loop():
-            error = _refusal("Thread.start", _THREADS)
-            watcher[0](error)
-            raise error
+        me = threading.get_ident()
+        watcher = _watched.get(me)
+        if watcher is not None:
+            own, within_call = _callers()
+            if own and not within_call:
+                error = _refusal("Thread.start", _THREADS)
+                watcher[0](error)
+                raise error
+            if not within_call and not _only_looks_on(args[0]):
+                _strays[me] = _refusal("a thread that a library starts here", _BESIDE)
         return original(*args, **kwargs)
 
     return call
 
 
-def _beside_the_loop() -> bool:
-    """Whether the person's code starts a thread. What a library does for itself (a progress bar) is none of it, nor are threads
+def _callers() -> tuple[bool, bool]:
+    """Whether it is the person's code that calls (and not a library for itself, as a progress bar does), and whether it does so
     within a call that the loop's executor makes in one piece."""
     frame: FrameType | None = sys._getframe(2)
     own: bool | None = None
     while frame is not None:
         file = frame.f_code.co_filename
         if file == _WORLD:
-            return False
+            return bool(own), True
         if own is None and file != __file__ and not is_standard_library(file):
             own = is_own_code(file)
         frame = frame.f_back
-    return bool(own)
+    return bool(own), False
+
+
+def _only_looks_on(body: Any) -> bool:
+    """A progress bar's monitor: nothing waits for it."""
+    return type(getattr(body, "__self__", None)).__module__.startswith("tqdm")
+
+
+def stray_thread() -> SuspectError | None:
+    """For a run that this thread has found to wait for ever: the refusal where it may be waiting for a thread of a library."""
+    return _strays.get(threading.get_ident())
 
 
 def _thread_of_a_module(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -326,6 +346,7 @@ def controlled(refuse: Refuse, sleep: Sleep) -> Iterator[None]:
     me = threading.get_ident()
     before = _watched.get(me)
     _watched[me] = (refuse, sleep)
+    _strays.pop(me, None)
     try:
         yield
     finally:
