@@ -15,8 +15,8 @@ from typing import Any
 from vecforensics.race.coroutines import AsyncSession, AsyncStore
 from vecforensics.race.loop import TASKS_BASE, ControlledLoop
 from vecforensics.race.play import ROUNDS, TICK_S
-from vecforensics.race.tasks import Awaited, ControlledTask, begin_task, running
-from vecforensics.race.world import EMBED, EXECUTOR, UPSERT, Op
+from vecforensics.race.tasks import Awaited, ControlledTask, begin_task, running, set_result
+from vecforensics.race.world import EMBED, EXECUTOR, FETCH, UPSERT, Op
 
 __all__ = ["BareLoop", "BareSession", "BareStore"]
 
@@ -78,6 +78,8 @@ class BareSession(AsyncSession):
             # The commonest effects are written out here, all others are the world's.
             if kind == EMBED and op.payload[0] in vectors:
                 op.answer = vectors[op.payload[0]].copy()
+            elif kind == FETCH and op.key not in data:
+                op.answer = None
             elif kind == UPSERT and op.key not in parents:
                 raw, well_shaped = op.payload
                 data[op.key] = (raw, well_shaped, op.metadata, op)
@@ -90,6 +92,16 @@ class BareSession(AsyncSession):
             running[loop] = task
             try:
                 waited_for = task.context.run(task.send, None)
+            except StopIteration as end:
+                if task._must_cancel:
+                    task.end(end)
+                else:
+                    loop.unfinished -= 1
+                    set_result(task, end.value)
+                    for callback, context in task._callbacks:
+                        ready.append([callback, (task,), context])
+                    task._callbacks = ()
+                ended = task is self.main and not returned
             except BaseException as error:
                 task.end(error)
                 ended = task is self.main and not returned

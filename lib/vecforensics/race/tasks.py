@@ -35,6 +35,7 @@ __all__ = [
     "current_task",
     "no_current_task",
     "running",
+    "set_result",
     "yielding",
 ]
 
@@ -48,7 +49,7 @@ _new_object: Final[Callable[[type[Awaited]], Awaited]] = object.__new__
 _new: Final[Callable[[Any], Any]] = asyncio.Task.__new__
 _begin: Final[Callable[..., None]] = asyncio.Future.__init__
 _done: Final[Callable[[Any], bool]] = asyncio.Future.done
-_set_result: Final[Callable[[Any, Any], None]] = asyncio.Future.set_result
+set_result: Final[Callable[[Any, Any], None]] = asyncio.Future.set_result
 _set_exception: Final[Callable[[Any, Any], None]] = asyncio.Future.set_exception
 _cancel: Final[Callable[..., bool]] = asyncio.Future.cancel
 _fresh_error: Final[Callable[[Any], CancelledError]] = vars(asyncio.Future)["_make_cancelled_error"]
@@ -215,7 +216,7 @@ class ControlledTask(asyncio.Task[Any]):
         """The coroutine has returned (StopIteration) or raised."""
         loop = self.loop
         loop.unfinished -= 1
-        if error.__traceback__ is not None:
+        if type(error) is not StopIteration and error.__traceback__ is not None:
             # Without the frame of the engine, which a program does not see with asyncio either; it would also keep itself alive.
             error.__traceback__ = error.__traceback__.tb_next
         try:
@@ -224,7 +225,7 @@ class ControlledTask(asyncio.Task[Any]):
                     self._must_cancel = False
                     _cancel(self, msg=self._cancel_message)
                 else:
-                    _set_result(self, error.value)
+                    set_result(self, error.value)
             elif isinstance(error, CancelledError):
                 self._cancelled_error = error
                 self.__class__ = self.once_cancelled
