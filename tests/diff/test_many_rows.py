@@ -12,7 +12,7 @@ import pytest
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff import ids, leftovers, orphans
+from vecforensics.diff import ids, leftovers, orphans, partial_copies
 from vecforensics.findings import Kind
 
 
@@ -46,6 +46,7 @@ def test_blocks_of_all_shapes_are_looked_up_in_one_sweep(tmp_path: Path) -> None
 
 def test_what_was_not_looked_up_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_BUDGET", 2 * 1200)
+    monkeypatch.setattr(partial_copies, "_BUDGET", 0.0)
     world = with_foreign_blocks(500, lambda row: 8 if row % 10 < 8 else 4 + row % 10 - 8, others=700)
     diff = investigate(world, tmp_path, impact=False)
     assert Counter(diff.table["kind"].to_pylist()) == {"partial": 450, "drifted": 50}

@@ -41,11 +41,14 @@ STORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("dimension", [24, 96])
+@pytest.mark.parametrize(("dimension", "already"), [(24, False), (96, False), (96, True)])
 @pytest.mark.parametrize("name", STORES)
-def test_every_kind_is_named_through_what_the_store_does(tmp_path: Path, name: str, dimension: int) -> None:
+def test_every_kind_is_named_through_what_the_store_does(
+    tmp_path: Path, name: str, dimension: int, already: bool
+) -> None:
+    """`already`: the vectors have length one before they are stored, so that a store that normalises changes few of them."""
     store = STORES[name]
-    world = World.make(count=600, dimension=dimension, seed=2, normalised=False)
+    world = World.make(count=600, dimension=dimension, seed=2, normalised=already)
 
     def put(kind: Kind, row: int, vector: np.ndarray) -> None:
         world.vector(row, store(vector.astype(np.float32)))
@@ -89,7 +92,7 @@ def test_every_kind_is_named_through_what_the_store_does(tmp_path: Path, name: s
     diff = investigate(world, tmp_path, impact=False)
     benign = {"normalised", "quantised", "noise"}
     assert {finding for finding in found(diff) if finding[0] not in benign} == world.truth
-    assert sum(diff.counts[kind] for kind in benign) == 1
+    assert already or sum(diff.counts[kind] for kind in benign) == 1
     named = {(row["kind"], row["source_id"]): row["partner_id"] for row in diff.table.to_pylist()}
     assert {key: named[key] for key in world.partners if key[0] == "partial"} == {
         key: partner for key, partner in world.partners.items() if key[0] == "partial"

@@ -24,6 +24,8 @@ __all__ = ["explain_pairs"]
 _FORMATS: Final = {Relation.FLOAT16: "float16", Relation.BFLOAT16: "bfloat16", Relation.INT8: "int8"}
 # How many bytes of vectors without an owner are looked at together.
 _TOGETHER: Final = 50 * 2**20
+# So many vectors are looked at closely whatever the store; 0.1 s.
+_FEW: Final = 5000
 
 
 def _choose(
@@ -165,8 +167,9 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
                 detail={"group": len(members), "owner": "nobody"},
             )
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
-    # Where most vectors are as they were given, a part that is right is so bit for bit, and has been seen.
-    if len(rest) and 2 * len(pairs.source) > resolved.compared:
+    # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
+    # normalises what is of length one already changes only what was damaged.
+    if len(rest) > 0 and (len(rest) <= _FEW or 2 * len(pairs.source) > resolved.compared):
         left += _explain_parts(sides, pairs, rest, resolved, done)
         rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
     left = min(left, len(rest))
