@@ -42,6 +42,7 @@ from vecforensics.race.world import Ground
 __all__ = ["SEEDED", "Crew", "Played", "usable_cores"]
 
 SEEDED: Final[dict[str, type[Seeded]]] = {"pct": Pct, "random": Uniform}
+_COLLECT_EVERY: Final = 256  # schedules; as in a search by one process
 _RANGE: Final = 64  # schedules handed out at a time, two ranges to each worker
 _TELL_S: Final = 0.02
 _SILENCE_S: Final = PATIENCE_S + 15.0  # a worker's own watchdog speaks up before that
@@ -226,3 +227,5 @@ def _serve(line: Connection, program: Program, ground: Ground) -> None:
             if place + 1 == order["end"] or time.monotonic() - told_s > _TELL_S:
                 line.send_bytes(json.dumps([order["job"], number, entries]).encode())
                 entries, number, told_s = [], place + 1, time.monotonic()
+            if place % _COLLECT_EVERY == 0:
+                gc.collect()
