@@ -3,8 +3,8 @@
 Eight fixed pseudo-random directions see a vector; what each sees, divided by the vector's length, is rounded to a byte, in
 sixteenths of what an arbitrary vector of that dimension shows (its standard deviation is 1/√d). A vector that differs from
 another by a share δ of its length moves by about δ/√d in each direction, so that two sketches within `reach(δ)` of one another in
-every byte *may* be copies, and two that are not, are none. (Random projections: Johnson and Lindenstrauss 1984; the bytes are cells of
-locality-sensitive hashing, Datar et al. 2004.)
+every byte *may* be copies, and two that are not, are none. (Random projections: Johnson and Lindenstrauss 1984; the bytes
+are cells of locality-sensitive hashing, Datar et al. 2004.)
 
 A sketch only proposes. It is rounded from a product that another machine may round otherwise in its last digit, hence the one
 step of play in `reach`.
