@@ -64,7 +64,6 @@ class Awaited(Op):
     task: Any = None
     error: BaseException | None = None
     answer: Any
-
     settled: bool
 
     def settle(self, answer: Any) -> None:
@@ -118,8 +117,7 @@ class Awaited(Op):
 
 
 def awaited(kind: int, key: str, payload: Any = None, metadata: Any = None) -> Awaited:
-    """A new operation. A function, and no defaults in the class: the interpreter is twice as quick at making it so, and three
-    times at what is done with it."""
+    """A new operation. By a function, and with no defaults in the class: an attribute that has one is looked up the long way."""
     op = _new_object(Awaited)
     op.kind = kind
     op.key = key
@@ -134,8 +132,8 @@ def awaited(kind: int, key: str, payload: Any = None, metadata: Any = None) -> A
 def yielding(function: Callable[..., Any]) -> Callable[..., Any]:
     """A generator function, made a coroutine function that hands its yields to the task: the reverse of `types.coroutine`.
 
-    `async def` has no way to say it. There one awaits an object that yields, and that object, one for each operation, costs as
-    much as all else that happens between the call and the task.
+    `async def` has no way to say it: there one awaits an object that yields, one for each operation. Without that object a
+    schedule takes about four per cent less.
     """
     inner: Any = function
     flags = inner.__code__.co_flags & ~inspect.CO_GENERATOR | inspect.CO_COROUTINE
