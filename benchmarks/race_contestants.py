@@ -35,7 +35,7 @@ __all__ = ["FAST_CHECK", "Node", "crews", "lab_of", "players", "searchers"]
 
 HERE = Path(__file__).resolve().parent
 FAST_CHECK = "4.10.2"
-_WARM_UP_S = 0.3
+_WARM_UP = 256  # schedules, until all processes are under way
 
 
 def lab_of(function: Callable[..., Any], records: Sequence[Record]) -> Lab:
@@ -94,18 +94,15 @@ def crews(
         return turned
 
     def sampled(crew: Crew, name: str, seconds: float, expected: int) -> tuple[float, float, int, int]:
-        count, least, most, cpu = 0, expected, expected, 0.0
-        began = time.perf_counter() + _WARM_UP_S
-        for played in crew.play(SEEDED[name](seed), lab, 10**9):
+        least, most, cpu, began = expected, expected, 0.0, 0.0
+        for number, played in enumerate(crew.play(SEEDED[name](seed), lab, 10**9), -_WARM_UP):
             assert not played.kinds, "the barrier does not hold"
             now = time.perf_counter()
-            if now < began:
-                continue
-            if not count:
+            if number == 0:
                 began, cpu = now, _processor_time(crew)
-            count, least, most = count + 1, min(least, played.length), max(most, played.length)
-            if now - began >= seconds:
-                return count / (now - began), count / (_processor_time(crew) - cpu), least, most
+            least, most = min(least, played.length), max(most, played.length)
+            if number > 0 and now - began >= seconds:
+                return number / (now - began), number / (_processor_time(crew) - cpu), least, most
         raise AssertionError("schedules have no end")
 
     return {f"{name} x {processes}": partial(turn, name) for name in SEEDED}

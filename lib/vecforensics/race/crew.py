@@ -43,7 +43,7 @@ __all__ = ["SEEDED", "Crew", "Played", "usable_cores"]
 
 SEEDED: Final[dict[str, type[Seeded]]] = {"pct": Pct, "random": Uniform}
 _COLLECT_EVERY: Final = 256  # schedules; as in a search by one process
-_RANGE: Final = 64  # schedules handed out at a time, two ranges to each worker
+_RANGE: Final = 24  # schedules handed out at a time, two ranges to each worker
 _TELL_S: Final = 0.02
 _SILENCE_S: Final = PATIENCE_S + 15.0  # a worker's own watchdog speaks up before that
 
@@ -155,8 +155,13 @@ class Crew:
 
     def _hand_out(self, ahead: int, end: int, order: dict[str, Any]) -> int:
         """Keep two ranges with every worker. Gives the first number of those that are left."""
-        for worker in list(self._workers):
-            while ahead < end and len(worker.owes) < 2:
+        for already in (
+            0,
+            1,
+        ):  # the first range of each, then the second, so that the results come in about their order
+            for worker in list(self._workers):
+                if ahead == end or len(worker.owes) != already:
+                    continue
                 one = range(ahead, min(ahead + _RANGE, end))
                 try:
                     worker.line.send_bytes(
@@ -164,11 +169,11 @@ class Crew:
                     )
                 except OSError:
                     self._give_up(worker)
-                    break
-                ahead = one.stop
+                    continue
                 if not worker.owes:
                     worker.heard_s = time.monotonic()
                 worker.owes.append(one)
+                ahead = one.stop
         return ahead
 
     def _listen(self, job: int, known: dict[int, Played]) -> None:
