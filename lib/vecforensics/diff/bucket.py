@@ -122,16 +122,16 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     )
     if not pc.all(same).as_py() and len(source_row):
         source_row, target_row = _join_by_text(source, target)
-    by_source = np.argsort(source_row)
-    if not (np.diff(source_row[by_source]) == 0).any():
-        empty = np.empty(0, np.int32)
-        return source_row[by_source], target_row[by_source], empty, empty
-    wanted = _digests(source)[source_row]
-    held = _digests(target)[target_row]
-    ranking = np.lexsort((target_row, held, held != wanted, source_row))
-    source_row, target_row = source_row[ranking], target_row[ranking]
-    first = np.r_[True, source_row[1:] != source_row[:-1]]
-    return source_row[first], target_row[first], source_row[~first], target_row[~first]
+    by_source = np.argsort(source_row, kind="stable")
+    source_row, target_row = source_row[by_source], target_row[by_source]
+    again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
+    several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
+    # Only the few ids that stand more than once are ranked; the rows of each keep their places among the others.
+    wanted = _digests(source)[source_row[several]]
+    held = _digests(target)[target_row[several]]
+    ranking = np.lexsort((target_row[several], held, held != wanted, source_row[several]))
+    target_row[several] = target_row[several][ranking]
+    return source_row[~again], target_row[~again], source_row[again], target_row[again]
 
 
 def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
@@ -230,15 +230,16 @@ def _unequal(
     if not both.any():
         return np.empty(0, np.intp)
     pairs = np.flatnonzero(both)
+    wanted, held = expected.begins(source_row[pairs]), actual.begins(target_row[pairs])
     step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
     kind = np.uint64 if expected.dimension % 2 == 0 else np.uint32
     found = []
     for start in range(0, len(pairs), step):
-        part = pairs[start : start + step]
-        one, other = expected.take(source_row[part]), actual.take(target_row[part])
+        part = slice(start, start + step)
+        one, other = expected.at(wanted[part]), actual.at(held[part])
         same = (one.view(kind) == other.view(kind)).all(axis=1)
         if not same.all():
-            found.append(part[~same])
+            found.append(pairs[part][~same])
     return np.concatenate(found) if found else np.empty(0, np.intp)
 
 

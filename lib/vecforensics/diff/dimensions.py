@@ -67,7 +67,7 @@ def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
         columns += [table[PARENT_PREFIX + name].combine_chunks() for name in sides.frozen.parents]
         return [encoded(column) for column in columns]
 
-    with ThreadPoolExecutor(sides.source.workers, thread_name_prefix="fields") as pool:
+    with ThreadPoolExecutor(max(sides.source.workers - 1, 1), thread_name_prefix="fields") as pool:
         parts = list(pool.map(of_bucket, range(sides.source.buckets)))
     fields = {
         name: joined_field(list(column), order)

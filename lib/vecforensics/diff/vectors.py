@@ -65,13 +65,21 @@ class MappedVectors:
         """Float32 (k, dimension): these rows, not to be written to; what stands under an absent row means nothing."""
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
+        return self.at(self.begins(rows))
+
+    def begins(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+        """At which float of the file each row begins, for `at`."""
         batch = np.searchsorted(self._first, rows, "right") - 1
-        starts = self._base[batch] + rows.astype(np.int64) * self.dimension
-        first, last = int(starts[0]), int(starts[-1])
-        if last - first == (len(starts) - 1) * self.dimension and self._in_a_row(starts):
+        begins: npt.NDArray[np.int64] = self._base[batch] + rows.astype(np.int64) * self.dimension
+        return begins
+
+    def at(self, begins: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The rows that begin there, at least one."""
+        first, last = int(begins[0]), int(begins[-1])
+        if last - first == (len(begins) - 1) * self.dimension and self._in_a_row(begins):
             # Neighbours in the file: a view, nothing is copied.
-            return self._flat[first : last + self.dimension].reshape(len(starts), self.dimension)
-        gathered: npt.NDArray[np.float32] = self._windows[starts]
+            return self._flat[first : last + self.dimension].reshape(len(begins), self.dimension)
+        gathered: npt.NDArray[np.float32] = self._windows[begins]
         return gathered
 
     def _in_a_row(self, starts: npt.NDArray[np.int64]) -> bool:
