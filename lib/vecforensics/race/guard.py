@@ -16,7 +16,6 @@ threads are daemons, and what it registers for the end of the process is forgott
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import functools
 import importlib
@@ -330,7 +329,10 @@ def _replace() -> None:
             if hasattr(owner, name):
                 put(owner, name, _guarded(getattr(owner, name), shown, why))
     put(time, "sleep", _sleep)
-    put(threading, "_start_new_thread", _thread_starts(_thread.start_new_thread))
+    starter = (
+        "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    )
+    put(threading, starter, _thread_starts(getattr(threading, starter)))  # the former since Python 3.13
     put(threading.Thread, "start", _thread_of_a_module(threading.Thread.start))
     put(atexit, "register", _exit_handler(atexit.register))
     put(logging.Logger, "callHandlers", _log_calls(logging.Logger.callHandlers))
