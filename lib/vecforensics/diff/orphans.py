@@ -86,8 +86,8 @@ def explain_orphans(
         unmatched = [row for row in owned if row in open_records]
         same_metadata = [row for row in unmatched if agree(wanted_metadata[row], held_metadata[number])]
         choice = same_metadata if len(unmatched) > 1 else unmatched
-        if len(choice) == 1:
-            source = choice[0]
+        source = choice[0] if len(choice) == 1 else by_metadata.get(number)
+        if source is not None:
             open_records.discard(source)
             mangled[source] = target
             says_nothing = texts[number].strip().lower() in SAYS_NOTHING
@@ -95,7 +95,10 @@ def explain_orphans(
                 Kind.MANGLED_ID,
                 source=source,
                 target=target,
-                detail={"by": "content", "conversion": "id lost" if says_nothing else "another id"},
+                detail={
+                    "by": "content" if choice else "metadata",
+                    "conversion": "id lost" if says_nothing else "another id",
+                },
             )
         elif owned and not unmatched:
             same = [row for row in owned if agree(wanted_metadata[row], held_metadata[number])] or owned
@@ -104,17 +107,6 @@ def explain_orphans(
             if len(same) > 1:
                 detail["candidates"] = len(same)
             found.add(Kind.DUPLICATE, source=like[0], target=target, detail=detail)
-        elif number in by_metadata:
-            source = by_metadata[number]
-            open_records.discard(source)
-            mangled[source] = target
-            says_nothing = texts[number].strip().lower() in SAYS_NOTHING
-            found.add(
-                Kind.MANGLED_ID,
-                source=source,
-                target=target,
-                detail={"by": "metadata", "conversion": "id lost" if says_nothing else "another id"},
-            )
         elif spelt_like.get(number) and not sides.source.dimension:
             found.add(
                 Kind.DUPLICATE,

@@ -46,9 +46,9 @@ def in_own_thread(work: Callable[[], Any]) -> Any:
             box.extend((None, ended_process(error)))
 
     thread = threading.Thread(target=body, name="race-laboratory", daemon=True)
-    thread.start()
     watchdog = Watchdog(thread)
     try:
+        thread.start()
         while thread.is_alive():
             thread.join(0.2)  # in slices, so that Ctrl-C is heard
             watchdog.look()

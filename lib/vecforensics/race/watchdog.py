@@ -31,6 +31,7 @@ MOST_MEMORY_BYTES = 4 << 30
 """What one exploration may add to the process; less where the machine has less than twice as much."""
 
 _LOOK_S: Final = 0.2
+_TRIES: Final = 5
 
 
 class Watchdog:
@@ -70,10 +71,17 @@ class Watchdog:
     def stop(self) -> str:
         """End the thread, if it can be ended. The line of the person's code on which it was."""
         where = _line(sys._current_frames().get(self.thread.ident or 0))
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self.thread.ident or 0), ctypes.py_object(SystemExit)
-        )
-        self.thread.join(1)
+        for _ in range(_TRIES):
+            if self.thread.ident is None:  # stopped while it started
+                time.sleep(_LOOK_S)
+                continue
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.thread.ident or 0), ctypes.py_object(SystemExit)
+            )
+            # Raised inside a destructor it is lost. A second is ample for putting everything back, which no other may interrupt.
+            self.thread.join(1)
+            if not self.thread.is_alive():
+                break
         return where
 
 
