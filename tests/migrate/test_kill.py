@@ -187,7 +187,7 @@ def test_ctrl_c_ends_what_is_under_way_and_the_next_run_goes_on(
 
     def upsert(writer: ParquetWriter, collection: str, batch: object) -> object:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)
+        time.sleep(1)  # ample for the signal to be heard before the next batch, on a busy machine too
         return real(writer, collection, batch)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
