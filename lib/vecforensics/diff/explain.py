@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.bucket import State
+from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare import Relation
 from vecforensics.diff.foreign import foreign_rows
 from vecforensics.diff.garbled import garbled
@@ -91,14 +92,7 @@ def explain_pairs(
             pair = int(questioned[number])
             if kind is Kind.SHIFTED:
                 detail = {**detail, "begins_with": begins[detail["begins_at"]]}
-            found.add(
-                kind,
-                source=int(rows[number]),
-                target=int(pairs.target[pair]),
-                partner=int(chosen[number]),
-                distance=float(pairs.distance[pair]),
-                detail=detail,
-            )
+            _say(found, pairs, pair, kind, partner=int(chosen[number]), detail=detail)
     done = set(questioned[owned].tolist())
     rest = [
         int(pair)
@@ -108,6 +102,20 @@ def explain_pairs(
     _explain_rest(sides, pairs, np.array(rest, np.int64), resolved, done)
     _explain_each(pairs, done, resolved)
     resolved.wrong = np.unique(pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)])
+
+
+def _say(
+    found: FoundRows, pairs: Pairs, pair: int, kind: Kind, *, detail: dict[str, Any], partner: int = -1
+) -> None:
+    """A finding about one joined row."""
+    found.add(
+        kind,
+        source=int(pairs.source[pair]),
+        target=int(pairs.target[pair]),
+        partner=partner,
+        distance=float(pairs.distance[pair]),
+        detail=detail,
+    )
 
 
 def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:
@@ -134,12 +142,12 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
     for place, (owner, version) in earlier_owners(sides, pairs.target[rest]).items():
         pair = int(rest[place])
         done.add(pair)
-        found.add(
+        _say(
+            found,
+            pairs,
+            pair,
             Kind.SWAPPED,
-            source=int(pairs.source[pair]),
-            target=int(pairs.target[pair]),
             partner=owner,
-            distance=float(pairs.distance[pair]),
             detail={"form": "earlier version", "version": version},
         )
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
@@ -147,25 +155,19 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
     block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
     for pair, owner in block_owner.items():
         done.add(pair)
-        found.add(
+        _say(
+            found,
+            pairs,
+            pair,
             Kind.PARTIAL,
-            source=int(pairs.source[pair]),
-            target=int(pairs.target[pair]),
             partner=owner,
-            distance=float(pairs.distance[pair]),
             detail={**_part(pairs, pair), "rest": "another record's"},
         )
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
     for members in nobodys_groups(sides, pairs.target[rest]):
         for pair in rest[members].tolist():
             done.add(pair)
-            found.add(
-                Kind.BROADCAST,
-                source=int(pairs.source[pair]),
-                target=int(pairs.target[pair]),
-                distance=float(pairs.distance[pair]),
-                detail={"group": len(members), "owner": "nobody"},
-            )
+            _say(found, pairs, pair, Kind.BROADCAST, detail={"group": len(members), "owner": "nobody"})
     rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
     # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
     # normalises what is of length one already changes only what was damaged.
@@ -199,13 +201,7 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
             detail = {"right": round(float(pairs.right[pair]), 4)}
         if forms[number] is not None:
             detail["form"] = forms[number]
-        found.add(
-            Kind.FOREIGN_MODEL if group[number] else Kind.DRIFTED,
-            source=int(pairs.source[pair]),
-            target=int(pairs.target[pair]),
-            distance=float(pairs.distance[pair]),
-            detail=detail,
-        )
+        _say(found, pairs, pair, Kind.FOREIGN_MODEL if group[number] else Kind.DRIFTED, detail=detail)
 
 
 def _explain_parts(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: set[int]) -> int:
@@ -231,12 +227,12 @@ def _explain_parts(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, 
         for place in np.flatnonzero(partly.zero | (owner >= 0)).tolist():
             pair = int(part[place])
             done.add(pair)
-            resolved.found.add(
+            _say(
+                resolved.found,
+                pairs,
+                pair,
                 Kind.PARTIAL,
-                source=int(pairs.source[pair]),
-                target=int(pairs.target[pair]),
                 partner=int(owner[place]),
-                distance=float(pairs.distance[pair]),
                 detail={
                     "right": round(float(partly.share[place]), 4),
                     "wrong_from": int(partly.start[place]),
@@ -268,13 +264,7 @@ def _explain_each(pairs: Pairs, done: set[int], resolved: Resolved) -> None:
             resolved.unusable += 1
             resolved.compared -= 1
             resolved.unchecked += 1
-        resolved.found.add(
-            kind,
-            source=int(pairs.source[pair]),
-            target=int(pairs.target[pair]),
-            distance=float(pairs.distance[pair]),
-            detail=detail,
-        )
+        _say(resolved.found, pairs, pair, kind, detail=detail)
 
 
 def _named(pairs: Pairs, pair: int, state: int) -> tuple[Kind, dict[str, Any]]:
