@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_run import freeze, investigate, target_batches
+from later_store import LaterStore
+from planted_run import freeze, investigate
 from planted_world import World
-from test_settings import LateStore
 
 from vecforensics.diff import Diff, diff_vectors
 from vecforensics.diff.id_affixes import pair_by_affix
@@ -245,30 +245,17 @@ def test_what_became_of_a_field_is_named_and_what_a_store_does_by_nature_is_not(
         assert words == ("" if natural else said), store
 
 
-class LateMetadata(LateStore):
-    """A store that shows the right metadata after some fetches."""
-
-    def fetch(self, collection: str, ids: Any) -> Any:
-        import pyarrow as pa
-
-        self.fetches += 1
-        rows = [self.rows[text] for text in ids]
-        if self.fetches <= self.after:
-            rows = [(text, vector, {**metadata, "plan": "old"}) for text, vector, metadata in rows]
-        return pa.Table.from_batches(target_batches(rows, self.dimension))
-
-
 def test_metadata_that_becomes_visible_late_is_no_drift(tmp_path: Path) -> None:
     one = world()
     for row in (4, 9):
         one.target[row][2]["plan"] = "old"
     case, run = freeze(one, tmp_path / "late", settle_s=0.4)
-    diff = diff_vectors(case, run, refetch={"things": LateMetadata(one, after=1)})
+    diff = diff_vectors(case, run, refetch={"things": LaterStore.of(one, after=1)})
     assert (diff.verdict, kinds(diff)) == (Verdict.CLEAN, {})
     case, run = freeze(one, tmp_path / "young", settle_s=3600)
-    diff = diff_vectors(case, run, refetch={"things": LateMetadata(one, after=10**9)})
+    diff = diff_vectors(case, run, refetch={"things": LaterStore.of(one, after=10**9)})
     assert kinds(diff) == {"pending": 2}
     assert {json.loads(text)["seems"] for text in diff.table["detail"].to_pylist()} == {"metadata_drift"}
     case, run = freeze(one, tmp_path / "old", settle_s=0.1)
-    diff = diff_vectors(case, run, refetch={"things": LateMetadata(one, after=10**9)})
+    diff = diff_vectors(case, run, refetch={"things": LaterStore.of(one, after=10**9)})
     assert kinds(diff) == {"metadata_drift": 2}

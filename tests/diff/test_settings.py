@@ -1,4 +1,4 @@
-"""Settings of the diff: no expected vectors, young rows, a sample, times of writing; and always the same bytes."""
+"""Settings of the diff: no expected vectors, a sample, times of writing; and always the same bytes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from planted_run import freeze, investigate, target_batches
+from planted_run import freeze, investigate
 from planted_world import World
 from planting import PLANTERS, add_dangling
 
@@ -21,7 +19,6 @@ from vecforensics.diff import diff_vectors
 from vecforensics.errors import EvidenceError
 from vecforensics.findings import Kind, Verdict
 from vecforensics.run_folder import RunFolder
-from vecforensics.stores import VectorReader
 
 
 def everything(seed: int = 4, count: int = 1500) -> World:
@@ -92,81 +89,6 @@ def test_without_expected_vectors_the_rest_is_checked_and_nothing_is_called_clea
     assert {"length"} <= {detail["suspicion"] for detail in suspicious}
     assert diff.collections["things"].checked == 12
     assert any("no expected vectors" in limit for limit in diff.limits)
-
-
-class LateStore(VectorReader):
-    """A store that shows what it held after some fetches."""
-
-    uri = "late:"
-
-    def __init__(self, world: World, after: int) -> None:
-        self.rows = {
-            world.ids[n]: (world.ids[n], world.expected[n], world.metadata[n]) for n in range(len(world.ids))
-        }
-        self.dimension, self.after, self.fetches = world.dimension, after, 0
-
-    def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        self.fetches += 1
-        shown = [self.rows[text] for text in ids] if self.fetches > self.after else []
-        return pa.Table.from_batches(target_batches(shown, self.dimension)) if shown else empty()
-
-    def collections(self) -> list[str]:
-        return ["things"]
-
-    def describe(self, collection: str) -> Any:
-        raise NotImplementedError
-
-    def scan(self, collection: str, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        raise NotImplementedError
-
-    def freshness(self) -> Any:
-        raise NotImplementedError
-
-    def write_blocked(self) -> str:
-        return "it has no writes"
-
-
-def empty() -> pa.Table:
-    return pa.table({"id": pa.array([], pa.string()), "vector": pa.array([], pa.list_(pa.float32(), 4))})
-
-
-def late_world() -> World:
-    world = World.make(count=100)
-    PLANTERS["missing"](world, 5)
-    PLANTERS["swapped"](world, 9)
-    return world
-
-
-def test_rows_that_become_visible_are_no_finding(tmp_path: Path) -> None:
-    world = late_world()
-    case, run = freeze(world, tmp_path, settle_s=0.4)
-    diff = diff_vectors(case, run, refetch={"things": LateStore(world, after=1)})
-    assert diff.verdict is Verdict.CLEAN
-    assert "were fetched again" in diff.collections["things"].notes[0]
-
-
-def test_rows_that_stay_unsettled_are_pending_and_the_verdict_unknown(tmp_path: Path) -> None:
-    world = late_world()
-    case, run = freeze(world, tmp_path, settle_s=3600)
-    diff = diff_vectors(case, run, refetch={"things": LateStore(world, after=10**9)})
-    assert diff.verdict is Verdict.UNKNOWN
-    assert diff.counts["pending"] == len(world.truth)
-    assert diff.counts["missing"] == diff.counts["swapped"] == 0
-
-
-def test_rows_that_are_old_enough_are_judged(tmp_path: Path) -> None:
-    world = late_world()
-    case, run = freeze(world, tmp_path / "waited", settle_s=0.2)
-    waited = diff_vectors(case, run, refetch={"things": LateStore(world, after=10**9)})
-    assert waited.counts["missing"] == 5
-    world.logs = [
-        {"action": "wrote", "record_ids": [text], "time": "2020-01-01T00:00:00Z", "fields": {}}
-        for text in world.ids
-    ]
-    case, run = freeze(world, tmp_path / "old", settle_s=3600)
-    store = LateStore(world, after=0)
-    old = diff_vectors(case, run, refetch={"things": store})
-    assert (old.counts["missing"], store.fetches) == (5, 0)
 
 
 def test_a_sample_keeps_ids_exact_and_gives_an_interval(tmp_path: Path) -> None:

@@ -145,7 +145,13 @@ def _assembled(
     rows, orders = work.dimensions(parts) if damaged else ([], {})
     for part, dimensions in zip(parts, rows, strict=False):
         if work.impact and part in damaged and part.sides.source.dimension and sample is None:
-            vectors = EvidenceVectors(part.name, part.sides, orders[part.name], part.resolved.orphans)
+            vectors = EvidenceVectors(
+                part.name,
+                part.sides,
+                orders[part.name],
+                part.resolved.orphans,
+                part.resolved.in_order,
+            )
             impact[part.name] = measure_impact(
                 vectors,
                 dimensions,

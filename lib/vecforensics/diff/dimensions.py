@@ -94,13 +94,17 @@ def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:
 
 
 class EvidenceVectors:
-    """`rows.CollectionVectors` over the evidence: vectors by place in source order, read where they are needed."""
+    """`rows.CollectionVectors` over the evidence: vectors by place in source order, read where they are needed.
 
-    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index) -> None:
+    `in_order`: running source rows that a second look found as they should be, whatever was frozen.
+    """
+
+    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index, in_order: Index) -> None:
         self.collection = name
         self.dimension = sides.source.dimension
         self.rows = sides.source.rows
         self._sides, self._order, self._orphans = sides, order, found_orphans
+        self._in_order = np.isin(order, in_order) if len(in_order) else np.zeros(len(order), np.bool_)
         self._target_of: Index | None = None
         self._digests: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]] | None = None
 
@@ -118,6 +122,9 @@ class EvidenceVectors:
         present = np.zeros(len(rows), np.bool_)
         for bucket, places, inside in held.split(target[there]):
             present[there[places]] = held.vectors(bucket).present[inside]
+        settled = np.flatnonzero(self._in_order[rows])
+        if len(settled):
+            vectors[settled], present[settled] = self.expected(rows[settled])
         return vectors, present
 
     def same(self, rows: Index) -> npt.NDArray[np.bool_]:
@@ -128,6 +135,7 @@ class EvidenceVectors:
         alike: npt.NDArray[np.bool_] = (wanted != 0) & (held >= 0)
         if len(target):
             alike &= wanted == target[held]
+        alike |= self._in_order[rows] & (wanted != 0)
         return alike
 
     def extra(self) -> npt.NDArray[np.float32]:

@@ -50,7 +50,7 @@ def neighbours_of(
         {},
         ids,
     )
-    vectors = EvidenceVectors(collection, sides, order, _strays(sides))
+    vectors = EvidenceVectors(collection, sides, order, _strays(sides), np.empty(0, np.int64))
     return compare_neighbours(vectors, rows, record, k=k, memory_mb=memory_mb)
 
 

@@ -6,9 +6,10 @@ gather are read meanwhile. What becomes of the parts is said in `diff.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from vecforensics.diff.metadata import StoreHabits
 from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.rows import Field, RowDimensions
-from vecforensics.diff.settle import Settled, frozen_moment, settle
+from vecforensics.diff.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
@@ -100,18 +101,16 @@ class Work:
         results: Mapping[str, list[BucketResult]],
         writes: Mapping[str, Writes],
     ) -> dict[str, Resolved]:
-        resolved = {}
+        resolved, settling = {}, {}
+        own = cache(lambda: place_writes(self.evidence.path, sides, "target"))
         for name in self.names:
-            found = FoundRows()
-            settled = self._settle(sides[name], results[name], writes[name], found)
-            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine, found)
-            resolved[name].late = np.array([*settled.in_order, *settled.pending], np.int64)
-            if settled.fetched:
-                resolved[name].notes.append(
-                    f"{settled.fetched:,} rows were fetched again; {len(settled.in_order):,} of them were in order then"
-                )
+            settling[name] = look = self._settling(name, sides[name], writes[name], own)
+            look.records(results[name])
+            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine)
+            look.strays(resolved[name], results[name])
         for name in self.names:
             _add_drift(sides[name], results[name], resolved[name].found)
+            settling[name].conclude(resolved[name])
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
             find_premature(name, sides, writes, resolved, resolved[name].found)
         return resolved
@@ -157,22 +156,24 @@ class Work:
             grouped[task.collection].append(result)
         return grouped
 
-    def _settle(self, sides: Sides, results: list[BucketResult], writes: Writes, found: FoundRows) -> Settled:
-        if not self.case.settle_s:
-            return Settled()
-        name = sides.frozen.name
+    def _settling(
+        self, name: str, sides: Sides, writes: Writes, own: Callable[[], Mapping[str, Writes]]
+    ) -> Settling:
         target = self.case.collections[name].target
-        reader = self.refetch.get(name) if self.refetch is not None else open_reader(target, self.case.folder)
-        return settle(
+        refetch = self.refetch
+
+        def reader() -> VectorReader | None:
+            return refetch.get(name) if refetch is not None else open_reader(target, self.case.folder)
+
+        return Settling(
             sides,
-            results,
             writes,
+            lambda: own()[name],
             reader,
             target.collection,
             settle_s=self.case.settle_s,
             frozen_at=frozen_moment(self.evidence.facts),
             tolerance=self.case.tolerance.cosine,
-            found=found,
         )
 
 

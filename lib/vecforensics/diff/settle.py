@@ -1,9 +1,12 @@
-"""Not there, or not there yet? Rows that are wrong and younger than `settle_s` are fetched again before anything is said of them.
+"""Not there, or not there yet? What is wrong and younger than `settle_s` is fetched again before anything is said of it.
 
-A store that is eventually consistent shows an acknowledged write late. A row's age is counted from its time of writing where
-logs or metadata give one, else from the moment of freezing, since it may have been written then. What a further look finds in
-order is in order; what is wrong still and has become old enough meanwhile is judged; the rest is `pending`. Waiting ends after
+A store that is eventually consistent shows an acknowledged write late, and a deletion too. A row's age is counted from its time
+of writing where logs or metadata give one, else from the moment of freezing, since it may have been written then; of a stray or a
+further copy both its own write and its record's count. What a further look finds in order is in order, a stray or a copy that is
+gone is settled; what is wrong still and has become old enough meanwhile is judged; the rest is `pending`. Waiting ends after
 `patience_s`.
+
+Records are looked at before the second pass, strays after it: only then is it known whose they are.
 """
 
 from __future__ import annotations
@@ -16,176 +19,244 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from vecforensics.diff.bucket import BucketResult, State
-from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.compare import Relation, compare_pairs
-from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.bucket import BucketResult
+from vecforensics.diff.collected import Found
+from vecforensics.diff.compare import Relation
+from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.second_look import Sight, count_ids, look_at_records, owner_of_each
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
-from vecforensics.findings import Kind
+from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.stores import VectorReader
 
-__all__ = ["Settled", "frozen_moment", "settle"]
+__all__ = ["Settling", "frozen_moment"]
 
-_AT_ONCE: Final = 500
 _NEVER: Final = np.iinfo(np.int64).min
+# Said of a stray or of a further copy; and what a row is no matter whether it is visible yet.
+_OF_STRAYS: Final = (Kind.ORPHAN, Kind.DUPLICATE, Kind.MANGLED_ID)
+_LASTING: Final = (Kind.DANGLING, Kind.PREMATURE)
+_AT_SECOND_LOOK: Final = {"seen": "at a second look"}
+
+Births = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass
-class Settled:
-    """How many rows were fetched again; which were in order then, and which are `pending` (running source rows)."""
+class Settling:
+    """The second look at one collection. Without `settle_s` nothing is young and nothing happens.
 
-    fetched: int = 0
-    in_order: list[int] = field(default_factory=list)
-    pending: list[int] = field(default_factory=list)
+    `own` gives what is known of the writing of each target row; `reader` the store, or None where it cannot be asked.
+    """
+
+    sides: Sides
+    writes: Writes
+    own: Callable[[], Writes]
+    reader: Callable[[], VectorReader | None]
+    collection: str
+    settle_s: float
+    frozen_at: datetime
+    tolerance: float
+    patience_s: float = 60.0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+    in_order: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    _appeared: dict[int, tuple[Kind, Sight]] = field(default_factory=dict)
+    _young: set[int] = field(default_factory=set)
+    _young_strays: set[int] = field(default_factory=set)
+    _fetched: int = 0
+    _gone: int = 0
+    _until: float | None = None
+
+    def records(self, results: list[BucketResult]) -> None:
+        """Look again at young records that are missing, wrong or there twice; takes those that are in order out of `results`,
+        and those that appeared meanwhile out of what is missing."""
+        if not self.settle_s:
+            return
+        rows, born = self._wrong(results)
+        rows, born = self._if_young(rows, born)
+        sights: dict[int, Sight] = {}
+
+        def look(asked: Index, reader: VectorReader) -> Flags:
+            sights.update(look_at_records(self.sides, asked, reader, self.collection, self.tolerance))
+            return np.array([sights[row].kind is None for row in asked.tolist()], np.bool_)
+
+        settled, young = self._until_settled(rows, born, look)
+        self.in_order, self._young = np.sort(rows[settled]), set(rows[young].tolist())
+        missing = self._missing(results)
+        self._appeared = {
+            row: (sight.kind, sight)
+            for row, sight in sights.items()
+            if row in missing and sight.kind is not None and sight.kind is not Kind.MISSING
+        }
+        _take_out(self.sides, results, self.in_order, np.array(sorted(self._appeared), np.int64))
+
+    def strays(self, resolved: Resolved, results: list[BucketResult]) -> None:
+        """Say what appeared meanwhile, and look again at young rows under ids that no record has: of those that are gone nothing
+        is said, and a record that stood under such an id is missing."""
+        resolved.in_order = self.in_order
+        resolved.late = np.r_[self.in_order, np.array(sorted(self._young | set(self._appeared)), np.int64)]
+        if not self.settle_s:
+            return
+        sights = {row: sight for row, (_, sight) in self._appeared.items()}
+        owners = owner_of_each(self.sides, sights, self.tolerance)
+        for row, (kind, sight) in sorted(self._appeared.items(), key=lambda one: one[0]):
+            resolved.found.add(
+                Kind.SWAPPED if row in owners else kind,
+                source=row,
+                partner=owners.get(row, -1),
+                distance=sight.distance,
+                detail={**sight.detail, **_AT_SECOND_LOOK},
+            )
+        self._look_at_strays(resolved, results)
+        if self._fetched:
+            settled = f"{len(self.in_order):,} of them were in order then"
+            gone = f", {self._gone:,} strays and further copies were gone" if self._gone else ""
+            resolved.notes.append(f"{self._fetched:,} rows were fetched again; {settled}{gone}")
+
+    def conclude(self, resolved: Resolved) -> None:
+        """Turn what is said of rows that are too young still into one `pending` each."""
+        kept: list[Found] = []
+        waiting: dict[tuple[int, int], list[Found]] = {}
+        for found in resolved.found.rows:
+            stray = found.target if found.target in self._young_strays else -1
+            judged = SEVERITY[found.kind] is Severity.CORRUPT and found.kind not in _LASTING
+            if judged and (found.source in self._young or stray >= 0):
+                waiting.setdefault((found.source, stray), []).append(found)
+            else:
+                kept.append(found)
+        order = {kind: number for number, kind in enumerate(Kind)}
+        for (source, stray), said in waiting.items():
+            names = [kind.value for kind in sorted({found.kind for found in said}, key=order.__getitem__)]
+            kept.append(Found(Kind.PENDING, source=source, target=stray, detail={"seems": ", ".join(names)}))
+        resolved.found.rows[:] = kept
+
+    def _wrong(self, results: list[BucketResult]) -> tuple[Index, Births]:
+        """Running source rows of which something would be said, and when each was born (seconds since 1970)."""
+        parts = [np.empty(0, np.int64)]
+        copies: dict[int, list[int]] = {}
+        for result in results:
+            bad = (result.state >= Relation.NON_FINITE) & (result.state != Relation.UNUSABLE)
+            drifted = np.array(list(result.drift), np.int32)
+            rows = np.r_[result.missing, result.source_row[bad], drifted, result.extra_source]
+            parts.append(self.sides.source.number(result.bucket, rows))
+            for record, target in zip(
+                self.sides.source.number(result.bucket, result.extra_source).tolist(),
+                self.sides.target.number(result.bucket, result.extra_target).tolist(),
+                strict=True,
+            ):
+                copies.setdefault(record, []).append(target)
+        rows = np.unique(np.concatenate(parts))
+        born = self._born(self.writes, rows)
+        if copies:
+            held = np.searchsorted(rows, np.array([row for row, targets in copies.items() for _ in targets]))
+            own = self._born(self.own(), np.array([target for some in copies.values() for target in some]))
+            np.fmax.at(born, held, own)
+        return rows, born
+
+    def _missing(self, results: list[BucketResult]) -> set[int]:
+        return {
+            row
+            for result in results
+            for row in self.sides.source.number(result.bucket, result.missing).tolist()
+        }
+
+    def _look_at_strays(self, resolved: Resolved, results: list[BucketResult]) -> None:
+        strays = {
+            row
+            for result in results
+            for row in self.sides.target.number(result.bucket, result.orphans).tolist()
+        }
+        record_of: dict[int, int] = {}
+        for found in resolved.found.rows:
+            if found.kind in _OF_STRAYS and found.target in strays:
+                record_of[found.target] = max(found.source, record_of.get(found.target, -1))
+        if not record_of:
+            return
+        rows, records = (np.array(column, np.int64) for column in (list(record_of), list(record_of.values())))
+        known = records >= 0
+        born = self._born(self.own(), rows)
+        theirs = np.full(len(rows), np.nan)
+        theirs[known] = self._born(self.writes, records[known])
+        rows, born = self._if_young(rows, np.fmax(born, theirs))
+        texts = [text or "" for text in self.sides.target.text("id", rows)]
+        text_of = dict(zip(rows.tolist(), texts, strict=True))
+
+        def look(asked: Index, reader: VectorReader) -> Flags:
+            names = [text_of[row] for row in asked.tolist()]
+            there = count_ids(reader, self.collection, list(dict.fromkeys(names)))
+            return np.array([not there[text] for text in names], np.bool_)
+
+        settled, young = self._until_settled(rows, born, look)
+        gone, self._young_strays = set(rows[settled].tolist()), set(rows[young].tolist())
+        self._gone = len(gone)
+        _forget(resolved, gone, self._young_strays)
+
+    def _born(self, writes: Writes, rows: Index) -> Births:
+        """When each row was written, seconds since 1970; NaN unknown."""
+        written = writes.time[rows]
+        return np.where(written != _NEVER, written / 1e9, np.nan)
+
+    def _if_young(self, rows: Index, born: Births) -> tuple[Index, Births]:
+        born = np.where(np.isnan(born), self.frozen_at.timestamp(), born)
+        young = born + self.settle_s > self.frozen_at.timestamp()
+        return rows[young], born[young]
+
+    def _until_settled(
+        self, rows: Index, born: Births, look: Callable[[Index, VectorReader], Flags]
+    ) -> tuple[Flags, Flags]:
+        """Look at `rows` until each is settled or old; which are settled, and which are neither."""
+        settled = np.zeros(len(rows), np.bool_)
+        if not len(rows):
+            return settled, settled
+        reader = self.reader()
+        if reader is None:
+            return settled, born + self.settle_s > self.frozen_at.timestamp()
+        self._fetched += len(rows)
+        now = self.clock().timestamp()
+        self._until = self._until or now + self.patience_s
+        while True:
+            still = np.flatnonzero(~settled)
+            settled[still] = look(rows[still], reader)
+            now = self.clock().timestamp()
+            if settled.all():
+                break
+            wait = float(born[~settled].max() + self.settle_s) - now
+            if wait <= 0 or now + wait > self._until:
+                break
+            self.sleep(min(wait, max(self.settle_s / 4, 0.05)))
+        return settled, ~settled & (born + self.settle_s > now)
 
 
-def settle(
-    sides: Sides,
-    results: list[BucketResult],
-    writes: Writes,
-    reader: VectorReader | None,
-    target_collection: str,
-    *,
-    settle_s: float,
-    frozen_at: datetime,
-    tolerance: float,
-    found: FoundRows,
-    patience_s: float = 60.0,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    sleep: Callable[[float], None] = time.sleep,
-) -> Settled:
-    """Look again at young wrong rows; takes those that are in order, or pending, out of `results`."""
-    outcome = Settled()
-    young, born = _young(sides, results, writes, settle_s, frozen_at)
-    if not len(young):
-        return outcome
-    outcome.fetched = len(young) if reader is not None else 0
-    patient_until = clock().timestamp() + patience_s
-    fine: set[int] = set()
-    while reader is not None:
-        still = np.array([row for row in young.tolist() if row not in fine], np.int64)
-        fine |= _in_order(sides, still, reader, target_collection, tolerance)
-        open_rows = ~np.isin(young, np.array(sorted(fine), np.int64))
-        if not open_rows.any():
-            break
-        now = clock().timestamp()
-        oldest_wait = float((born[open_rows] + settle_s).max()) - now
-        if oldest_wait <= 0 or now + oldest_wait > patient_until:
-            break
-        sleep(min(oldest_wait, max(settle_s / 4, 0.05)))
-    now = clock().timestamp() if reader is not None else frozen_at.timestamp()
-    outcome.in_order = sorted(fine)
-    pending = [
-        row
-        for row, birth in zip(young.tolist(), born.tolist(), strict=True)
-        if row not in fine and birth + settle_s > now
-    ]
-    outcome.pending = pending
-    would_be = _take_out(sides, results, np.array(sorted({*fine, *pending}), np.int64))
-    for row in pending:
-        found.add(Kind.PENDING, source=row, detail={"seems": would_be[row]})
-    return outcome
+def _forget(resolved: Resolved, gone: set[int], young: set[int]) -> None:
+    """Take back what was said of target rows that are gone; those that are young are no longer counted as strays."""
+    found = resolved.found
+    found.rows[:] = [one for one in found.rows if one.target not in gone]
+    lost = [source for source, target in resolved.mangled.items() if target in gone]
+    for source in lost:
+        del resolved.mangled[source]
+        found.add(Kind.MISSING, source=source)
+    resolved.missing = np.r_[resolved.missing, np.array(lost, np.int64)]
+    resolved.orphans = resolved.orphans[~np.isin(resolved.orphans, np.array(sorted(gone | young), np.int64))]
 
 
-def _young(
-    sides: Sides, results: list[BucketResult], writes: Writes, settle_s: float, frozen_at: datetime
-) -> tuple[Index, npt.NDArray[np.float64]]:
-    """Running source rows that look wrong and may be too young to say so, and when each was born (seconds since 1970)."""
-    wrong = [np.empty(0, np.int64)]
-    for result in results:
-        bad = (result.state >= Relation.NON_FINITE) & (result.state != Relation.UNUSABLE)
-        drifted = np.array(list(result.drift), np.int32)
-        wrong.append(
-            sides.source.number(result.bucket, np.r_[result.missing, result.source_row[bad], drifted])
-        )
-    rows = np.unique(np.concatenate(wrong))
-    written = writes.time[rows]
-    born = np.where(written != _NEVER, written / 1e9, frozen_at.timestamp())
-    young = born + settle_s > frozen_at.timestamp()
-    return rows[young], born[young]
-
-
-def _in_order(sides: Sides, rows: Index, reader: VectorReader, collection: str, tolerance: float) -> set[int]:
-    """Those of the rows that the store now shows as they should be."""
-    fine: set[int] = set()
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
-        ids = [text or "" for text in sides.source.text("id", part)]
-        held = reader.fetch(collection, ids)
-        vectors: dict[str, Any] = {}
-        for text, vector in zip(held["id"].to_pylist(), held["vector"].to_pylist(), strict=True):
-            vectors.setdefault(text, vector)
-        for text in _drifted(sides, part, ids, held):
-            vectors.pop(text, None)
-        if not sides.source.dimension:
-            fine |= {
-                row for row, text in zip(part.tolist(), ids, strict=True) if vectors.get(text) is not None
-            }
-            continue
-        there = [n for n, text in enumerate(ids) if len(vectors.get(text) or ()) == sides.source.dimension]
-        if there:
-            actual = np.array([vectors[ids[n]] for n in there], np.float32)
-            relation = compare_pairs(sides.source.take(part[there]), actual, tolerance).relation
-            fine |= {
-                int(part[n]) for n, one in zip(there, relation.tolist(), strict=True) if Relation(one).benign
-            }
-    return fine
-
-
-def _drifted(sides: Sides, rows: Index, ids: list[str], held: pa.Table) -> set[str]:
-    """Those ids whose metadata in the store are still not what they should be."""
-    fields = sides.frozen.metadata
-    if not fields or "metadata" not in held.schema.names:
-        return set()
-    stands = dict(zip(held["id"].to_pylist(), held["metadata"].to_pylist(), strict=True))
-    there = np.array([number for number, text in enumerate(ids) if text in stands], np.int32)
-    drift = drift_of_rows(
-        pa.chunked_array([sides.source.texts("metadata", rows[there])]),
-        pa.chunked_array([pa.array([stands[ids[number]] for number in there.tolist()], pa.string())]),
-        np.arange(len(there), dtype=np.int32),
-        np.arange(len(there), dtype=np.int32),
-        fields,
-        StoreHabits.of(str(sides.frozen.facts.get("store", ""))),
-    )
-    return {ids[int(there[number])] for number in drift}
-
-
-def _take_out(sides: Sides, results: list[BucketResult], rows: Index) -> dict[int, str]:
-    """Remove these source rows from what differs; returns what each would have been called."""
-    seemed: dict[int, str] = {}
-    gone_rows = set(rows.tolist())
+def _take_out(sides: Sides, results: list[BucketResult], fine: Index, appeared: Index) -> None:
+    """Remove source rows from what differs: those that are in order altogether, those that appeared from what is missing."""
+    fine_rows = set(fine.tolist())
     for result in results:
         first = int(sides.source.offsets[result.bucket])
-        for row in [row for row in result.drift if first + row in gone_rows]:
-            seemed[first + row] = Kind.METADATA_DRIFT.value
+        for row in [row for row in result.drift if first + row in fine_rows]:
             del result.drift[row]
         missing = sides.source.number(result.bucket, result.missing)
-        gone = np.isin(missing, rows)
-        seemed.update(dict.fromkeys(missing[gone].tolist(), Kind.MISSING.value))
-        result.missing = result.missing[~gone]
-        pair = sides.source.number(result.bucket, result.source_row)
-        out = np.isin(pair, rows)
-        for row, state in zip(pair[out].tolist(), result.state[out].tolist(), strict=True):
-            seemed[row] = _SEEMS.get(state, Kind.DRIFTED.value)
-        kept = np.flatnonzero(~out)
+        result.missing = result.missing[~np.isin(missing, np.r_[fine, appeared])]
+        copies = ~np.isin(sides.source.number(result.bucket, result.extra_source), fine)
+        for name in ("extra_source", "extra_target", "extra_same"):
+            setattr(result, name, getattr(result, name)[copies])
+        kept = np.flatnonzero(~np.isin(sides.source.number(result.bucket, result.source_row), fine))
         renumbered = {old: new for new, old in enumerate(kept.tolist())}
         result.detail = {renumbered[old]: item for old, item in result.detail.items() if old in renumbered}
         for name in ("source_row", "target_row", "state", "distance", "right", "start", "stop"):
             setattr(result, name, getattr(result, name)[kept])
-    return seemed
-
-
-_SEEMS: Final = {
-    int(Relation.NON_FINITE): Kind.NON_FINITE.value,
-    int(Relation.ZERO): Kind.ZERO.value,
-    int(Relation.PART_ZERO): Kind.PARTIAL.value,
-    int(Relation.PART_NAN): Kind.PARTIAL.value,
-    int(State.RAGGED): Kind.WRONG_DIMENSION.value,
-    int(State.STALE): Kind.STALE.value,
-}
 
 
 def frozen_moment(facts: Any) -> datetime:
