@@ -6,7 +6,7 @@ Pairs come as two float32 matrices, a row a pair, and only pairs whose bytes dif
 * the expected vector in a narrower number format (float16, bfloat16, an int8 grid), recognised by the grid itself and not by the
   distance, since a float16 copy is closer than many tolerances;
 * the same direction within the tolerance: as noise, or with another norm where the length changed and the direction did not;
-* a part that is bit for bit right while the rest is zero or NaN, or is one block of something else;
+* a part that is bit for bit right while the rest is zero, or is one block of something else;
 * none of these.
 
 Cosine distance is computed as ½·|a/|a| − e/|e||², which keeps its digits where 1 − a·e would lose all of them.
@@ -48,10 +48,9 @@ class Relation(IntEnum):
     NON_FINITE = 6
     ZERO = 7
     PART_ZERO = 8
-    PART_NAN = 9
-    PART_OTHER = 10
-    WRONG = 11
-    UNUSABLE = 12
+    PART_OTHER = 9
+    WRONG = 10
+    UNUSABLE = 11
 
     @property
     def benign(self) -> bool:
@@ -104,7 +103,7 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Compari
         relation[rows] = _near(expected[rows], actual[rows], distance[rows], ratio[rows], tolerance)
     relation[zero] = Relation.ZERO
     relation[~finite] = Relation.NON_FINITE
-    parts = np.flatnonzero((relation >= Relation.NON_FINITE) & (relation != Relation.ZERO) & usable & ~blank)
+    parts = np.flatnonzero((relation == Relation.WRONG) & usable & ~blank)
     if len(parts):
         _parts(expected[parts], actual[parts], parts, relation, right, start, stop)
     relation[blank & zero] = Relation.EQUAL
@@ -220,8 +219,7 @@ def _parts(
 ) -> None:
     """Find the rows of which a part is right; writes into the result arrays at `rows`."""
     with np.errstate(all="ignore"):
-        missing = np.isnan(actual)
-        equal = _equal_up_to_scale(expected, actual, missing)
+        equal = _equal_up_to_scale(expected, actual)
         # A component that is zero on both sides says nothing: sparse embeddings agree on most of them.
         telling = (expected != 0) | (actual != 0)
         told = np.maximum(telling.sum(axis=1), 1)
@@ -230,21 +228,14 @@ def _parts(
         share = good.sum(axis=1) / told
         some = (good.sum(axis=1) >= 2) & wrong.any(axis=1) & (share >= _LEAST_RIGHT)
         rest_zero = ~(wrong & (actual != 0)).any(axis=1)
-        rest_nan = ~(wrong & ~missing).any(axis=1)
         blocks = _blocks(wrong, telling)
     width = expected.shape[1]
     first = wrong.argmax(axis=1)
     last = width - wrong[:, ::-1].argmax(axis=1)
-    many = missing.sum(axis=1) >= max(2, _LEAST_RIGHT * width)
-    finite = ~missing.any(axis=1) & np.isfinite(actual).all(axis=1)
-    is_zero = some & rest_zero & finite
-    is_nan = some & rest_nan & many & (blocks == 1)
-    is_block = (
-        some & finite & ~is_zero & (blocks == 1) & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
-    )
+    is_zero = some & rest_zero
+    is_block = some & ~is_zero & (blocks == 1) & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
     for flags, name in (
         (is_zero, Relation.PART_ZERO),
-        (is_nan, Relation.PART_NAN),
         (is_block, Relation.PART_OTHER),
     ):
         relation[rows[flags]] = name
@@ -253,20 +244,20 @@ def _parts(
     stop[rows] = np.where(wrong.any(axis=1), last, 0)
 
 
-def _equal_up_to_scale(expected: Matrix, actual: Matrix, missing: Flags) -> Flags:
+def _equal_up_to_scale(expected: Matrix, actual: Matrix) -> Flags:
     """Which components are right: bit for bit, or, where next to none is, up to one factor for the whole vector.
 
     A store that normalises on writing rescales also what it was given in part.
     """
-    equal: Flags = (expected == actual) & ~missing
-    telling = (expected != 0) & (actual != 0) & ~missing
+    equal: Flags = expected == actual
+    telling = (expected != 0) & (actual != 0)
     few = (equal & telling).sum(axis=1) <= _LEAST_RIGHT * np.maximum(telling.sum(axis=1), 1)
     rows = np.flatnonzero(few & (telling.sum(axis=1) >= 4))
     if len(rows):
         quotient = np.where(telling[rows], actual[rows] / expected[rows], np.nan)
         factor = np.nanmedian(quotient, axis=1)
         scaled = expected[rows] * factor[:, None]
-        equal[rows] = (np.abs(actual[rows] - scaled) <= np.abs(scaled) * 4e-6) & ~missing[rows]
+        equal[rows] = np.abs(actual[rows] - scaled) <= np.abs(scaled) * 4e-6
     return equal
 
 

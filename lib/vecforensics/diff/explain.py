@@ -13,6 +13,7 @@ from vecforensics.diff.compare import Relation
 from vecforensics.diff.foreign import foreign_rows
 from vecforensics.diff.garbled import garbled
 from vecforensics.diff.leftovers import block_owners, earlier_owners, nobodys_groups
+from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import Pairs, Resolved
 from vecforensics.diff.partial_copies import owners_of_blocks, partly_right
@@ -100,7 +101,7 @@ def explain_pairs(
         if pair not in done and pairs.state[pair] != Relation.PART_ZERO
     ]
     _explain_rest(sides, pairs, np.array(rest, np.int64), resolved, done)
-    _explain_each(pairs, done, resolved)
+    _explain_each(sides, pairs, done, resolved)
     resolved.wrong = np.unique(pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)])
 
 
@@ -251,20 +252,39 @@ def _part(pairs: Pairs, pair: int) -> dict[str, Any]:
     }
 
 
-def _explain_each(pairs: Pairs, done: set[int], resolved: Resolved) -> None:
+def _explain_each(sides: Sides, pairs: Pairs, done: set[int], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
+    not_finite = _not_finite(sides, pairs)
     whole_collection = _benign_lines(pairs, resolved)
     silent = np.isin(pairs.state, [int(Relation.EQUAL), *whole_collection])
     for pair in np.flatnonzero(~silent).tolist():
         if pair in done:
             continue
         state = int(pairs.state[pair])
-        kind, detail = _named(pairs, pair, state)
+        kind, detail = not_finite[pair] if pair in not_finite else _named(pairs, pair, state)
         if state == Relation.UNUSABLE:
             resolved.unusable += 1
             resolved.compared -= 1
             resolved.unchecked += 1
         _say(resolved.found, pairs, pair, kind, detail=detail)
+
+
+def _not_finite(sides: Sides, pairs: Pairs) -> dict[int, tuple[Kind, dict[str, Any]]]:
+    """Pair → what to call its vector, which is not all finite."""
+    rows = np.flatnonzero(pairs.state == Relation.NON_FINITE)
+    said: dict[int, tuple[Kind, dict[str, Any]]] = {}
+    if not len(rows):
+        return said
+    known = sides.source.integers("digest", pairs.source[rows]) != 0
+    portion = max(_TOGETHER // (16 * sides.target.dimension), 256)
+    for has_expected in (True, False):
+        some = rows[known == has_expected]
+        for start in range(0, len(some), portion):
+            part = some[start : start + portion]
+            expected = sides.source.take(pairs.source[part]) if has_expected else None
+            answers = not_finite_parts(expected, sides.target.take(pairs.target[part]))
+            said.update(zip(part.tolist(), answers, strict=True))
+    return said
 
 
 def _named(pairs: Pairs, pair: int, state: int) -> tuple[Kind, dict[str, Any]]:
@@ -275,17 +295,13 @@ def _named(pairs: Pairs, pair: int, state: int) -> tuple[Kind, dict[str, Any]]:
     relation = Relation(state)
     if relation in _FORMATS:
         return Kind.QUANTISED, {"format": _FORMATS[relation]}
-    if relation in (Relation.PART_ZERO, Relation.PART_NAN):
-        return Kind.PARTIAL, {
-            **_part(pairs, pair),
-            "rest": "zero" if relation is Relation.PART_ZERO else "NaN",
-        }
+    if relation is Relation.PART_ZERO:
+        return Kind.PARTIAL, {**_part(pairs, pair), "rest": "zero"}
     if relation is Relation.UNUSABLE:
         return Kind.UNCHECKED, {"reason": "the expected vector is not finite"}
     simple = {
         Relation.NOISE: Kind.NOISE,
         Relation.NORMALISED: Kind.NORMALISED,
-        Relation.NON_FINITE: Kind.NON_FINITE,
         Relation.ZERO: Kind.ZERO,
     }
     return simple[relation], {}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.sides import Index, Side
 
-__all__ = ["PartlyRight", "owners_of_blocks", "partly_right"]
+__all__ = ["PartlyRight", "owners_of_blocks", "partly_right", "right_components"]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -48,18 +48,9 @@ class PartlyRight:
 
 def partly_right(expected: Matrix, actual: Matrix) -> PartlyRight:
     """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding."""
-    count, width = expected.shape
-    with np.errstate(all="ignore"):
-        relative, absolute, coarse = _rounding(actual)
-        right = np.zeros((count, width), np.bool_)
-        best = np.full(count, -1)
-        for factor in _factors(expected, actual):
-            scaled = expected * factor[:, None].astype(np.float32)
-            near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + absolute[:, None]
-            score = (near & (actual != 0)).sum(axis=1)
-            better = np.isfinite(factor) & (score > best)
-            right[better], best[better] = near[better], score[better]
-        telling = (expected != 0) | (actual != 0)
+    width = expected.shape[1]
+    right, best, coarse = right_components(expected, actual)
+    telling = (expected != 0) | (actual != 0)
     good, wrong = right & telling, ~right & telling
     share = good.sum(axis=1) / np.maximum(telling.sum(axis=1), 1)
     some = (best >= max(_SHORTEST_BLOCK, _LEAST_RIGHT * width)) & wrong.any(axis=1)
@@ -72,6 +63,24 @@ def partly_right(expected: Matrix, actual: Matrix) -> PartlyRight:
     block = some & ~zero & chance & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
     block &= stop - start >= _SHORTEST_BLOCK
     return PartlyRight(zero, block, share, start, stop, coarse)
+
+
+def right_components(
+    expected: Matrix, actual: Matrix
+) -> tuple[Flags, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Which components of finite pairs (k, d) are right up to one factor a row and the rounding of the row's own format; how
+    many that are not zero; the cosine distance that the rounding allows."""
+    right = np.zeros(expected.shape, np.bool_)
+    best = np.full(len(expected), -1)
+    with np.errstate(all="ignore"):
+        relative, absolute, coarse = _rounding(actual)
+        for factor in _factors(expected, actual):
+            scaled = expected * factor[:, None].astype(np.float32)
+            near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + absolute[:, None]
+            score = (near & (actual != 0)).sum(axis=1)
+            better = np.isfinite(factor) & (score > best)
+            right[better], best[better] = near[better], score[better]
+    return right, best, coarse
 
 
 def _rounding(

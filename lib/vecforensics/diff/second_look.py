@@ -15,6 +15,7 @@ import xxhash
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import find_owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
@@ -24,10 +25,8 @@ __all__ = ["Sight", "count_ids", "look_at_records", "owner_of_each"]
 
 _AT_ONCE: Final = 500
 _KINDS: Final = {
-    int(Relation.NON_FINITE): Kind.NON_FINITE,
     int(Relation.ZERO): Kind.ZERO,
     int(Relation.PART_ZERO): Kind.PARTIAL,
-    int(Relation.PART_NAN): Kind.PARTIAL,
 }
 
 
@@ -104,6 +103,8 @@ def _of_another_length(
 
 
 def _compared(expected: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], tolerance: float) -> Sight:
+    if not np.isfinite(vector).all():
+        return Sight(*not_finite_parts(expected[None], vector[None])[0])
     found = compare_pairs(expected[None], vector[None], tolerance)
     relation = Relation(int(found.relation[0]))
     kind = None if relation.benign else _KINDS.get(int(relation), Kind.DRIFTED)
@@ -112,7 +113,7 @@ def _compared(expected: npt.NDArray[np.float32], vector: npt.NDArray[np.float32]
 
 def _by_itself(vector: npt.NDArray[np.float32]) -> Sight:
     if not np.isfinite(vector).all():
-        return Sight(Kind.NON_FINITE)
+        return Sight(*not_finite_parts(None, vector[None])[0])
     return Sight(None if vector.any() else Kind.ZERO)
 
 
