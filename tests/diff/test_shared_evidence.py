@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +130,37 @@ def test_workers_that_read_from_shared_storage_give_the_same_bytes(
         diff_vectors(case, run, cluster=address, shared=url)
         assert both_files(run) == here
         diff_vectors(case, run, cluster=address, shared=url, sample=200)
+
+
+@pytest.mark.parametrize("storage", ["sftp"], indirect=True)
+def test_a_worker_killed_while_it_compares_from_shared_storage_changes_no_byte(
+    frozen: World_, storage: tuple[str, dict[str, str], Path], tmp_path: Path
+) -> None:
+    case, run = frozen
+    url, env, _ = storage
+    diff_vectors(case, run)
+    here = both_files(run)
+    run.findings_json.unlink()
+    scratch = tmp_path / "scratch"
+    at_work: list[str] = []
+    with dask_cluster(2, env=env, slow=True, scratch=scratch) as (address, workers):
+
+        def kill() -> None:
+            """Kill the first worker once it has fetched the files of a bucket, which it then needs 0.4 s to open."""
+            deadline = time.monotonic() + 60
+            while not at_work and time.monotonic() < deadline:
+                at_work.extend(path.name for path in (scratch / "0").rglob("bucket-*/things/target-*.arrow"))
+                time.sleep(0.005)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        diff_vectors(case, run, cluster=address, shared=url)
+        killer.join()
+        assert at_work
+        assert workers[0].wait() == -signal.SIGKILL
+        assert workers[1].poll() is None
+    assert both_files(run) == here
 
 
 def tasks_of(run: RunFolder) -> list[BucketTask]:
