@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,45 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(
     assert there.counts == here.counts
 
 
+def test_a_cluster_whose_last_worker_died_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecforensics.diff.execute.PATIENCE_S", 2.0)
+    case, run = freeze(World.make(count=200), tmp_path, buckets=40)
+    with dask_cluster(1, slow=True) as (address, workers):
+        killer = threading.Timer(1.0, os.kill, (workers[0].pid, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(ToolFailed, match=f"{address}: no worker is left.* dask worker {address}"):
+            diff_vectors(case, run, cluster=address)
+        killer.join()
+
+
+def test_a_scheduler_that_dies_in_the_middle_is_one_line(tmp_path: Path) -> None:
+    case, run = freeze(World.make(count=200), tmp_path, buckets=40)
+    said = BufferingHandler(10**6)
+    logging.getLogger("distributed.client").addHandler(said)
+    with dask_cluster(1, slow=True) as (address, _workers):
+        scheduler = scheduler_of(address)
+        killer = threading.Timer(1.5, os.kill, (scheduler, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(ToolFailed, match="the cluster was lost"):
+            diff_vectors(case, run, cluster=address)
+        killer.join()
+    logging.getLogger("distributed.client").removeHandler(said)
+    assert said.buffer == []
+
+
+def scheduler_of(address: str) -> int:
+    """The process that the scheduler of this address runs in."""
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        return int(client.run_on_scheduler(os.getpid))
+
+
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = freeze(World.make(count=20), tmp_path)
-    monkeypatch.setattr("vecforensics.diff.execute.PATIENCE", "0.3s")
+    monkeypatch.setattr("vecforensics.diff.execute.PATIENCE_S", 0.3)
     with pytest.raises(ToolFailed, match="does not answer"):
         diff_vectors(case, run, cluster="tcp://127.0.0.1:9")
 

@@ -8,8 +8,10 @@ function runs as dask.distributed futures over evidence on shared storage, under
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,7 +22,7 @@ from vecforensics.evidence import Evidence
 
 __all__ = ["compare_all"]
 
-PATIENCE = "20s"  # for a scheduler to answer
+PATIENCE_S = 20.0  # for a scheduler to answer, and for a worker to come where none is left
 
 
 def compare_all(
@@ -56,14 +58,15 @@ def _on_cluster(
         raise MissingExtra("cluster", "comparing on a cluster") from None
     try:
         make_client: Any = Client
-        client = make_client(address, timeout=PATIENCE, set_as_default=False)
+        client = make_client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ToolFailed(
             f"the cluster does not answer ({error})",
             where=address,
             hint="Start a scheduler there: dask scheduler",
         ) from None
-    with client:
+    # Silent until the client has closed too: of a scheduler that is lost it prints pages.
+    with _silent("distributed.client"), client:
         # A bucket has no effect, so running it again after a worker's death is harmless.
         if shared is None:
             futures = client.map(compare_bucket, tasks, retries=3, pure=False)
@@ -73,5 +76,45 @@ def _on_cluster(
             ]
             futures = client.map(compare_shared, tasks, places, retries=3, pure=False)
         for future in futures:
-            yield future.result()
+            yield _result(client, future, address)
             future.release()
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """What goes wrong is an exception here; the library's own log of it would bury that line."""
+    log = logging.getLogger(name)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _result(client: Any, future: Any, address: str) -> BucketResult:
+    """What a bucket came to. Raises ToolFailed where nobody is left who could tell."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    while True:
+        try:
+            result: BucketResult = future.result(timeout=PATIENCE_S)
+            return result
+        except TimeoutError:
+            if future.done():
+                raise
+            if not client.nthreads():
+                raise ToolFailed(
+                    "no worker is left", where=address, hint=f"Start one and try again: dask worker {address}"
+                ) from None
+        except CancelledError:
+            raise ToolFailed(
+                "the cluster was lost", where=address, hint="Is the scheduler still there? Run the diff again"
+            ) from None
+        except KilledWorker:
+            raise ToolFailed(
+                "a bucket took several workers down with it",
+                where=address,
+                hint="Look at their logs; give them more memory",
+            ) from None
