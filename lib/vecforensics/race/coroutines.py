@@ -22,7 +22,7 @@ from vecforensics.race.guard import no_such_operation
 from vecforensics.race.loop import ControlledLoop
 from vecforensics.race.model import LostError
 from vecforensics.race.places import last_place, place_of_caller
-from vecforensics.race.tasks import Awaited, ControlledTask, awaited, no_current_task, yielding
+from vecforensics.race.tasks import Awaited, ControlledTask, new_operation, no_current_task, yielding
 from vecforensics.race.world import DELETE, DIMENSION, EMBED, FETCH, UPSERT, StoredRow, World
 from vecforensics.records import Record
 
@@ -33,20 +33,18 @@ __all__ = ["AsyncSession", "AsyncStore", "AsyncioProgram"]
 
 # The engine's own questions; a tracked task takes the program's as touches.
 _done, _cancelled = asyncio.Task.done, asyncio.Task.cancelled
-_FLOAT32 = np.dtype(np.float32)
+_ARRAY, _FLOAT32 = np.ndarray, np.dtype(np.float32)
 _SHAPE = (DIMENSION,)
 
 
 class AsyncStore:
-    """The store that a coroutine migration is handed."""
+    """The store that a coroutine migration is handed. It has no `__getattr__`, with which every look-up would be a slow one; what
+    was looked up in vain is told by `AsyncSession.error`."""
 
     __slots__ = ("_loop", "_world")
 
     def __init__(self, loop: ControlledLoop) -> None:
         self._loop, self._world = loop, loop.world
-
-    def __getattr__(self, name: str) -> Any:
-        raise no_such_operation(name)
 
     # Coroutine functions all four, as a client's are: nothing happens before they are awaited.
 
@@ -54,20 +52,29 @@ class AsyncStore:
     def upsert(
         self, id: str, vector: Any, metadata: Mapping[str, Any] | None = None
     ) -> Generator[Awaited, None, None]:
-        if type(vector) is np.ndarray and vector.dtype is _FLOAT32:
-            payload = (vector.tobytes(), vector.shape == _SHAPE)
+        op = new_operation(Awaited)
+        op.kind = UPSERT
+        op.key = id if type(id) is str else str(id)
+        if type(vector) is _ARRAY and vector.dtype is _FLOAT32:
+            op.payload = (vector.tobytes(), vector.shape == _SHAPE)
         else:
-            payload = World.serialise(vector)
-        op = awaited(
-            UPSERT, id if type(id) is str else str(id), payload, None if metadata is None else dict(metadata)
-        )
+            op.payload = World.serialise(vector)
+        op.metadata = None if metadata is None else dict(metadata)
+        op.asker = None
+        op.settled = False
+        op.seq = 0
         begin = self._file  # looked up alone: the interpreter is quicker so, where it is an attribute
         begin(op)
         yield op
 
     @yielding
     def fetch(self, id: str) -> Generator[Awaited, None, StoredRow | None]:
-        op = awaited(FETCH, id if type(id) is str else str(id))
+        op = new_operation(Awaited)
+        op.kind = FETCH
+        op.key = id if type(id) is str else str(id)
+        op.payload = op.metadata = op.asker = None
+        op.settled = False
+        op.seq = 0
         begin = self._file
         begin(op)
         yield op
@@ -75,17 +82,27 @@ class AsyncStore:
 
     @yielding
     def delete(self, id: str) -> Generator[Awaited, None, None]:
-        op = awaited(DELETE, id if type(id) is str else str(id))
+        op = new_operation(Awaited)
+        op.kind = DELETE
+        op.key = id if type(id) is str else str(id)
+        op.payload = op.metadata = op.asker = None
+        op.settled = False
+        op.seq = 0
         begin = self._file
         begin(op)
         yield op
 
     @yielding
     def embed(self, record: Record | str) -> Generator[Awaited, None, npt.NDArray[np.float32]]:
+        op = new_operation(Awaited)
+        op.kind = EMBED
         if isinstance(record, str):
-            op = awaited(EMBED, record, (record, 0))
+            op.key, op.payload = record, (record, 0)
         else:
-            op = awaited(EMBED, record.id, (record.text, record.version))
+            op.key, op.payload = record.id, (record.text, record.version)
+        op.metadata = op.asker = None
+        op.settled = False
+        op.seq = 0
         begin = self._file
         begin(op)
         yield op
@@ -115,7 +132,10 @@ class AsyncSession:
             return None
         if _cancelled(self.main):
             return asyncio.CancelledError("migrate was cancelled")
-        return self.main.exception()
+        error = self.main.exception()
+        if isinstance(error, AttributeError) and isinstance(error.obj, AsyncStore):
+            return no_such_operation(error.name or "").with_traceback(error.__traceback__)
+        return error
 
     def left_behind(self) -> list[TaskInfo]:
         main = self.main

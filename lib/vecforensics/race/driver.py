@@ -13,15 +13,16 @@ the extra [js]. A driver:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vecforensics.records import Record
 
 if TYPE_CHECKING:
     from vecforensics.race.model import LostError
+    from vecforensics.race.play import Chooser
     from vecforensics.race.tracker import Tracker
-    from vecforensics.race.world import Op, World
+    from vecforensics.race.world import World
 
 __all__ = ["Program", "Session", "SwiftSession", "TaskInfo"]
 
@@ -88,11 +89,9 @@ class Session(Protocol):
 class SwiftSession(Session, Protocol):
     """A session with a way of its own through the longest part of a bare schedule."""
 
-    def swiftly(
-        self, choose: Callable[[Sequence[Op]], int], choices: list[int], limit: int, returned: bool
-    ) -> bool:
+    def swiftly(self, chooser: Chooser, choices: list[int], limit: int, returned: bool) -> bool:
         """The stretch in which nothing special can happen: no timer, nothing but operations that complete one after the other as
-        `choose` says, until `choices`, to which each is added, are `limit`, or `migrate` ends (unless it has `returned`). The
+        `chooser` says, until `choices`, to which each is added, are `limit`, or `migrate` ends (unless it has `returned`). The
         program is quiet when it begins; gives back whether it still is. Nearly every choice of nearly every schedule is made
         here, so it is a driver's to write for speed; `stretch` in `race/play.py` does it for any."""
 

@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 
 from vecforensics.errors import SuspectError
 from vecforensics.race.driver import TaskInfo
+from vecforensics.race.gathering import gather, stock_gather
 from vecforensics.race.guard import endless, refuse_executor
 from vecforensics.race.places import last_place, place_of_caller
 from vecforensics.race.tasks import ControlledTask, begin_task, current_task, no_current_task
@@ -102,13 +103,14 @@ _door: Final = threading.Lock()
 
 @contextlib.contextmanager
 def stable_asyncio() -> Iterator[None]:
-    """asyncio without the one order of its own that depends on addresses, for the time of an exploration. May be nested, also
-    across threads."""
+    """asyncio without the one order of its own that depends on addresses, and with a `gather` that lets a loop of ours do it at
+    once, for the time of an exploration. May be nested, also across threads."""
     global _laboratories
     with _door:
         _laboratories += 1
-        _asyncio_tasks.update({"set": _stable_set, _EVERY_TASK: _every_task})
+        _asyncio_tasks.update({"set": _stable_set, _EVERY_TASK: _every_task, "gather": gather})
         vars(asyncio.futures)["isfuture"] = _is_future
+        vars(asyncio)["gather"] = gather
     try:
         yield
     finally:
@@ -118,6 +120,7 @@ def stable_asyncio() -> Iterator[None]:
                 del _asyncio_tasks["set"]
                 _asyncio_tasks[_EVERY_TASK] = _every_task._others
                 vars(asyncio.futures)["isfuture"] = asyncio.isfuture
+                vars(asyncio)["gather"] = _asyncio_tasks["gather"] = stock_gather
 
 
 class TimerHandle:

@@ -43,7 +43,12 @@ PAUSE = -1
 
 
 class Chooser(Protocol):
-    """What one schedule needs of a strategy."""
+    """What one schedule needs of a strategy.
+
+    A bare schedule asks two things more, which a chooser may have or not. `lots`: a draw from [0, 1); then `choose` is nothing
+    but `int(lots() * len(enabled))`. `steady`: for so many choices the task that was chosen last stays the favourite; then an
+    operation that it begins, as long as it is the only new one, completes next, and who sees that need not ask but counts it off.
+    """
 
     def choose(self, enabled: Sequence[Op]) -> int:
         """The index of the operation that completes next. `enabled` is in the order of creation, a timer last."""
@@ -139,11 +144,9 @@ _DROPPED: Final = re.compile(
 )
 
 
-def stretch(
-    run: Run, choose: Callable[[Sequence[Op]], int], choices: list[int], limit: int, returned: bool
-) -> bool:
+def stretch(run: Run, chooser: Chooser, choices: list[int], limit: int, returned: bool) -> bool:
     """`SwiftSession.swiftly` for a driver that has no way of its own, and for a recorded schedule without faults or log."""
-    world, session = run.world, run.session
+    world, session, choose = run.world, run.session, chooser.choose
     pending, timers, advance, done = world.pending, world.timers, session.advance, session.done
     effects, completed, single, quiet = world.effects(), run.schedule.append, run.single, True
     while pending and quiet and not timers and len(choices) < limit and (returned or not done()):
@@ -188,7 +191,7 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     while True:
         if swift and quiet:
             before = len(choices)
-            quiet = swiftly(choose, choices, limit, returned)
+            quiet = swiftly(chooser, choices, limit, returned)
             if len(choices) > before:
                 idle, begun = 0, world.begun
         if not returned and done():

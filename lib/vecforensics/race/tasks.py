@@ -30,9 +30,9 @@ __all__ = [
     "Awaited",
     "Cancelled",
     "ControlledTask",
-    "awaited",
     "begin_task",
     "current_task",
+    "new_operation",
     "no_current_task",
     "running",
     "set_result",
@@ -45,7 +45,7 @@ no_current_task: Final[Callable[[Any, None], Any]] = running.pop
 # asyncio.current_task in 3.11 is a Python function around this very look-up.
 current_task: Final[Callable[[Any], Any]] = running.get
 _UNCANCEL_FORGIVES: Final = sys.version_info >= (3, 13)
-_new_object: Final[Callable[[type[Awaited]], Awaited]] = object.__new__
+new_operation: Final[Callable[[type[Awaited]], Awaited]] = object.__new__
 _new: Final[Callable[[Any], Any]] = asyncio.Task.__new__
 _begin: Final[Callable[..., None]] = asyncio.Future.__init__
 _done: Final[Callable[[Any], bool]] = asyncio.Future.done
@@ -57,7 +57,10 @@ _fresh_error: Final[Callable[[Any], CancelledError]] = vars(asyncio.Future)["_ma
 
 class Awaited(Op):
     """An operation that a coroutine waits for. A task of ours enters itself as `asker`; to any other it is a future that can be
-    waited for once."""
+    waited for once.
+
+    Made by `new_operation`, and its attributes set where it is made: one is made for every choice, and a call costs as much as
+    all of them. None of them has a default in the class: one that has is looked up the long way."""
 
     _asyncio_future_blocking = True
     _callback: tuple[Callable[..., Any], Context] | None = None
@@ -114,19 +117,6 @@ class Awaited(Op):
 
     def add_done_callback(self, callback: Callable[..., Any], *, context: Context) -> None:
         self._callback = (callback, context)
-
-
-def awaited(kind: int, key: str, payload: Any = None, metadata: Any = None) -> Awaited:
-    """A new operation. By a function, and with no defaults in the class: an attribute that has one is looked up the long way."""
-    op = _new_object(Awaited)
-    op.kind = kind
-    op.key = key
-    op.payload = payload
-    op.metadata = metadata
-    op.asker = None
-    op.settled = False
-    op.seq = 0
-    return op
 
 
 def yielding(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -346,9 +336,10 @@ def begin_task(
     info: TaskInfo | None,
     name: str | None,
     context: Context | None,
+    callbacks: Any = (),
 ) -> Any:
     """A task; its first step is the loop's to schedule. `number`: its hash; the name of a nameless one is made of it, since
-    asyncio's own counter goes on from run to run."""
+    asyncio's own counter goes on from run to run. `callbacks`: what is called at its end, each with its context."""
     task = _new(cls)
     _begin(task, loop=loop)
     task.number = number
@@ -359,7 +350,7 @@ def begin_task(
     task._coro = coro
     task._info = info
     task._name = name
-    task._callbacks = ()
+    task._callbacks = callbacks
     task._fut_waiter = None
     task._cancelled_error = None
     task._must_cancel = False

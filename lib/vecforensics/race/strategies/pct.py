@@ -21,6 +21,7 @@ from vecforensics.race.world import TIMER
 __all__ = ["Pct", "pct_bound"]
 
 _DEPTHS = 3
+_NEVER = 10**9
 
 
 def pct_bound(depth: int, tasks: int, choices: int) -> float:
@@ -43,18 +44,18 @@ class Pct(Seeded):
 class _Priorities:
     """Pending operations in the order of their askers' ranks, the lowest rank last: it completes next. The favourite's next
     operation, mostly the one that came last, need not go in. Cancelled ones are thrown out when they come up. `ranked`: how many
-    have a rank."""
+    have a rank. `steady`: choices until the next fall (see `Chooser`)."""
 
     def __init__(self, draw: Callable[[], float], falls: set[int]) -> None:
         self._draw = draw
-        self._falls = falls
-        self._fallen = 0
-        self._step = self._count = self.ranked = 0  # `_step` counts while a fall is to come
+        self._falls = sorted(falls, reverse=True)
+        self._fallen = self._count = self.ranked = 0
+        self.steady = self._falls[-1] if falls else _NEVER
         self._line: list[tuple[float, int, Any]] = []  # (-rank, seq, operation)
         self._seqs: list[int] = []  # of what is enabled, in its order
 
     def choose(self, enabled: Sequence[Any]) -> int:
-        line, falls = self._line, self._falls
+        line, seqs = self._line, self._seqs
         last = len(enabled) - 1
         op = enabled[last]
         timer = None
@@ -63,11 +64,11 @@ class _Priorities:
             last -= 1
         elif op.seq:
             # Nothing is new: the task that was chosen last has ended, or waits for another.
-            if not self._fallen and not falls and line and len(self._seqs) == last + 1:
-                order = line[-1][1]
-                index = bisect_left(self._seqs, order)
+            if self.steady and line and len(seqs) == last + 1:
+                index = bisect_left(seqs, line[-1][1])
                 if index <= last and enabled[index] is line[-1][2]:
-                    del line[-1], self._seqs[index]
+                    self.steady -= 1
+                    del line[-1], seqs[index]
                     return index
         elif (not last or enabled[last - 1].seq) and op.asker is not None:
             # One is new: what most choices find.
@@ -75,14 +76,11 @@ class _Priorities:
             if rank is None:
                 rank = self._rank(op.asker)
             self._count = op.seq = self._count + 1
-            if not line or -rank > line[-1][0]:
-                if not falls:
-                    return last
-                if self._step not in falls:
-                    self._step += 1
-                    return last
+            if (not line or -rank > line[-1][0]) and self.steady:
+                self.steady -= 1
+                return last
             insort(line, (-rank, op.seq, op))
-            self._seqs.append(op.seq)
+            seqs.append(op.seq)
         # What is new stands at the end, in the order in which it was begun.
         new = last
         while new >= 0 and not enabled[new].seq:
@@ -96,10 +94,9 @@ class _Priorities:
                     asker.rank = draw()
                     self.ranked += 1
                 line.append((-asker.rank, count, op))
-                self._seqs.append(count)
+                seqs.append(count)
             self._count = count
             line.sort()
-        seqs = self._seqs
         if len(seqs) != last + 1:  # something was cancelled
             seqs[:] = [op.seq for op in enabled[: last + 1]]
         while line:
@@ -109,22 +106,26 @@ class _Priorities:
             index = bisect_left(seqs, order)
             if index > last or enabled[index] is not op:
                 line.pop()
-                continue
-            if falls or self._fallen:
-                asker = op.asker if op.asker is not None else op
-                if self._step in falls:
-                    falls.discard(self._step)
-                    self._fallen += 1
-                    asker.rank = float(self._fallen)
-                if asker.rank != -rank:
-                    line.pop()
-                    insort(line, (-asker.rank, order, op))
-                    continue
-            self._step += 1
-            line.pop()
-            seqs.pop(index)
-            return index
+            elif not self.steady:
+                self._fall(op)
+            else:
+                self.steady -= 1
+                line.pop()
+                seqs.pop(index)
+                return index
         return len(enabled) - 1
+
+    def _fall(self, op: Any) -> None:
+        """Who asks for `op` has the highest rank from now on, above those that fell before."""
+        self._fallen += 1
+        asker = op.asker if op.asker is not None else op
+        asker.rank = float(self._fallen)
+        self._line[:] = sorted(
+            (-float((op.asker if op.asker is not None else op).rank), order, op)
+            for _, order, op in self._line
+        )
+        fell = self._falls.pop()
+        self.steady = self._falls[-1] - fell if self._falls else _NEVER
 
     def _rank(self, of: Any) -> float:
         """That of a task, or of a timer; drawn when it shows first."""

@@ -25,11 +25,10 @@ class Lots:
     """A chooser that draws each choice."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
-        self._draw = draw
+        self.lots = draw
 
     def choose(self, enabled: Sequence[Op]) -> int:
-        draw = self._draw  # looked up alone: the interpreter is quicker so
-        return int(draw() * len(enabled))
+        return int(self.lots() * len(enabled))
 
     def choose_busy(self, enabled: Sequence[Op]) -> int:
-        return PAUSE if self._draw() < 0.5 else int(self._draw() * len(enabled))
+        return PAUSE if self.lots() < 0.5 else int(self.lots() * len(enabled))
