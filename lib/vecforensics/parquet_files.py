@@ -65,7 +65,7 @@ class ParquetRows:
         return next(self._counted(self._read(columns, rows)), None)
 
     def batches(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """The rows as plain columns, at most `batch_rows` of them a batch and fewer where they are wide.
+        """The rows as plain columns, at most `batch_rows` of them a batch and fewer where they are wide. Reading begins at once.
 
         Raises `error` for a damaged file, and for one that unfolds beyond reason.
         """

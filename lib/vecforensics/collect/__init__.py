@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,11 @@ def collect(
         writer = stack.enter_context(
             SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
         )
+        scans = _each_begun_early(
+            begin
+            for name, one in case.collections.items()
+            for begin in (sources[name].scan, partial(_scan, readers[name], one))
+        )
         for name, one in case.collections.items():
             if isinstance(writer, SampledEvidenceWriter) and name in later:
                 writer.wait_for(name, later[name])
@@ -85,7 +91,7 @@ def collect(
             with progress(f"reading the source of {name}", rows_hint) as advance:
                 rows = writer.source(
                     name,
-                    _counted(givers[name](sources[name].scan()), advance),
+                    _counted(givers[name](next(scans)), advance),
                     metadata=one.source.metadata,
                     expected=_described(one),
                     rows_hint=rows_hint,
@@ -101,7 +107,7 @@ def collect(
             with progress(f"reading the target of {name}", rows_hint) as advance:
                 writer.target(
                     name,
-                    _counted(_scan(reader, one), advance),
+                    _counted(next(scans), advance),
                     rows_hint=rows_hint,
                     facts=_facts(reader, one),
                 )
@@ -171,9 +177,24 @@ def _embedded(batches: Iterable[pa.RecordBatch], embedder: Embedder) -> Iterator
 
 def _scan(reader: VectorReader | None, one: Collection) -> Iterator[pa.RecordBatch]:
     if reader is not None:
-        yield from reader.scan(one.target.collection)
-    else:
-        yield pa.RecordBatch.from_pylist([], schema=target_schema(0))
+        return reader.scan(one.target.collection)
+    return iter([pa.RecordBatch.from_pylist([], schema=target_schema(0))])
+
+
+def _each_begun_early(
+    scans: Iterable[Callable[[], Iterator[pa.RecordBatch]]],
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Each scan, begun before the one ahead of it is used: where the next one reads ahead (Parquet), its first batches wait
+    when that one ends, and no core is idle meanwhile.
+    """
+    now: Iterator[pa.RecordBatch] | None = None
+    for begin in scans:
+        coming = begin()
+        if now is not None:
+            yield now
+        now = coming
+    if now is not None:
+        yield now
 
 
 def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:

@@ -23,11 +23,14 @@ class ParquetSource:
         self.path, self._source, self._vector = path, source, vector
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
-        """Every record as source batches."""
+        """Every record as source batches; the first are read at once."""
         wanted = wanted_columns(self._source, self._vector)
         file = open_parquet(self.path, wanted, SourceError, hint="Set the columns under source")
+        return self._batches(file.batches(wanted, batch_rows))
+
+    def _batches(self, raws: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         row, dimension = 0, None
-        for raw in file.batches(wanted, batch_rows):
+        for raw in raws:
             if self._vector is not None and dimension is None:
                 dimension = self._dimension(raw)
             yield source_batch(raw, self._source, self._vector, dimension, self.path, row)

@@ -48,11 +48,11 @@ class ParquetReader(VectorReader):
         return CollectionInfo(collection, file.rows, self._dimension(file))
 
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
-        """Every row, as target batches."""
+        """Every row, as target batches; the first are read at once."""
         file = self._open(collection)
-        dimension = self._dimension(file)
-        for batch in file.batches(None, batch_rows):
-            yield as_target_batch(batch, self._columns, dimension, where=f"{self.uri} {collection}")
+        dimension, where = self._dimension(file), f"{self.uri} {collection}"
+        batches = file.batches(None, batch_rows)
+        return (as_target_batch(batch, self._columns, dimension, where=where) for batch in batches)
 
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids`; reads the whole file, since Parquet has no index."""
