@@ -185,6 +185,13 @@ def test_a_write_ahead_log_that_lost_its_end_is_noticed(tmp_path: Path) -> None:
     assert "the end is torn off" in check_ledger(torn / "ledger.sqlite")
 
 
+def test_a_file_that_ends_within_a_page_is_noticed_even_where_only_zeros_are_gone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    filled(path)
+    path.write_bytes(path.read_bytes() + bytes(100))
+    assert "end of a page" in check_ledger(path)
+
+
 @pytest.mark.parametrize("cut", [1, 100, 4_096, 10_000])
 def test_a_file_cut_short_is_noticed(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "ledger.sqlite"

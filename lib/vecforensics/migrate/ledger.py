@@ -267,6 +267,9 @@ class Ledger:
         head = self._read_head()
         with self._lock, self._mapped():
             connection = self._connection()
+            # A torn last page is filled up with zeros by SQLite without a word, and may have ended in zeros anyway.
+            if self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
+                raise self._damaged("the file does not end at the end of a page")
             problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if problem != "ok":
                 raise self._damaged(f"SQLite finds it broken ({' '.join(str(problem).split())})")
