@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
@@ -38,6 +39,7 @@ _IMPACT_QUERIES: Final = (50, 500)
 _IMPACT_BUDGET: Final = 4e10
 
 
+@one_blas_thread()
 def diff_vectors(
     case: Case,
     run: RunFolder,
@@ -86,6 +88,7 @@ def diff_vectors(
         return diff
 
 
+@one_blas_thread()
 def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) -> Draw:
     """Draw the records whose contents are worth an embedding, from evidence that holds no expected vectors yet.
 
