@@ -83,6 +83,41 @@ def test_a_json_log_line_gives_time_level_ids_and_fields() -> None:
     assert event.fields == {"batch": "3", "worker": "w1"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [" sp 166 ", "line\nbreak", 'q"uo;te', "a, b", "(x)", "batch=9 worker=w9 collection=other", "failed", ""],
+)
+def test_the_ids_of_a_json_line_are_its_values_whatever_stands_in_them(text: str) -> None:
+    line = {
+        "time": "2026-11-24T02:59:56Z",
+        "event": "upsert",
+        "collection": "my posts",
+        "post_id": text,
+        "batch": 7,
+    }
+    [event] = events(json.dumps(line) + "\n")
+    assert event.record_ids == (text,)
+    assert event.action == "wrote"
+    assert event.fields == {"collection": "my posts", "batch": "7"}
+
+
+def test_a_json_line_may_hold_its_ids_in_an_object_and_its_text_names_others() -> None:
+    line = {
+        "level": "info",
+        "msg": "inserted user_id=5",
+        "context": {"postId": "x 1", "vectorId": None, "worker": "w 3"},
+    }
+    [event] = events(json.dumps(line) + "\n")
+    assert event.record_ids == ("x 1", "5")
+    assert (event.action, event.vector_id) == ("wrote", "null")
+    assert event.fields == {"worker": "w 3"}
+
+
+def test_an_id_in_plain_text_says_nothing_about_what_was_done() -> None:
+    [event] = events('upserted id="error: batch=9" batch=7\n')
+    assert (event.record_ids, event.action, event.fields) == (("error: batch=9",), "wrote", {"batch": "7"})
+
+
 def test_a_python_traceback_belongs_to_the_line_above() -> None:
     text = 'ERROR failed user_id=9\nTraceback (most recent call last):\n  File "m.py", line 3, in f\n    g()\nINFO done\n'
     first, second = events(text)

@@ -3,14 +3,15 @@
 A log is a stranger's text in no fixed format, so nothing is required of it: a line that begins with a time stamp, a level or a
 JSON object begins an event, the indented lines after it belong to it. From the text come the ids (`UserId: 12345`,
 `user_id=12345`, `Vector ID: NaN`), the fields that place a write (batch, worker, seq) and what was done (`wrote`, `fetched`,
-`failed`); from the lines below, the frames of a JavaScript, Python or Java stack. Ids stay text.
+`failed`); from the lines below, the frames of a JavaScript, Python or Java stack. Ids stay text, and say nothing about anything
+else: an id is a stranger's word, and may read `batch=9 failed`. In a JSON line the values are taken as they stand.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,9 +40,14 @@ _PY_FRAME: Final = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+), 
 _ID: Final = re.compile(
     r"\b(?P<name>(?:[A-Za-z]+[ _]?)?(?:Id|ID|id))\b\s*[:=]\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>[^\s,;\"()\[\]{}]+))"
 )
+_FIELDS: Final = ("batch", "worker", "shard", "seq", "collection", "attempt", "status")
 _FIELD: Final = re.compile(
-    r"\b(batch|worker|shard|seq|collection|attempt|status)\b\s*[:=]\s*\"?([^\s,;\"()\[\]{}]+)", re.IGNORECASE
+    rf"\b(?P<name>{'|'.join(_FIELDS)})\b\s*[:=]\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>[^\s,;\"()\[\]{{}}]+))",
+    re.IGNORECASE,
 )
+_ID_KEY: Final = re.compile(r"(?:[A-Za-z]+[ _-]?)?(?:Id|ID|id)")
+# How deep objects in a JSON line are looked into.
+_DEEPEST: Final = 3
 _ACTIONS: Final = (
     (
         "failed",
@@ -130,37 +136,65 @@ def _frame(line: str) -> Frame | None:
 
 def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
     number, line = head
-    time, level, message = _structured(line) or _plain(line)
-    ids = [
-        (m["name"].lower().replace("_", " "), m["quoted"] if m["quoted"] is not None else m["bare"])
-        for m in _ID.finditer(message)
-    ]
+    said = _structured(line) or _plain(line)
+    ids = [(key, value) for key, value in said.pairs if _ID_KEY.fullmatch(key)]
+    ids += [(m["name"], _value(m)) for m in _ID.finditer(said.text)]
+    text = _ID.sub(lambda found: f"{found['name']} ", said.text)
+    rest = [(key, value) for key, value in said.pairs if not _ID_KEY.fullmatch(key)]
+    spoken = " ".join([text, *map(_spelt, rest)])
+    fields = {m["name"].lower(): _value(m) for m in _FIELD.finditer(text)}
+    fields.update((key.lower(), value) for key, value in rest if key.lower() in _FIELDS)
+    vector_ids = [value for key, value in ids if key.lower().startswith("vector")]
+    records = [value for key, value in ids if not key.lower().startswith("vector") and value is not None]
     return LogEvent(
         file=name,
         line_number=number,
-        time=time,
-        level=level,
-        message=message,
-        action=next((action for action, pattern in _ACTIONS if pattern.search(message)), "noted"),
-        record_ids=tuple(dict.fromkeys(value for label, value in ids if not label.startswith("vector"))),
-        vector_id=next((value for label, value in ids if label.startswith("vector")), None),
-        fields={key.lower(): value for key, value in _FIELD.findall(message)},
+        time=said.time,
+        level=said.level,
+        message=said.message,
+        action=next((action for action, pattern in _ACTIONS if pattern.search(spoken)), "noted"),
+        record_ids=tuple(dict.fromkeys(records)),
+        vector_id=next((value or "null" for value in vector_ids), None),
+        fields={key: value for key, value in fields.items() if value is not None},
         stack=tuple(frames),
     )
 
 
-def _plain(line: str) -> tuple[str | None, str, str]:
+def _value(found: re.Match[str]) -> str | None:
+    quoted: str | None = found["quoted"]
+    return quoted if quoted is not None else found["bare"]
+
+
+def _spelt(pair: tuple[str, str | None]) -> str:
+    return f"{pair[0]}={'null' if pair[1] is None else pair[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A line taken apart: what it says in words, and what it names by keys (None: null)."""
+
+    time: str | None
+    level: str
+    text: str
+    pairs: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def message(self) -> str:
+        return " ".join([self.text, *map(_spelt, self.pairs)]).strip()
+
+
+def _plain(line: str) -> _Said:
     time = None
     found = _TIME.match(line)
     if found:
         time, line = _utc(found), line[found.end() :]
     level = _LEVEL.match(line)
     if level:
-        return time, level.group(1).lower(), line[level.end() :]
-    return time, "info", line
+        return _Said(time, level.group(1).lower(), line[level.end() :])
+    return _Said(time, "info", line)
 
 
-def _structured(line: str) -> tuple[str | None, str, str] | None:
+def _structured(line: str) -> _Said | None:
     """The line as a JSON log record, where it is one: time, level and message under their usual keys, the rest as fields."""
     if not line.startswith("{"):
         return None
@@ -175,13 +209,23 @@ def _structured(line: str) -> tuple[str | None, str, str] | None:
     level_key = next((keys[k] for k in ("level", "severity", "levelname") if k in keys), None)
     text_key = next((keys[k] for k in ("message", "msg", "event") if k in keys), None)
     found = _TIME.match(str(record.get(time_key, "")))
-    rest = " ".join(
-        f"{k}={v}"
-        for k, v in record.items()
-        if k not in (time_key, level_key, text_key) and not isinstance(v, dict | list)
+    rest = {key: value for key, value in record.items() if key not in (time_key, level_key, text_key)}
+    return _Said(
+        _utc(found) if found else None,
+        str(record.get(level_key, "info")).lower(),
+        str(record.get(text_key, "")),
+        tuple(_pairs(rest, _DEEPEST)),
     )
-    message = f"{record.get(text_key, '')} {rest}".strip()
-    return (_utc(found) if found else None), str(record.get(level_key, "info")).lower(), message
+
+
+def _pairs(record: Mapping[str, Any], deep: int) -> Iterator[tuple[str, str | None]]:
+    """Keys and values, those of objects inside by their own keys; lists are left out."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            if deep > 1:
+                yield from _pairs(value, deep - 1)
+        elif not isinstance(value, list):
+            yield key, value if isinstance(value, str) or value is None else json.dumps(value)
 
 
 def _utc(found: re.Match[str]) -> str | None:
