@@ -30,6 +30,8 @@ Flags = npt.NDArray[np.bool_]
 _FURTHEST_GRID: Final = 2e-2
 # Fewer components lie on some grid by chance.
 _FEWEST_FOR_GRID: Final = 8
+# So many components are looked at first.
+_GLANCE: Final = 32
 # A part counts as right from this share of the components that say anything.
 _LEAST_RIGHT: Final = 0.05
 # One block of a foreign vector; beyond 95 % right it is a handful of changed components, which is drift.
@@ -71,13 +73,21 @@ class Comparison:
 
 def cosine_distances(expected: Matrix, actual: Matrix) -> npt.NDArray[np.float64]:
     """Cosine distance of each pair, float64 (k,); NaN where a vector is zero or not finite."""
+    return _distances_and_ratios(expected, actual)[0]
+
+
+def _distances_and_ratios(
+    expected: Matrix, actual: Matrix
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The cosine distances, and how many times as long as the expected vectors the actual ones are."""
     with np.errstate(all="ignore"):
         one, other = expected.astype(np.float64), actual.astype(np.float64)
-        one /= np.linalg.norm(one, axis=1)[:, None]
-        other /= np.linalg.norm(other, axis=1)[:, None]
+        length, held = np.sqrt(np.einsum("ij,ij->i", one, one)), np.sqrt(np.einsum("ij,ij->i", other, other))
+        one /= length[:, None]
+        other /= held[:, None]
         one -= other
         distance: npt.NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", one, one)
-    return np.where(np.isfinite(distance), distance, np.nan)
+        return np.where(np.isfinite(distance), distance, np.nan), held / length
 
 
 def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Comparison:
@@ -89,10 +99,7 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Compari
     if not count:
         return Comparison(relation, np.zeros(0), right, start, stop)
     with np.errstate(all="ignore"):
-        distance = cosine_distances(expected, actual)
-        ratio = np.linalg.norm(actual.astype(np.float64), axis=1) / np.linalg.norm(
-            expected.astype(np.float64), axis=1
-        )
+        distance, ratio = _distances_and_ratios(expected, actual)
         finite = np.isfinite(actual).all(axis=1)
         zero = finite & ~actual.any(axis=1)
         usable = np.isfinite(expected).all(axis=1)
@@ -180,32 +187,40 @@ def _on_int8(expected: Matrix, actual: Matrix) -> Flags:
     low, high = actual.min(axis=1), actual.max(axis=1)
     peak = np.maximum(np.abs(low), np.abs(high))
     spread = high - low
-    ordered = np.sort(actual, axis=1)
-    gaps = np.diff(ordered, axis=1)
-    gaps[gaps <= spread[:, None] * np.float32(1e-4)] = np.inf
-    smallest = gaps.min(axis=1) if gaps.shape[1] else np.full(len(actual), np.inf, np.float32)
-    error = np.abs(actual - expected).max(axis=1)
+    nothing = np.zeros(len(actual), np.float32)
     fits = np.zeros(len(actual), np.bool_)
     with np.errstate(all="ignore"):
         for step, origin, levels in (
-            (peak / 127, None, 1),
-            (peak / 128, None, 1),
+            (peak / 127, nothing, 1),
+            (peak / 128, nothing, 1),
             (spread / 255, low, 1),
             # A step that is only guessed must be fine, or any short vector would lie on some grid.
-            (smallest, low, 32),
+            (_smallest_gap(actual, spread), low, 32),
         ):
-            base = actual if origin is None else actual - origin[:, None]
-            level = base / step[:, None]
-            on_grid = (np.abs(level - np.round(level)) <= 0.02).all(axis=1)
-            fits |= (
-                on_grid
-                & (spread <= step * 256.5)
-                & (spread >= step * levels)
-                & (error <= step * 1.01)
-                & (step > 0)
-            )
+            rows = np.flatnonzero((spread <= step * 256.5) & (spread >= step * levels) & (step > 0))
+            # Most vectors are on no grid, and a few components show it.
+            for few in (_GLANCE, None):
+                level = (actual[rows, :few] - origin[rows, None]) / step[rows, None]
+                rows = rows[(np.abs(level - np.round(level)) <= 0.02).all(axis=1)]
+            error = np.abs(actual[rows] - expected[rows]).max(axis=1, initial=0)
+            fits[rows] |= error <= step[rows] * 1.01
     fine: Flags = fits & (spread > 0) & (actual.shape[1] >= _FEWEST_FOR_GRID)
     return fine
+
+
+def _smallest_gap(actual: Matrix, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The smallest distance between two different components of each vector, where it may be a step of 256; else infinity."""
+    smallest = np.full(len(actual), np.inf, np.float32)
+    rows = np.arange(len(actual))
+    # A gap between some components that is below a step of 256 rules the vector out.
+    for few in (_GLANCE, None):
+        gaps = np.diff(np.sort(actual[rows, :few], axis=1), axis=1)
+        gaps[gaps <= spread[rows, None] * np.float32(1e-4)] = np.inf
+        gap = gaps.min(axis=1, initial=np.inf)
+        may_be = gap * np.float32(256.5) >= spread[rows]
+        rows, gap = rows[may_be], gap[may_be]
+    smallest[rows] = gap
+    return smallest
 
 
 def _parts(
@@ -228,12 +243,12 @@ def _parts(
         share = good.sum(axis=1) / told
         some = (good.sum(axis=1) >= 2) & wrong.any(axis=1) & (share >= _LEAST_RIGHT)
         rest_zero = ~(wrong & (actual != 0)).any(axis=1)
-        blocks = _blocks(wrong, telling)
+        is_zero = some & rest_zero
+        is_block = some & ~is_zero & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
+        is_block[is_block] = _blocks(wrong[is_block], telling[is_block]) == 1
     width = expected.shape[1]
     first = wrong.argmax(axis=1)
     last = width - wrong[:, ::-1].argmax(axis=1)
-    is_zero = some & rest_zero
-    is_block = some & ~is_zero & (blocks == 1) & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
     for flags, name in (
         (is_zero, Relation.PART_ZERO),
         (is_block, Relation.PART_OTHER),
@@ -251,13 +266,17 @@ def _equal_up_to_scale(expected: Matrix, actual: Matrix) -> Flags:
     """
     equal: Flags = expected == actual
     telling = (expected != 0) & (actual != 0)
-    few = (equal & telling).sum(axis=1) <= _LEAST_RIGHT * np.maximum(telling.sum(axis=1), 1)
-    rows = np.flatnonzero(few & (telling.sum(axis=1) >= 4))
+    told = telling.sum(axis=1)
+    few = (equal & telling).sum(axis=1) <= _LEAST_RIGHT * np.maximum(told, 1)
+    rows = np.flatnonzero(few & (told >= 4))
     if len(rows):
-        quotient = np.where(telling[rows], actual[rows] / expected[rows], np.nan)
-        factor = np.nanmedian(quotient, axis=1)
-        scaled = expected[rows] * factor[:, None]
-        equal[rows] = np.abs(actual[rows] - scaled) <= np.abs(scaled) * 4e-6
+        held, wanted = actual[rows], expected[rows]
+        # What tells nothing is sorted behind the rest, and the middle of the rest is taken.
+        quotient = np.sort(np.where(telling[rows], held / wanted, np.inf), axis=1)
+        at, middle = np.arange(len(rows)), told[rows] // 2
+        factor = (quotient[at, middle] + quotient[at, (told[rows] - 1) // 2]) / 2
+        scaled = wanted * factor[:, None]
+        equal[rows] = np.abs(held - scaled) <= np.abs(scaled) * 4e-6
     return equal
 
 
