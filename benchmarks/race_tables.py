@@ -43,18 +43,25 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
+def _ratios(rates: Mapping[str, Sequence[float]], name: str) -> list[float]:
+    """Of each turn; empty without the reference."""
+    return [rate / other for rate, other in zip(rates[name], rates.get(REFERENCE, ()), strict=False)]
+
+
+def _ratio(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "–"
+
+
 def _speed(results: Mapping[str, Any]) -> str:
     speed = results["speed"]
-    middle = {name: median(rates) for name, rates in speed["rates"].items()}
-    by_cpu = {name: median(rates) for name, rates in speed["cpu_rates"].items()}
-    reference, cpu_reference = middle.get(REFERENCE), by_cpu.get(REFERENCE)
+    rates, cpu_rates = speed["rates"], speed["cpu_rates"]
     rows = [
         [
-            _label(name), f"{rate:,.0f}", f"{min(speed['rates'][name]):,.0f}–{max(speed['rates'][name]):,.0f}",
-            f"{rate / reference:.2f}" if reference else "–", f"{by_cpu[name]:,.0f}",
-            f"{by_cpu[name] / cpu_reference:.2f}" if cpu_reference else "–", str(speed["choices"][name][0]),
+            _label(name), f"{median(rates[name]):,.0f}", f"{min(rates[name]):,.0f}–{max(rates[name]):,.0f}",
+            _ratio(_ratios(rates, name)), f"{median(cpu_rates[name]):,.0f}", _ratio(_ratios(cpu_rates, name)),
+            str(speed["choices"][name][0]),
         ]
-        for name, rate in sorted(middle.items(), key=lambda item: -item[1])
+        for name in sorted(rates, key=lambda name: -median(rates[name]))
     ]  # fmt: skip
     early = speed["waitAll_choices"]
     note = (
@@ -64,10 +71,11 @@ def _speed(results: Mapping[str, Any]) -> str:
     )
     return (
         f"## 1. Schedules a second: {speed['records']} records, {speed['expected']} choices\n\n"
-        f"Median of {speed['rounds']} turns of {speed['seconds']:g} s, A B A B. Every schedule of every contestant made the "
-        "number of choices in the last column; ours also checks each for every kind of damage. A row is one process unless it "
-        "says otherwise, fast-check's too: it has no way to use a second. A CPU second is what a busy machine distorts least; "
-        "Node's counts its helper threads, several processes are counted together.\n\n"
+        f"Median and range of {speed['rounds']} turns of {speed['seconds']:g} s, A B A B; a ratio is one within a turn. Every "
+        "schedule of every contestant made the number of choices in the last column, and ours and fast-check's were each checked "
+        "for a vector, a metadata field or a parent that is not right. A row is one process unless it says otherwise, "
+        "fast-check's too: it has no way to use a second. A CPU second is what a busy machine distorts least; Node's counts its "
+        "helper threads, several processes are counted together.\n\n"
         + _table(
             ["contestant", "schedules/s", "range", "× `waitFor`", "a CPU second", "× `waitFor`", "choices"],
             rows,
@@ -164,13 +172,12 @@ def aims(results: Mapping[str, Any]) -> str:
 
 
 def _speed_aims(results: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    middle = {name: median(rates) for name, rates in results["speed"]["rates"].items()}
-    if REFERENCE not in middle:
+    rates, cpu_rates = results["speed"]["rates"], results["speed"]["cpu_rates"]
+    if REFERENCE not in rates:
         return [("`random` and `pct` at 2 × fast-check's `waitFor`", "fast-check was not at hand", False)]
-    ratio = {name: rate / middle[REFERENCE] for name, rate in middle.items()}
+    ratio = {name: median(_ratios(rates, name)) for name in rates}
     several = {name.partition(" x ")[0]: name for name in ratio if " x " in name}
-    cpu = {name: median(rates) for name, rates in results["speed"]["cpu_rates"].items()}
-    by_cpu = {name: rate / cpu[REFERENCE] for name, rate in cpu.items()}
+    by_cpu = {name: median(_ratios(cpu_rates, name)) for name in cpu_rates}
     bound = f"asyncio's own tasks alone {ratio['asyncio-floor']:.2f} × ({by_cpu['asyncio-floor']:.2f} ×)"
     return [
         (
