@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import repeat
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.sides import Sides
-from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind
+from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
 
-__all__ = ["Found", "FoundRows", "findings_table"]
+__all__ = ["KINDS", "Found", "FoundRows", "findings_table"]
+
+KINDS: Final = tuple(Kind)
+_CODE: Final = {kind: code for code, kind in enumerate(KINDS)}
+_CORRUPT: Final = np.array([SEVERITY[kind] is Severity.CORRUPT for kind in KINDS])
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One finding. `source`, `target`, `partner`: running row numbers (partner: of the source), -1 for none."""
 
     kind: Kind
@@ -26,7 +34,7 @@ class Found:
     target: int = -1
     partner: int = -1
     distance: float | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = _NOTHING
     partner_id: str | None = None
 
 
@@ -39,63 +47,110 @@ class FoundRows:
     def add(self, kind: Kind, **columns: Any) -> None:
         self.rows.append(Found(kind, **columns))
 
+    def add_pairs(
+        self,
+        kinds: Kind | Iterable[Kind],
+        source: Index,
+        target: Index,
+        distance: npt.NDArray[np.float64],
+        details: Iterable[Mapping[str, Any]] | None = None,
+        partner: Index | None = None,
+    ) -> None:
+        """One finding for each joined row, the columns all of one length; without `details` nothing more is said."""
+        columns = (
+            repeat(kinds) if isinstance(kinds, Kind) else kinds,
+            source.tolist(),
+            target.tolist(),
+            repeat(-1) if partner is None else partner.tolist(),
+            distance.tolist(),
+            repeat(_NOTHING) if details is None else details,
+        )
+        self.rows += map(Found, *columns)
+
     def sources(self, *kinds: Kind) -> set[int]:
         """The source rows that have a finding of one of these kinds."""
         return {found.source for found in self.rows if found.kind in kinds and found.source >= 0}
 
+    def codes(self) -> npt.NDArray[np.uint8]:
+        """The kind of each finding, as its place in `KINDS`."""
+        return np.array([_CODE[found.kind] for found in self.rows], np.uint8)
 
-def _rounded(distance: float | None) -> float | None:
-    """Nine significant digits: what the arithmetic of different machines agrees on."""
-    if distance is None or not np.isfinite(distance):
-        return None
-    return float(f"{distance:.9g}")
+    def numbers(self, of: str) -> Index:
+        """Running row numbers of each finding: of `source`, `target` or `partner`."""
+        place = Found._fields.index(of)
+        return np.array([found[place] for found in self.rows], np.int64)
+
+    def corrupt(self) -> npt.NDArray[np.bool_]:
+        """Which findings make a verdict corrupt."""
+        chosen: npt.NDArray[np.bool_] = _CORRUPT[self.codes()]
+        return chosen
+
+
+def _rounded(distances: npt.NDArray[np.float64]) -> pa.Array:
+    """Nine significant digits, what the arithmetic of different machines agrees on; null for NaN and infinity."""
+    known = np.isfinite(distances)
+    values = np.zeros(len(distances))
+    values[known] = [float(f"{distance:.9g}") for distance in distances[known].tolist()]
+    return arrow.numbers(values, known)
 
 
 def findings_table(
-    name: str, sides: Sides, found: FoundRows, placed: Mapping[str, list[str | None]] | None = None
+    name: str, sides: Sides, found: FoundRows, placed: Mapping[str, pa.Array] | None = None
 ) -> pa.Table:
-    """The findings as `FINDINGS_SCHEMA`, in an order that only the data decide: source position, target id, kind."""
+    """The findings as `FINDINGS_SCHEMA`, in an order that only the data decide: source position, target id, kind.
+
+    `placed`: `batch`, `worker` and `written_at` of each finding.
+    """
     rows = found.rows
-    source = np.array([row.source for row in rows], np.int64)
-    target = np.array([row.target for row in rows], np.int64)
-    partner = np.array([row.partner for row in rows], np.int64)
-    source_ids = _texts(sides, "source", source)
-    target_ids = _texts(sides, "target", target)
-    partner_ids = _texts(sides, "source", partner)
-    known = source >= 0
+    source, target = found.numbers("source"), found.numbers("target")
+    codes = found.codes()
     position = np.full(len(rows), np.iinfo(np.int64).max)
+    known = source >= 0
     if known.any():
         position[known] = sides.source.integers("position", source[known])
-    order_of = {kind: number for number, kind in enumerate(Kind)}
-    details = _details(rows)
-    kinds = [order_of[row.kind] for row in rows]
-    keys = list(zip(position.tolist(), (text or "" for text in target_ids), kinds, details, strict=True))
-    order = sorted(range(len(rows)), key=keys.__getitem__)
-    columns: dict[str, list[Any]] = {
-        "collection": [name] * len(rows),
-        "source_id": [source_ids[n] for n in order],
-        "target_id": [target_ids[n] for n in order],
-        "kind": [rows[n].kind.value for n in order],
-        "severity": [SEVERITY[rows[n].kind].value for n in order],
-        "partner_id": [rows[n].partner_id or partner_ids[n] for n in order],
-        "distance": [_rounded(rows[n].distance) for n in order],
-        "detail": [details[n] for n in order],
+    target_ids = _ids(sides.target, target)
+    details = arrow.texts(_details(rows))
+    keys = {
+        "position": arrow.numbers(position),
+        "target": pc.coalesce(target_ids, arrow.text("")),
+        "kind": arrow.numbers(codes),
+        "detail": details,
     }
-    for column in ("batch", "worker", "written_at"):
-        values = (placed or {}).get(column)
-        columns[column] = [values[n] if values else None for n in order]
-    distances = columns.pop("distance")
-    arrays = {name: arrow.texts(column) for name, column in columns.items()}
-    known = np.array([distance is not None for distance in distances], np.bool_)
-    arrays["distance"] = arrow.numbers(np.array(distances, np.float64), known)
-    return pa.Table.from_arrays([arrays[item.name] for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA)
+    # Arrow sorts stably.
+    table = pa.Table.from_arrays(list(keys.values()), list(keys))
+    order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+    absent = pa.nulls(len(rows), pa.string())
+    kinds = arrow.numbers(codes.astype(np.int32))
+    columns = {
+        "collection": arrow.texts([name] * len(rows)),
+        "source_id": _ids(sides.source, source),
+        "target_id": target_ids,
+        "kind": arrow.texts(kind.value for kind in KINDS).take(kinds),
+        "severity": arrow.texts(SEVERITY[kind].value for kind in KINDS).take(kinds),
+        "partner_id": pc.coalesce(
+            arrow.texts([row.partner_id or None for row in rows]),
+            _ids(sides.source, found.numbers("partner")),
+        ),
+        "distance": _rounded(np.array([row.distance for row in rows], np.float64)),
+        "batch": absent,
+        "worker": absent,
+        "written_at": absent,
+        "detail": details,
+        **(placed or {}),
+    }
+    return pa.Table.from_arrays(
+        [columns[item.name].take(order) for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA
+    )
 
 
-def _details(rows: Sequence[Found]) -> list[str]:
+def _details(rows: Iterable[Found]) -> list[str]:
     """What is said of each finding as canonical JSON. Most say one of a few things."""
     said: dict[tuple[tuple[str, Any], ...], str] = {}
     texts = []
     for row in rows:
+        if not row.detail:
+            texts.append("{}")
+            continue
         key = tuple(row.detail.items())
         try:
             text = said.get(key)
@@ -103,16 +158,14 @@ def _details(rows: Sequence[Found]) -> list[str]:
             texts.append(canonical_json(dict(row.detail)))
             continue
         # True == 1 == 1.0, but they are spelt otherwise.
-        if text is None or any(type(value) is not str and type(value) is not int for _, value in key):
+        if text is None or not all(type(value) is str or type(value) is int for _, value in key):
             text = said[key] = canonical_json(dict(row.detail))
         texts.append(text)
     return texts
 
 
-def _texts(sides: Sides, side: str, numbers: Any) -> list[str | None]:
-    texts: list[str | None] = [None] * len(numbers)
-    known = np.flatnonzero(numbers >= 0)
-    if len(known):
-        for place, text in zip(known.tolist(), getattr(sides, side).text("id", numbers[known]), strict=True):
-            texts[place] = text
-    return texts
+def _ids(side: Side, rows: Index) -> pa.Array:
+    """The ids of these rows; null for -1."""
+    known = rows >= 0
+    place = np.cumsum(known) - 1
+    return side.texts("id", rows[known]).take(arrow.numbers(place, known))

@@ -14,11 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vecforensics.arrow_columns import numbers
 from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
-from vecforensics.diff.collected import findings_table
+from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
 from vecforensics.diff.passes import Part, Work
 from vecforensics.diff.result import CollectionSummary, Diff
@@ -28,7 +30,7 @@ from vecforensics.diff.sides import Sides
 from vecforensics.diff.strays import stray_dimensions
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
-from vecforensics.findings import SEVERITY, Kind, Severity, Verdict, zero_counts
+from vecforensics.findings import Kind, Severity, Verdict, zero_counts
 from vecforensics.run_folder import RunFolder, write_json, write_whole
 from vecforensics.stores import VectorReader
 
@@ -209,14 +211,17 @@ def _note_unchecked(part: Part, sample: int | None) -> None:
 
 def _summary(part: Part) -> CollectionSummary:
     counts = zero_counts()
-    corrupt_sources, corrupt_targets = set(), set()
-    for found in part.found.rows:
-        counts[found.kind.value] += 1
-        if SEVERITY[found.kind] is Severity.CORRUPT:
-            if found.source >= 0:
-                corrupt_sources.add(found.source)
-            else:
-                corrupt_targets.add(found.target)
+    for kind, count in zip(
+        KINDS, np.bincount(part.found.codes(), minlength=len(KINDS)).tolist(), strict=True
+    ):
+        counts[kind.value] = count
+    corrupt, source, target = (
+        part.found.corrupt(),
+        part.found.numbers("source"),
+        part.found.numbers("target"),
+    )
+    records = len(np.unique(source[corrupt & (source >= 0)]))
+    strays = len(np.unique(target[corrupt & (source < 0)]))
     frozen = part.sides.frozen
     return CollectionSummary(
         source_rows=frozen.rows["source"],
@@ -224,31 +229,26 @@ def _summary(part: Part) -> CollectionSummary:
         dimension=frozen.dimension,
         checked=frozen.rows["source"] - part.resolved.unchecked,
         unchecked=part.resolved.unchecked,
-        rows_corrupt=len(corrupt_sources) + len(corrupt_targets),
-        records_corrupt=len(corrupt_sources),
+        rows_corrupt=records + strays,
+        records_corrupt=records,
         counts=counts,
         digests=dict(frozen.digests),
         notes=tuple(part.resolved.notes),
     )
 
 
-def _placed(part: Part, strays: Writes | None) -> dict[str, list[str | None]]:
+def _placed(part: Part, strays: Writes | None) -> dict[str, pa.Array]:
     """Batch, worker and time of writing of each finding's record, or where there is none of its row in the target."""
-    source = np.array([found.source for found in part.found.rows], np.int64)
-    target = np.array([found.target for found in part.found.rows], np.int64)
-    placed: dict[str, list[str | None]] = {}
+    source, target = part.found.numbers("source"), part.found.numbers("target")
+    placed: dict[str, pa.Array] = {}
     for name in ("batch", "worker", "written_at"):
-        held: list[str | None] = [None] * len(source)
         for writes, rows in ((part.writes, source), (strays, np.where(source < 0, target, -1))):
             given = writes.fields.get(name) if writes is not None else None
             if given is None:
                 continue
-            known = np.flatnonzero(rows >= 0)
-            codes = given.codes[rows[known]]
-            texts = given.values.to_pylist()
-            for place, code in zip(known[codes >= 0].tolist(), codes[codes >= 0].tolist(), strict=True):
-                held[place] = texts[code]
-        placed[name] = held
+            codes = np.append(given.codes, np.int32(-1))[rows]
+            texts = given.values.cast(pa.string()).take(numbers(np.maximum(codes, 0), codes >= 0))
+            placed[name] = pc.coalesce(texts, placed[name]) if name in placed else texts
     return placed
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import as_numpy
 from vecforensics.diff.bucket import join_ids
-from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.collected import KINDS, FoundRows
 from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
 from vecforensics.diff.sides import Index, Sides
@@ -38,9 +38,9 @@ def row_dimensions(
 ) -> RowDimensions:
     """Everything known of each record, in source order. `source`: its `source_fields`, where they have been read already."""
     kinds = np.zeros(sides.source.rows, np.uint32)
-    for one in found.rows:
-        if one.source >= 0:
-            kinds[one.source] |= np.uint32(1 << KIND_BIT[one.kind])
+    damaged = found.numbers("source")
+    bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.codes()]
+    np.bitwise_or.at(kinds, damaged[damaged >= 0], bits[damaged >= 0])
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
     fields.update(source_fields(sides, order) if source is None else source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -89,34 +90,29 @@ def explain_pairs(
             ~np.isin(chosen[owned], troubled),
         )
         begins = _first_ids(sides, rows[owned], explained.detail)
-        for number, kind, detail in zip(owned.tolist(), explained.kind, explained.detail, strict=True):
-            pair = int(questioned[number])
-            if kind is Kind.SHIFTED:
-                detail = {**detail, "begins_with": begins[detail["begins_at"]]}
-            _say(found, pairs, pair, kind, partner=int(chosen[number]), detail=detail)
-    done = set(questioned[owned].tolist())
-    rest = [
-        int(pair)
-        for pair in questioned.tolist()
-        if pair not in done and pairs.state[pair] != Relation.PART_ZERO
-    ]
-    _explain_rest(sides, pairs, np.array(rest, np.int64), resolved, done)
+        details = [
+            {**detail, "begins_with": begins[detail["begins_at"]]} if kind is Kind.SHIFTED else detail
+            for kind, detail in zip(explained.kind, explained.detail, strict=True)
+        ]
+        _say(found, pairs, questioned[owned], explained.kind, details, chosen[owned])
+    done = np.zeros(len(pairs.source), np.bool_)
+    done[questioned[owned]] = True
+    rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
+    _explain_rest(sides, pairs, rest, resolved, done)
     _explain_each(sides, pairs, done, resolved)
     resolved.wrong = np.unique(pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)])
 
 
 def _say(
-    found: FoundRows, pairs: Pairs, pair: int, kind: Kind, *, detail: dict[str, Any], partner: int = -1
+    found: FoundRows,
+    pairs: Pairs,
+    which: Index,
+    kinds: Kind | Sequence[Kind],
+    details: Sequence[Mapping[str, Any]] | None = None,
+    partner: Index | None = None,
 ) -> None:
-    """A finding about one joined row."""
-    found.add(
-        kind,
-        source=int(pairs.source[pair]),
-        target=int(pairs.target[pair]),
-        partner=partner,
-        distance=float(pairs.distance[pair]),
-        detail=detail,
-    )
+    """Findings about joined rows, given by their places in `pairs`."""
+    found.add_pairs(kinds, pairs.source[which], pairs.target[which], pairs.distance[which], details, partner)
 
 
 def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:
@@ -137,44 +133,45 @@ def _first_ids(sides: Sides, rows: Index, details: list[dict[str, Any]]) -> dict
     return dict(zip(begins, sides.source.text("id", np.array(wanted, np.int64)), strict=True))
 
 
-def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: set[int]) -> None:
+def _explain_rest(
+    sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: npt.NDArray[np.bool_]
+) -> None:
     """Wrong rows that hold no record's vector as a whole."""
     found = resolved.found
-    for place, (owner, version) in earlier_owners(sides, pairs.target[rest]).items():
-        pair = int(rest[place])
-        done.add(pair)
-        _say(
-            found,
-            pairs,
-            pair,
-            Kind.SWAPPED,
-            partner=owner,
-            detail={"form": "earlier version", "version": version},
-        )
-    rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+    earlier = earlier_owners(sides, pairs.target[rest])
+    _say(
+        found,
+        pairs,
+        rest[np.array(list(earlier), np.int64)],
+        Kind.SWAPPED,
+        [{"form": "earlier version", "version": version} for _, version in earlier.values()],
+        np.array([owner for owner, _ in earlier.values()], np.int64),
+    )
+    done[rest[np.array(list(earlier), np.int64)]] = True
+    rest = rest[~done[rest]]
     blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
     block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
-    for pair, owner in block_owner.items():
-        done.add(pair)
-        _say(
-            found,
-            pairs,
-            pair,
-            Kind.PARTIAL,
-            partner=owner,
-            detail={**_part(pairs, pair), "rest": "another record's"},
-        )
-    rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+    owned = np.array(list(block_owner), np.int64)
+    done[owned] = True
+    _say(
+        found,
+        pairs,
+        owned,
+        Kind.PARTIAL,
+        [{**detail, "rest": "another record's"} for detail in _parts(pairs, owned)],
+        np.array(list(block_owner.values()), np.int64),
+    )
+    rest = rest[~done[rest]]
     for members in nobodys_groups(sides, pairs.target[rest]):
-        for pair in rest[members].tolist():
-            done.add(pair)
-            _say(found, pairs, pair, Kind.BROADCAST, detail={"group": len(members), "owner": "nobody"})
-    rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+        group_of = {"group": len(members), "owner": "nobody"}
+        done[rest[members]] = True
+        _say(found, pairs, rest[members], Kind.BROADCAST, [group_of] * len(members))
+    rest = rest[~done[rest]]
     # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
     # normalises what is of length one already changes only what was damaged.
     if len(rest) > 0 and (len(rest) <= _FEW or 2 * len(pairs.source) > resolved.compared):
         left += _explain_parts(sides, pairs, rest, resolved, done)
-        rest = np.array([pair for pair in rest.tolist() if pair not in done], np.int64)
+        rest = rest[~done[rest]]
     left = min(left, len(rest))
     if left:
         resolved.notes.append(
@@ -193,19 +190,24 @@ def _explain_rest(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, d
         meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
         group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
     size = int(group.sum())
-    for number, pair in enumerate(rest.tolist()):
-        done.add(pair)
+    details: list[dict[str, Any]] = []
+    right = pairs.right[rest].astype(np.float64).round(4).tolist()
+    for number, form in enumerate(forms):
         detail: dict[str, Any] = {}
         if group[number]:
             detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif pairs.right[pair] >= 0.05 and forms[number] is None:
-            detail = {"right": round(float(pairs.right[pair]), 4)}
-        if forms[number] is not None:
-            detail["form"] = forms[number]
-        _say(found, pairs, pair, Kind.FOREIGN_MODEL if group[number] else Kind.DRIFTED, detail=detail)
+        elif form is None and pairs.right[rest[number]] >= 0.05:
+            detail = {"right": right[number]}
+        if form is not None:
+            detail["form"] = form
+        details.append(detail)
+    done[rest] = True
+    _say(found, pairs, rest, [Kind.FOREIGN_MODEL if one else Kind.DRIFTED for one in group.tolist()], details)
 
 
-def _explain_parts(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: set[int]) -> int:
+def _explain_parts(
+    sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: npt.NDArray[np.bool_]
+) -> int:
     """Name vectors that are right in part, up to a factor and the rounding of the store's number format; returns how many have
     one wrong block that was not looked up."""
     left, portion = 0, max(_TOGETHER // (16 * sides.source.dimension), 256)
@@ -225,48 +227,54 @@ def _explain_parts(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, 
                 partly.coarse[block],
             )
             left += unseen
-        for place in np.flatnonzero(partly.zero | (owner >= 0)).tolist():
-            pair = int(part[place])
-            done.add(pair)
-            _say(
-                resolved.found,
-                pairs,
-                pair,
-                Kind.PARTIAL,
-                partner=int(owner[place]),
-                detail={
+        named = np.flatnonzero(partly.zero | (owner >= 0))
+        done[part[named]] = True
+        _say(
+            resolved.found,
+            pairs,
+            part[named],
+            Kind.PARTIAL,
+            [
+                {
                     "right": round(float(partly.share[place]), 4),
                     "wrong_from": int(partly.start[place]),
                     "wrong_to": int(partly.stop[place]),
                     "rest": "zero" if partly.zero[place] else "another record's",
-                },
-            )
+                }
+                for place in named.tolist()
+            ],
+            owner[named],
+        )
     return left
 
 
-def _part(pairs: Pairs, pair: int) -> dict[str, Any]:
-    return {
-        "right": round(float(pairs.right[pair]), 4),
-        "wrong_from": int(pairs.start[pair]),
-        "wrong_to": int(pairs.stop[pair]),
-    }
+def _parts(pairs: Pairs, which: Index) -> list[dict[str, Any]]:
+    """How much of each vector is right, and where it is not."""
+    right = pairs.right[which].astype(np.float64).round(4).tolist()
+    return [
+        {"right": share, "wrong_from": start, "wrong_to": stop}
+        for share, start, stop in zip(
+            right, pairs.start[which].tolist(), pairs.stop[which].tolist(), strict=True
+        )
+    ]
 
 
-def _explain_each(sides: Sides, pairs: Pairs, done: set[int], resolved: Resolved) -> None:
+def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
     not_finite = _not_finite(sides, pairs)
     whole_collection = _benign_lines(pairs, resolved)
-    silent = np.isin(pairs.state, [int(Relation.EQUAL), *whole_collection])
-    for pair in np.flatnonzero(~silent).tolist():
-        if pair in done:
+    told = ~done & ~np.isin(pairs.state, [int(Relation.EQUAL), *whole_collection])
+    for state in np.unique(pairs.state[told]).tolist():
+        which = np.flatnonzero(told & (pairs.state == state))
+        if state == Relation.NON_FINITE:
+            named = [not_finite[pair] for pair in which.tolist()]
+            _say(resolved.found, pairs, which, [kind for kind, _ in named], [detail for _, detail in named])
             continue
-        state = int(pairs.state[pair])
-        kind, detail = not_finite[pair] if pair in not_finite else _named(pairs, pair, state)
+        _say(resolved.found, pairs, which, *_named(pairs, which, state))
         if state == Relation.UNUSABLE:
-            resolved.unusable += 1
-            resolved.compared -= 1
-            resolved.unchecked += 1
-        _say(resolved.found, pairs, pair, kind, detail=detail)
+            resolved.unusable += len(which)
+            resolved.compared -= len(which)
+            resolved.unchecked += len(which)
 
 
 def _not_finite(sides: Sides, pairs: Pairs) -> dict[int, tuple[Kind, dict[str, Any]]]:
@@ -287,24 +295,25 @@ def _not_finite(sides: Sides, pairs: Pairs) -> dict[int, tuple[Kind, dict[str, A
     return said
 
 
-def _named(pairs: Pairs, pair: int, state: int) -> tuple[Kind, dict[str, Any]]:
+def _named(pairs: Pairs, which: Index, state: int) -> tuple[Kind, list[dict[str, Any]] | None]:
+    """What pairs of one state are called, and what is said of each."""
     if state == State.RAGGED:
-        return Kind.WRONG_DIMENSION, pairs.detail[pair]
+        return Kind.WRONG_DIMENSION, [pairs.detail[pair] for pair in which.tolist()]
     if state == State.STALE:
-        return Kind.STALE, pairs.detail.get(pair, {})
+        return Kind.STALE, [pairs.detail.get(pair, {}) for pair in which.tolist()]
     relation = Relation(state)
     if relation in _FORMATS:
-        return Kind.QUANTISED, {"format": _FORMATS[relation]}
+        return Kind.QUANTISED, [{"format": _FORMATS[relation]}] * len(which)
     if relation is Relation.PART_ZERO:
-        return Kind.PARTIAL, {**_part(pairs, pair), "rest": "zero"}
+        return Kind.PARTIAL, [{**detail, "rest": "zero"} for detail in _parts(pairs, which)]
     if relation is Relation.UNUSABLE:
-        return Kind.UNCHECKED, {"reason": "the expected vector is not finite"}
+        return Kind.UNCHECKED, [{"reason": "the expected vector is not finite"}] * len(which)
     simple = {
         Relation.NOISE: Kind.NOISE,
         Relation.NORMALISED: Kind.NORMALISED,
         Relation.ZERO: Kind.ZERO,
     }
-    return simple[relation], {}
+    return simple[relation], None
 
 
 def _benign_lines(pairs: Pairs, resolved: Resolved) -> set[int]:

@@ -45,39 +45,56 @@ def _scores(hits: float, size: float, bad: int, total: int) -> tuple[float, floa
     return float(np.log(inside / outside)), float(np.log((1.0 - inside) / (1.0 - outside)))
 
 
-def scan_ranks(damaged: Ints, total: int, worth: float) -> Stretch | None:
+def scan_ranks(damaged: Ints, total: int, worth: float, borders: Ints | None = None) -> Stretch | None:
     """The stretch of greatest likelihood among `total` ranks. `damaged`: ranks of damaged rows, sorted, unique, 0..total-1.
+    `borders`: ascending ranks from 0 on at which something else begins (another collection): no window and no stretch goes on
+    across them.
 
     None unless the scan's log p-value is `worth` or less.
     """
     bad = len(damaged)
     if bad < 2 or bad == total:
         return None
-    log_p, start = _windows_of_ranks(damaged, total)
+    borders = np.zeros(1, np.int64) if borders is None else borders
+    parts = [
+        (part - border, int(border))
+        for part, border in zip(
+            np.split(damaged, np.searchsorted(damaged, borders[1:])), borders.tolist(), strict=True
+        )
+        if len(part)
+    ]
+    log_p, start = _windows_of_ranks([part for part, _ in parts], bad, total, len(borders))
     if start is None or log_p > worth:
         return None
-    best = _grow_ranks(damaged, total, start)
-    return Stretch(best[0], best[1], best[2], best[3], log_p, best[4])
+    grown = [(*_grow_ranks(part, bad, total, start), border) for part, border in parts]
+    first, last, hits, size, gain, border = max(grown, key=lambda one: (one[4], -one[5]))
+    return Stretch(first + border, last + border, hits, size, log_p, gain) if gain > 0 else None
 
 
-def _windows_of_ranks(damaged: Ints, total: int) -> tuple[float, tuple[float, float] | None]:
+def _windows_of_ranks(
+    parts: list[Ints], bad: int, total: int, borders: int
+) -> tuple[float, tuple[float, float] | None]:
     """(log p of the scan, (hits, size) of its densest window): counts of half windows are merged from length to length."""
-    bad = len(damaged)
-    cells, counts = damaged, np.ones(bad, dtype=np.int64)
+    counted = [(part, np.ones(len(part), dtype=np.int64)) for part in parts]
     lengths, most = [], []
     length = 2
     while length <= max(total // 2, 2):
-        beside = np.flatnonzero(cells[1:] == cells[:-1] + 1)
-        pair = int((counts[beside] + counts[beside + 1]).max()) if len(beside) else 0
+        fullest, merged = 0, []
+        for cells, counts in counted:
+            beside = np.flatnonzero(cells[1:] == cells[:-1] + 1)
+            pair = int((counts[beside] + counts[beside + 1]).max()) if len(beside) else 0
+            fullest = max(fullest, pair, int(counts.max()))
+            half = cells >> 1
+            edges = np.concatenate([[0], np.flatnonzero(half[1:] != half[:-1]) + 1])
+            merged.append((half[edges], np.add.reduceat(counts, edges)))
         lengths.append(length)
-        most.append(max(pair, int(counts.max())))
-        half = cells >> 1
-        edges = np.concatenate([[0], np.flatnonzero(half[1:] != half[:-1]) + 1])
-        cells, counts = half[edges], np.add.reduceat(counts, edges)
+        most.append(fullest)
+        counted = merged
         length *= 2
     size = np.asarray(lengths, dtype=np.float64)
     hits = np.minimum(np.asarray(most, dtype=np.float64), size)
-    windows = np.ceil(total / (size / 2.0))
+    # Each border begins windows anew: one more of each length.
+    windows = np.ceil(total / (size / 2.0)) + (borders - 1)
     log_p = log_tail(hits, size, bad, total) + np.log(windows) + np.log(len(size))
     gain = log_likelihood_ratio(hits, size, bad, total)
     at = int(np.argmax(gain))
@@ -86,11 +103,13 @@ def _windows_of_ranks(damaged: Ints, total: int) -> tuple[float, tuple[float, fl
     return float(min(log_p.min(), 0.0)), (float(hits[at]), float(size[at]))
 
 
-def _grow_ranks(damaged: Ints, total: int, start: tuple[float, float]) -> tuple[int, int, int, int, float]:
-    bad = len(damaged)
-    index = np.arange(bad, dtype=np.float64)
+def _grow_ranks(
+    damaged: Ints, bad: int, total: int, start: tuple[float, float]
+) -> tuple[int, int, int, int, float]:
+    """`damaged`: those of one part between borders, of `bad` in all."""
+    index = np.arange(len(damaged), dtype=np.float64)
     where = damaged.astype(np.float64)
-    best = (int(damaged[0]), int(damaged[-1]), bad, int(damaged[-1] - damaged[0]) + 1, 0.0)
+    best = (int(damaged[0]), int(damaged[-1]), len(damaged), int(damaged[-1] - damaged[0]) + 1, 0.0)
     hits, size = start
     for _ in range(_ROUNDS):
         more, less = _scores(hits, size, bad, total)

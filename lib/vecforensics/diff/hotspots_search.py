@@ -202,11 +202,20 @@ def _best(view: View, candidates: list[Candidate], control: _Control, limits: Li
 
 
 def _shortest(view: View, one: Candidate) -> Candidate:
-    """`one` without the parts that leave nothing out: a run within a batch is that run."""
+    """`one` without the parts that leave nothing out (a run within a batch is that run), or so little that choosing the line for
+    it costs more than it gains (a field that nearly all rows of the place have)."""
+    bad, total = len(view.bad), view.population.rows - len(view.gone)
+    lines = len(view.population.categories) + len(view.population.orders)
+    gained = float(log_likelihood_ratio(one.hits, one.size, bad, total))
     for part in one.parts:
         fewer = tuple(other for other in one.parts if other is not part)
-        if fewer and one.size >= _NO_LOSS * np.count_nonzero(_alive(view, fewer)):
-            return _shortest(view, replace(one, parts=fewer))
+        if not fewer:
+            continue
+        rows = _alive(view, fewer)
+        size, hits = int(np.count_nonzero(rows)), int(np.count_nonzero(rows[view.bad]))
+        gain = float(log_likelihood_ratio(hits, size, bad, total))
+        if one.size >= _NO_LOSS * size or gained < gain + np.log(lines):
+            return _shortest(view, replace(one, parts=fewer, size=size, hits=hits, gain=gain))
     return one
 
 
@@ -256,7 +265,8 @@ def _narrower(
         tests += 1
         ranks, hit = order.of(rows), order.of(bad)
         ranks, hit = np.sort(ranks[ranks >= 0]), np.sort(hit[hit >= 0])
-        stretch = scan_ranks(np.searchsorted(ranks, hit), len(ranks), worth)
+        borders = np.searchsorted(ranks, population.starts) if order.ranks is None else None
+        stretch = scan_ranks(np.searchsorted(ranks, hit), len(ranks), worth, borders)
         if stretch is not None:
             part = run(population, order.name, int(ranks[stretch.first]), int(ranks[stretch.last]))
             cost = float(2 * np.log(len(ranks)) - np.log(2))

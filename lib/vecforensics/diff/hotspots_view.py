@@ -193,7 +193,9 @@ class View:
         ranks, gone = np.sort(ranks[ranks >= 0]), np.sort(gone[gone >= 0])
         known = order.known - len(gone)
         closed = ranks - np.searchsorted(gone, ranks)
-        found = scan_ranks(closed, known, worth)
+        starts = self.population.starts
+        borders = starts - np.searchsorted(gone, starts) if order.ranks is None else None
+        found = scan_ranks(closed, known, worth, borders)
         if found is None:
             return None
         first, last = ranks[np.searchsorted(closed, [found.first, found.last])]

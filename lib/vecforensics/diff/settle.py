@@ -116,6 +116,8 @@ class Settling:
 
     def conclude(self, resolved: Resolved) -> None:
         """Turn what is said of rows that are too young still into one `pending` each."""
+        if not self._young and not self._young_strays:
+            return
         kept: list[Found] = []
         waiting: dict[tuple[int, int], list[Found]] = {}
         for found in resolved.found.rows:
