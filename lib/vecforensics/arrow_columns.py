@@ -10,7 +10,7 @@ do the same, but import pandas the first time, which is a third of a second and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from vecforensics.errors import InputError
 
 __all__ = [
     "as_numpy",
+    "encoded",
     "fixed_vectors",
     "flags",
     "id_text",
@@ -27,11 +28,16 @@ __all__ = [
     "list_dimension",
     "numbers",
     "present",
+    "repeats",
     "split_vectors",
     "text",
     "texts",
     "usual_length",
+    "whole",
 ]
+
+# Rows by which a column is judged to repeat itself.
+_LOOKED_AT: Final = 512
 
 
 def numbers(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = None) -> pa.Array:
@@ -81,6 +87,22 @@ def texts(values: Iterable[str | None]) -> pa.StringArray:
 def text(value: str) -> pa.StringScalar:
     """One text, for Arrow to set beside a column."""
     return texts([value])[0]
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; `combine_chunks` copies also where it is in one piece already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def encoded(column: pa.Array) -> pa.DictionaryArray:
+    """A text column with each distinct value once."""
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def repeats(column: pa.StringArray) -> bool:
+    """Whether texts repeat themselves, as metadata often do, judged by the first of them: worth naming each distinct one once."""
+    some = column.slice(0, _LOOKED_AT)
+    return 2 * len(some.unique()) <= len(some)
 
 
 def list_dimension(kind: pa.DataType) -> int:

@@ -10,16 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present, repeats
 from vecforensics.evidence import hash_text
 
 __all__ = ["all_ragged", "empty_schema", "hash_vectors", "matrix_of", "row_lanes"]
 
 # splitmix64's multipliers (Steele, Lea, Flood 2014); any odd constants with well-spread bits would do.
 _MIX: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-# Rows by which a column is judged to repeat itself.
-_LOOKED_AT: Final = 512
 
 
 def matrix_of(vectors: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
@@ -83,7 +80,7 @@ def _hash_repeating(column: pa.StringArray) -> npt.NDArray[np.uint64]:
     """`hash_text`, but each distinct text once where the texts repeat themselves, as metadata does."""
     if column.null_count == len(column):
         return np.zeros(len(column), np.uint64)
-    if 2 * len(column.slice(0, _LOOKED_AT).unique()) > min(len(column), _LOOKED_AT):
+    if not repeats(column):
         return hash_text(column)
     encoded = column.dictionary_encode()
     hashes = np.append(hash_text(encoded.dictionary), np.uint64(0))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, numbers
+from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.vectors import MappedVectors
@@ -105,7 +105,7 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     row). Among several target rows of one id the one that holds the expected vector is the joined one, else the one with the
     smallest digest: the order in which a store lists them says nothing.
     """
-    source_hash, target_hash = (as_numpy(side["id_hash"].combine_chunks()) for side in (source, target))
+    source_hash, target_hash = (as_numpy(whole(side["id_hash"])) for side in (source, target))
     # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
     order, target_order = np.argsort(source_hash), np.argsort(target_hash)
     ordered, wanted_hash = source_hash[order], target_hash[target_order]
@@ -117,8 +117,8 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
         target_row = target_order[hit].astype(np.int32)
         source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
     same = pc.equal(
-        source["id"].combine_chunks().take(numbers(source_row)),
-        target["id"].combine_chunks().take(numbers(target_row)),
+        whole(source["id"]).take(numbers(source_row)),
+        whole(target["id"]).take(numbers(target_row)),
     )
     if not pc.all(same).as_py() and len(source_row):
         source_row, target_row = _join_by_text(source, target)
@@ -143,7 +143,7 @@ def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
 
 
 def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
-    digests: npt.NDArray[np.uint64] = as_numpy(table["digest"].combine_chunks())
+    digests: npt.NDArray[np.uint64] = as_numpy(whole(table["digest"]))
     return digests
 
 
@@ -201,7 +201,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
             task.habits,
         )
     for name in frozen.parents:
-        column = bucket.source[PARENT_PREFIX + name].combine_chunks().take(numbers(source_row))
+        column = whole(bucket.source[PARENT_PREFIX + name]).take(numbers(source_row))
         result.parents[name] = hash_text(column.drop_null().unique())
     return result
 
@@ -264,13 +264,13 @@ def _relate(
         )
         for start in range(0, len(source_row), step)
     ]
-    whole = Comparison(
+    compared = Comparison(
         *(
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("relation", "distance", "right", "start", "stop")
         )
     )
-    state = whole.relation.copy()
+    state = compared.relation.copy()
     if bucket.earlier.num_rows:
         _mark_stale(result, bucket, actual, source_row, target_row, state, tolerance)
     differs = state != Relation.EQUAL
@@ -279,10 +279,10 @@ def _relate(
         source_row[differs],
         target_row[differs],
         state[differs],
-        whole.distance[differs],
-        whole.right[differs],
-        whole.start[differs],
-        whole.stop[differs],
+        compared.distance[differs],
+        compared.right[differs],
+        compared.start[differs],
+        compared.stop[differs],
     )
 
 
@@ -297,10 +297,10 @@ def _mark_stale(
 ) -> None:
     """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
     earlier = MappedVectors(bucket.earlier)
-    earlier_hash = as_numpy(bucket.earlier["id_hash"].combine_chunks())
+    earlier_hash = as_numpy(whole(bucket.earlier["id_hash"]))
     order = np.argsort(earlier_hash, kind="stable")
     pairs = np.flatnonzero(state >= Relation.PART_ZERO)
-    wanted = as_numpy(bucket.source["id_hash"].combine_chunks())[source_row[pairs]]
+    wanted = as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]]
     low = np.searchsorted(earlier_hash[order], wanted, "left")
     high = np.searchsorted(earlier_hash[order], wanted, "right")
     counts = high - low
@@ -334,7 +334,7 @@ def _describe_ragged(
     """Pairs whose target vector has another length."""
     if not len(source_row):
         return
-    ragged = bucket.target["ragged"].combine_chunks().take(numbers(target_row))
+    ragged = whole(bucket.target["ragged"]).take(numbers(target_row))
     lengths = as_numpy(pc.list_value_length(ragged)).tolist()
     wanted = expected.dimension or int(bucket.target.schema.field("vector").type.list_size)
     details: list[dict[str, Any]] = [{"length": length, "expected_length": wanted} for length in lengths]

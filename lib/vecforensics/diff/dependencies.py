@@ -57,7 +57,7 @@ def find_dangling(
             continue
         mangled = _ids_of_mangled(all_sides[parent], resolved[parent])
         for bucket in range(sides.source.buckets):
-            column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
+            column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
             hashes = hash_text(column)
             at = np.minimum(np.searchsorted(absent, hashes), len(absent) - 1)
             lost = (absent[at] == hashes) & arrow.present(column)
@@ -105,7 +105,7 @@ def find_premature(
         ordered = hashes[order]
         parent_missing = resolved[parent].missing
         for bucket in range(sides.source.buckets):
-            column = sides.source.table(bucket)[PARENT_PREFIX + parent].combine_chunks()
+            column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
             valid = arrow.present(column)
             asked = hash_text(column)
             at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))

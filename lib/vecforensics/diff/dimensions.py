@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import as_numpy
+from vecforensics.arrow_columns import as_numpy, encoded, whole
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import KINDS, FoundRows
 from vecforensics.diff.json_columns import metadata_columns
@@ -19,7 +19,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
-__all__ = ["EvidenceVectors", "encoded", "joined_field", "row_dimensions", "source_fields", "source_order"]
+__all__ = ["EvidenceVectors", "joined_field", "row_dimensions", "source_fields", "source_order"]
 
 
 def source_order(sides: Sides) -> Index:
@@ -64,7 +64,7 @@ def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
         known = metadata_columns(table["metadata"]) if sides.frozen.metadata else {}
         absent = pa.nulls(table.num_rows, pa.string())
         columns = [known.get(name, absent) for name in sides.frozen.metadata]
-        columns += [table[PARENT_PREFIX + name].combine_chunks() for name in sides.frozen.parents]
+        columns += [whole(table[PARENT_PREFIX + name]) for name in sides.frozen.parents]
         return [encoded(column) for column in columns]
 
     with ThreadPoolExecutor(max(sides.source.workers - 1, 1), thread_name_prefix="fields") as pool:
@@ -74,11 +74,6 @@ def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
         for name, column in zip(names, zip(*parts, strict=True), strict=True)
     }
     return fields
-
-
-def encoded(column: pa.Array) -> pa.DictionaryArray:
-    """A text column with each distinct value once."""
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
 def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:

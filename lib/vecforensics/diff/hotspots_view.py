@@ -221,7 +221,7 @@ class View:
             if free_gain(hits, sizes) < -worth:  # no window gains more than a free rate for every place does
                 continue
             found = scan_values(hits, sizes, worth - float(np.log(len(periods))), singles=True)
-            if found is None:
+            if found is None or not self._comes_back(here, period, found.first, found.last):
                 continue
             log_p = found.log_p + float(np.log(len(periods)))
             cost = float(np.log(len(periods)) + np.log(period * (period + 1) / 2))
@@ -232,14 +232,25 @@ class View:
                 best = one
         return best
 
+    def _comes_back(self, here: Ints, period: int, first: int, last: int) -> bool:
+        """Whether damage stands at these places of at least three periods of one collection, or of two of several: a single
+        stretch that happens to lie at some place of some period is a run. `here`: positions of the damaged rows."""
+        at_place = (here % period >= first) & (here % period <= last)
+        collection = np.searchsorted(self.population.starts, self.bad[at_place], side="right") - 1
+        longest = int((self.population.ends - self.population.starts).max()) // period + 1
+        periods = np.unique(collection * longest + here[at_place] // period)
+        return len(periods) - len(np.unique(periods // longest)) >= 2
+
     def tail_tests(self) -> Iterator[Candidate]:
-        """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own."""
+        """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
+        than half of it is a run."""
         total, bad = self.population.rows - len(self.gone), len(self.bad)
         ends = tails(self.population) if self.population.side == "source" else []
         for first, last in ends:
-            hits = int(((self.bad >= first) & (self.bad <= last)).sum())
+            inside = self.bad[(self.bad >= first) & (self.bad <= last)]
+            hits = len(inside)
             size = last - first + 1 - int(((self.gone >= first) & (self.gone <= last)).sum())
-            if hits > 1 and bad < total:
+            if hits > 1 and bad < total and 2 * int(inside[-1] - inside[0] + 1) >= last - first + 1:
                 log_p = float(log_tail(hits, size, bad, total))
                 gain = float(log_likelihood_ratio(hits, size, bad, total))
                 yield Candidate(

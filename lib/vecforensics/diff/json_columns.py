@@ -26,11 +26,25 @@ def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
 
     Text, numbers and booleans only.
     """
-    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    filled = or_empty(whole)
-    columns = typed_columns(filled)
+    filled = or_empty(arrow.whole(texts) if isinstance(texts, pa.ChunkedArray) else texts)
+    if not arrow.repeats(filled):
+        return _columns_of(filled)
+    distinct = filled.dictionary_encode()
+    return {
+        name: _spread(column, distinct.indices) for name, column in _columns_of(distinct.dictionary).items()
+    }
+
+
+def _spread(column: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
+    """The values of distinct texts at every row that has the text."""
+    one = arrow.encoded(column)
+    return pa.DictionaryArray.from_arrays(one.indices.take(indices), one.dictionary)
+
+
+def _columns_of(texts: pa.Array) -> dict[str, pa.Array]:
+    columns = typed_columns(texts)
     if columns is None:
-        return _columns_by_python(filled)
+        return _columns_by_python(texts)
     spelt = {name: _spelt(column) for name, column in columns.items()}
     return {name: column for name, column in spelt.items() if column is not None}
 
@@ -57,7 +71,7 @@ def typed_columns(texts: pa.Array) -> dict[str, pa.Array] | None:
             table = _read(texts, stamps)
     if table is None:
         return None
-    return {name: table[name].combine_chunks() for name in table.schema.names}
+    return {name: arrow.whole(table[name]) for name in table.schema.names}
 
 
 def _read(texts: pa.Array, types: Mapping[str, pa.DataType]) -> pa.Table | None:

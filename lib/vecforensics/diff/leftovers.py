@@ -114,7 +114,7 @@ def earlier_owners(sides: Sides, target: Index) -> dict[int, tuple[int, str | No
     ordered = asked[order]
     for bucket in range(sides.source.buckets):
         earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
-        held = arrow.as_numpy(earlier["digest"].combine_chunks())
+        held = arrow.as_numpy(arrow.whole(earlier["digest"]))
         low = np.searchsorted(ordered, held)
         hits = np.flatnonzero((held != 0) & (ordered[np.minimum(low, len(ordered) - 1)] == held))
         if not len(hits):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import flags, numbers, present
+from vecforensics.arrow_columns import flags, numbers, present, whole
 from vecforensics.diff.ids import coercions
 from vecforensics.diff.json_columns import or_empty, typed_columns
 from vecforensics.records import canonical_json
@@ -63,8 +63,8 @@ def drift_of_rows(
     habits: StoreHabits,
 ) -> dict[int, dict[str, Any]]:
     """For each source row whose metadata drifted: what happened to which field."""
-    one = source.combine_chunks().take(numbers(source_row))
-    other = target.combine_chunks().take(numbers(target_row))
+    one = whole(source).take(numbers(source_row))
+    other = whole(target).take(numbers(target_row))
     differs = np.flatnonzero(~flags(pc.equal(one, other)))
     if len(differs) >= _BY_COLUMN:
         rows = numbers(differs)

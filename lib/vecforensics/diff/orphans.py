@@ -168,7 +168,7 @@ def _by_metadata(
     order = np.sort(hashes)
     seen = np.zeros(len(order), np.int64)
     for bucket in range(sides.source.buckets):
-        held = hash_text(sides.source.table(bucket)["metadata"].combine_chunks())
+        held = hash_text(arrow.whole(sides.source.table(bucket)["metadata"]))
         at = np.minimum(np.searchsorted(order, held), len(order) - 1)
         np.add.at(seen, at[order[at] == held], 1)
     alone = seen[np.searchsorted(order, hashes)] == 1

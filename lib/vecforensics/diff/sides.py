@@ -77,7 +77,7 @@ class Side:
             return pa.concat_arrays(chunks).take(arrow.numbers(numbers))
         parts, places = [], []
         for bucket, place, rows in self.split(numbers):
-            parts.append(self.table(bucket)[column].combine_chunks().take(arrow.numbers(rows)))
+            parts.append(arrow.whole(self.table(bucket)[column]).take(arrow.numbers(rows)))
             places.append(place)
         if not parts:
             return arrow.texts([])
@@ -96,7 +96,7 @@ class Side:
 
     def column(self, name: str, bucket: int) -> npt.NDArray[Any]:
         """An integer column of one bucket; nulls as 0."""
-        held: npt.NDArray[Any] = arrow.as_numpy(self.table(bucket)[name].combine_chunks())
+        held: npt.NDArray[Any] = arrow.as_numpy(arrow.whole(self.table(bucket)[name]))
         return held
 
     def integers(self, column: str, numbers: Index | None = None) -> npt.NDArray[Any]:

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, numbers
-from vecforensics.diff.dimensions import encoded, joined_field
+from vecforensics.arrow_columns import as_numpy, encoded, numbers, whole
+from vecforensics.diff.dimensions import joined_field
 from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
 from vecforensics.diff.sides import Index, Side, Sides
@@ -75,7 +75,7 @@ def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[st
     chosen = np.sort(order)
     parts_of = [(bucket, rows) for bucket, _, rows in side.split(chosen)]
     columns = [
-        metadata_columns(side.table(bucket)["metadata"].combine_chunks().take(numbers(rows)))
+        metadata_columns(whole(side.table(bucket)["metadata"]).take(numbers(rows)))
         for bucket, rows in parts_of
     ]
     counts: Counter[str] = Counter()
