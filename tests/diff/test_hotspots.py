@@ -195,6 +195,65 @@ def test_a_tail_in_each_collection_counts_from_its_own_start() -> None:
     assert spots[0].collection == "users"
 
 
+def test_no_run_goes_on_from_one_collection_into_another() -> None:
+    """That posts stand behind comments is the alphabet's doing; two runs near that border are two runs."""
+
+    def shuffled(number: int) -> str:
+        return f"user-{number * 7919 % 3000}"
+
+    spots = find_hot_spots(
+        [
+            rows(3000, {Kind.SHIFTED: np.arange(2900, 2960)}, collection="comments", name=shuffled),
+            rows(3000, {Kind.SHIFTED: np.arange(40, 100)}, collection="posts", name=shuffled),
+        ]
+    )
+    assert {spot.where for spot in spots} == {"rows 2,901–2,960 of comments", "rows 41–100 of posts"}
+
+
+def test_one_run_in_each_of_three_collections_is_no_period() -> None:
+    """By chance they begin at the same place within 250 rows; nothing comes back."""
+    spots = find_hot_spots(
+        [
+            rows(1100, {Kind.SHIFTED: np.arange(start, start + 40)}, collection=name)
+            for name, start in (("comments", 173), ("posts", 923), ("users", 423))
+        ]
+    )
+    assert {spot.where for spot in spots} == {
+        "rows 174–213 of comments",
+        "rows 924–963 of posts",
+        "rows 424–463 of users",
+    }
+
+
+def test_a_narrower_place_does_not_go_on_from_one_collection_into_another_either() -> None:
+    worker = np.arange(3000) % 4
+    hurt = [
+        np.flatnonzero((worker == 1) & (np.arange(3000) >= 2800)),
+        np.flatnonzero((worker == 1) & (np.arange(3000) < 200)),
+    ]
+    spots = find_hot_spots(
+        [
+            rows(3000, {Kind.MISSING: hurt[0]}, {"worker": worker}, collection="comments"),
+            rows(3000, {Kind.MISSING: hurt[1]}, {"worker": worker}, collection="posts"),
+        ]
+    )
+    assert [spot.collection for spot in spots] in (["comments", "posts"], ["posts", "comments"])
+
+
+def test_a_value_that_nearly_all_rows_of_a_place_have_is_not_part_of_its_description() -> None:
+    """60 rows of posts, and by chance none of the 2 % of posts that lack the field: nothing is learnt from it."""
+    plain = np.where(np.arange(1000) % 50 == 7, '"odd"', '"usual"')
+    hurt = np.random.default_rng(4).choice(np.flatnonzero(plain == '"usual"'), 60, replace=False)
+    spots = find_hot_spots(
+        [
+            rows(1000, {}, {"metadata:state": plain}, collection="comments"),
+            rows(1000, {Kind.FOREIGN_MODEL: hurt}, {"metadata:state": plain}, collection="posts"),
+            rows(1000, {}, {"metadata:state": plain}, collection="users"),
+        ]
+    )
+    assert [spot.where for spot in spots] == ["collection posts"]
+
+
 def test_unknown_batches_prove_nothing() -> None:
     """What was never written has no batch in the log: that the batch is unknown is no place."""
     hurt = np.random.default_rng(1).choice(N, 600, replace=False)

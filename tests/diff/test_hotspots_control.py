@@ -69,6 +69,37 @@ def test_random_damage_makes_no_claim(population: Population) -> None:
     assert len(alarms) <= _most(SETS, LEVEL), alarms
 
 
+def test_random_damage_in_several_collections_makes_no_claim() -> None:
+    """Borders of collections begin windows anew, which are tests as well."""
+    rng = np.random.default_rng(12)
+    sizes = {"comments": 700, "posts": 1100, "users": 300}
+    population = lay_out(
+        [
+            rows(
+                size,
+                {},
+                {
+                    "batch": np.arange(size) // 50,
+                    "worker": np.arange(size) % 4,
+                    "metadata:plan": rng.choice(['"free"', '"pro"'], size, p=[0.97, 0.03]),
+                },
+                collection=name,
+                name=lambda row: f"u{row * 7919 % 1103}",
+            )
+            for name, size in sizes.items()
+        ]
+    )
+    total, alarms = sum(sizes.values()), []
+    for seed in range(SETS):
+        rng = np.random.default_rng(3000 + seed)
+        counts = np.exp(rng.uniform(np.log(3), np.log(0.5 * total), size=3)).astype(int)
+        damaged = {f"kind{at}": rng.choice(total, count, replace=False) for at, count in enumerate(counts)}
+        spots = gather(population, damaged)
+        if len(spots):
+            alarms.append((seed, str(spots)))
+    assert len(alarms) <= _most(SETS, LEVEL), alarms
+
+
 def test_the_procedure_holds_a_loose_level_too(population: Population) -> None:
     """At a level of 0.2 alarms would be frequent if the control leaked; the effect-size limits are taken off."""
     from vecforensics.diff.hotspots_search import Limits
