@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["SAYS_NOTHING", "coercions", "pair_ids"]
+__all__ = ["coercions", "pair_ids", "says_nothing"]
 
 # What a lost id looks like, in lower case and without surrounding space.
-SAYS_NOTHING: Final = frozenset(
+_SAYS_NOTHING: Final = frozenset(
     {
         "",
         "nan",
@@ -49,6 +49,16 @@ _UUID: Final = re.compile(
 )
 
 
+_LONGEST_OF_NOTHING: Final = max(map(len, _SAYS_NOTHING))
+
+
+def says_nothing(text: str) -> bool:
+    """Whether an id is what is left where an id was lost."""
+    return (len(text) <= _LONGEST_OF_NOTHING or text[0].isspace() or text[-1].isspace()) and (
+        text.strip().lower() in _SAYS_NOTHING
+    )
+
+
 def _without_zeros(text: str) -> Iterable[str]:
     if _INTEGER.fullmatch(text) and re.match(r"[+-]?0\d", text):
         yield re.sub(r"^([+-]?)0+(?=\d)", r"\1", text)
@@ -69,18 +79,18 @@ def _through_double(text: str) -> Iterable[str]:
     if value != value or value in (float("inf"), float("-inf")):
         return
     whole = value == int(value)
-    yield repr(value)
+    plain = repr(value)
+    yield plain
     yield f"{value:g}"
     yield f"{value:.6e}"
     yield f"{value:.15g}"
     mantissa, _, exponent = f"{value:e}".partition("e")
     short = repr(float(mantissa))
-    digits = repr(value).partition("e")[0] if "e" in repr(value) else _shortest(value)
+    digits = plain.partition("e")[0] if "e" in plain else _shortest(value)
+    powers = {exponent[1:], exponent[1:].lstrip("0") or "0"}
+    signs = ("-",) if exponent.startswith("-") else ("+", "")
     for part in {short.removesuffix(".0"), short, digits, digits.removesuffix(".0")}:
-        for sign in ("+", "") if not exponent.startswith("-") else ("-",):
-            for power in {exponent[1:], exponent[1:].lstrip("0") or "0"}:
-                yield f"{part}e{sign}{power}"
-                yield f"{part}E{sign}{power}"
+        yield from [f"{part}{letter}{sign}{power}" for sign in signs for power in powers for letter in "eE"]
     if whole:
         yield str(int(value))
         yield f"{int(value)}.0"
@@ -162,13 +172,12 @@ def coercions(text: str) -> Mapping[str, str]:
     made: dict[str, str] = {}
     for name, convert in _COERCIONS.items():
         for result in convert(text):
-            if result != text and result.strip().lower() not in SAYS_NOTHING:
-                made.setdefault(result, name)
+            if result not in made:
+                made[result] = name
     # Case and space often go together; one more step covers it.
-    folded = text.strip().casefold()
-    if folded != text and folded.lower() not in SAYS_NOTHING:
-        made.setdefault(folded, "case and space")
-    return made
+    made.setdefault(text.strip().casefold(), "case and space")
+    made.pop(text, None)
+    return {result: name for result, name in made.items() if not says_nothing(result)}
 
 
 def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
@@ -190,7 +199,7 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
             if made in places:
                 add(places[made], number, name)
     for number, text in enumerate(orphans):
-        if text.strip().lower() in SAYS_NOTHING:
+        if says_nothing(text):
             continue
         for made, name in coercions(text).items():
             if made in records:

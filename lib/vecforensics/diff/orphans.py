@@ -14,7 +14,7 @@ import numpy as np
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.id_affixes import pair_by_affix
-from vecforensics.diff.ids import SAYS_NOTHING, coercions, pair_ids
+from vecforensics.diff.ids import coercions, pair_ids, says_nothing
 from vecforensics.diff.metadata import StoreHabits, as_doubles, as_object, field_drift
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
@@ -40,9 +40,7 @@ def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, 
     taken = {record for record, _ in pairs.values()}
     open_records = [number for number in range(len(records)) if number not in taken]
     open_orphans = [
-        number
-        for number, text in enumerate(distinct)
-        if number not in pairs and text.strip().lower() not in SAYS_NOTHING
+        number for number, text in enumerate(distinct) if number not in pairs and not says_nothing(text)
     ]
     more = pair_by_affix(
         [records[number] for number in open_records], [distinct[number] for number in open_orphans]
@@ -90,14 +88,13 @@ def explain_orphans(
         if source is not None:
             open_records.discard(source)
             mangled[source] = target
-            says_nothing = texts[number].strip().lower() in SAYS_NOTHING
             found.add(
                 Kind.MANGLED_ID,
                 source=source,
                 target=target,
                 detail={
                     "by": "content" if choice else "metadata",
-                    "conversion": "id lost" if says_nothing else "another id",
+                    "conversion": "id lost" if says_nothing(texts[number]) else "another id",
                 },
             )
         elif owned and not unmatched:
@@ -192,7 +189,7 @@ def _present_by_id(sides: Sides, texts: list[str], numbers: list[int]) -> dict[i
         made = [
             (number, result)
             for number in numbers[start : start + _AT_ONCE]
-            if texts[number].strip().lower() not in SAYS_NOTHING
+            if not says_nothing(texts[number])
             for result in coercions(texts[number])
         ]
         if made:
