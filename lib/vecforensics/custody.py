@@ -32,7 +32,7 @@ from typing import Any, Final
 
 from vecforensics.case import Case, resolve_env
 from vecforensics.errors import CaseError, EvidenceError, InputError, printable
-from vecforensics.run_folder import RunFolder, write_json
+from vecforensics.run_folder import RunFolder, sync, write_json
 
 __all__ = [
     "Custody",
@@ -176,6 +176,11 @@ def write_manifest(case: Case, run: RunFolder, now: Sequence[InputDigest] | None
 
     `now`: the inputs as they are, where somebody has just digested them.
     """
+    # The seal must not survive a loss of power that what it vouches for does not.
+    for _, path in _files(run.path):
+        sync(path)
+    for folder, _, _ in os.walk(run.path):
+        sync(Path(folder))
     before = _before(run)
     inputs = []
     for item in inputs_of(case) if now is None else now:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from filelock import FileLock, Timeout
 from vecforensics.case import Case, parse_case
 from vecforensics.errors import EvidenceError, InputError, RunLocked, VecforensicsError
 
-__all__ = ["STAGES", "RunFolder", "hold", "write_json", "write_whole"]
+__all__ = ["STAGES", "RunFolder", "hold", "sync", "write_json", "write_whole"]
 
 STAGES: Final = ("collect", "diff", "reproduce", "migrate", "report")
 _FORMAT: Final = 1
@@ -45,10 +46,24 @@ def write_whole(path: Path, data: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
+        sync(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to a file, or the names in a folder, are on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems have no such thing for a folder; their server keeps the names.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -112,6 +127,8 @@ class RunFolder:
                 where=str(parent),
                 hint="Name a folder that may be written to: --out",
             ) from error
+        for folder in (parent, parent.parent):
+            sync(folder)
         run = cls(path)
         write_whole(run.evidence / "case.yaml", case_file.read_bytes())
         write_json(

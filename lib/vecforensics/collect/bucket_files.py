@@ -2,6 +2,7 @@
 
 Arrow makes the bytes of a record batch, which are mostly the buffers of the batch itself; they go to the thread as they are, and
 what it appends to the file it hashes from memory: nothing is read back. One file is open at a time, however many there are.
+Another thread (`syncer.py`) sees to it that all of it reaches the disk.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
+from vecforensics.collect.syncer import Syncer
 from vecforensics.errors import EvidenceError, printable
 
 __all__ = ["Appender", "BucketFile"]
@@ -24,23 +27,35 @@ _DEPTH: Final = 4
 # Arrow hands out the small parts of a batch (headers, padding, offsets) one by one.
 _SMALL_BYTES: Final = 2**16
 # What has just been written still lies in the processor's cache when it is hashed; the kernel copies short pieces faster, too.
-_PIECE_BYTES: Final = 2**19
+_BLOCK_BYTES: Final = 2**19
+
+
+@dataclass(slots=True)
+class _Piece:
+    path: Path
+    parts: list[Any]
+    done: Callable[[], None]
+    kept: bool
 
 
 class Appender:
     """Appends pieces to files in the order in which they come, and keeps the SHA-256 of each file."""
 
     def __init__(self) -> None:
-        self._line: queue.Queue[tuple[Path, list[Any], Callable[[], None]] | None] = queue.Queue(_DEPTH)
+        self._line: queue.Queue[_Piece | None] = queue.Queue(_DEPTH)
         self._digests: dict[Path, Any] = {}
+        self._syncer = Syncer()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="append", daemon=True)
         self._thread.start()
 
-    def append(self, path: Path, parts: list[Any], done: Callable[[], None]) -> None:
-        """Take over `parts`, whose memory must not change until `done` is called. Raises what an earlier piece met with."""
+    def append(self, path: Path, parts: list[Any], done: Callable[[], None], *, kept: bool = True) -> None:
+        """Take over `parts`, whose memory must not change until `done` is called. Raises what an earlier piece met with.
+
+        A file that is not `kept` is neither hashed nor synced.
+        """
         self._raise()
-        self._line.put((path, parts, done))
+        self._line.put(_Piece(path, parts, done, kept))
 
     def settle(self) -> None:
         """Wait until all that was taken over has been written. Raises EvidenceError where the disk refused it."""
@@ -50,13 +65,28 @@ class Appender:
     def moved(self, old: Path, new: Path) -> None:
         """The file `old`, settled, has taken the place of `new`."""
         self._digests[new] = self._digests.pop(old)
+        self._syncer.written(new, 0)
 
     def close(self) -> dict[Path, str]:
-        """End the thread; the digest of every file, sorted."""
+        """End the threads; the digest of every file, sorted. All files are on the disk. Raises EvidenceError where it refused."""
+        self._end()
+        if self._error is None:
+            try:
+                self._syncer.finish()
+            except OSError as error:
+                self._error = error
+        self._raise()
+        return {path: digest.hexdigest() for path, digest in sorted(self._digests.items())}
+
+    def abandon(self) -> None:
+        """End the threads; nobody wants the files."""
+        self._end()
+        self._syncer.abandon()
+
+    def _end(self) -> None:
         if self._thread.is_alive():
             self._line.put(None)
             self._thread.join()
-        return {path: digest.hexdigest() for path, digest in sorted(self._digests.items())}
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -70,36 +100,40 @@ class Appender:
 
     def _work(self) -> None:
         while (piece := self._line.get()) is not None:
-            path, parts, done = piece
             try:
                 # After an error the line is only emptied, so that nobody waits for ever.
                 if self._error is None:
-                    self._append(path, parts)
+                    self._append(piece)
             except Exception as error:
                 if isinstance(error, OSError) and error.filename is None:
-                    error.filename = str(path)
+                    error.filename = str(piece.path)
                 self._error = error
             finally:
-                done()
-                del piece, parts, done
+                piece.done()
+                del piece
                 self._line.task_done()
 
-    def _append(self, path: Path, parts: list[Any]) -> None:
-        digest = self._digests.setdefault(path, hashlib.sha256())
+    def _append(self, piece: _Piece) -> None:
+        path, size = piece.path, 0
+        digest = self._digests.setdefault(path, hashlib.sha256()) if piece.kept else None
         with path.open("ab") as file:
-            for part in parts:
+            for part in piece.parts:
                 data = memoryview(part)
-                for start in range(0, len(data), _PIECE_BYTES):
-                    piece = data[start : start + _PIECE_BYTES]
-                    file.write(piece)
-                    digest.update(piece)
+                size += len(data)
+                for start in range(0, len(data), _BLOCK_BYTES):
+                    block = data[start : start + _BLOCK_BYTES]
+                    file.write(block)
+                    if digest is not None:
+                        digest.update(block)
+        if digest is not None:
+            self._syncer.written(path, size)
 
 
 class BucketFile:
-    """One Arrow IPC file that grows by record batches."""
+    """One Arrow IPC file that grows by record batches. `kept`: whether it is there to stay, and so is hashed and synced."""
 
-    def __init__(self, path: Path, schema: pa.Schema, appender: Appender) -> None:
-        self.path, self._appender = path, appender
+    def __init__(self, path: Path, schema: pa.Schema, appender: Appender, *, kept: bool = True) -> None:
+        self.path, self._appender, self._kept = path, appender, kept
         self._sink = _Sink()
         self._file = pa.PythonFile(self._sink, mode="w")
         self._writer = pa.ipc.new_file(self._file, schema)
@@ -108,12 +142,12 @@ class BucketFile:
         """Append `batch`; its memory must not change until `done` is called, on the appender's thread."""
         if batch.num_rows:
             self._writer.write_batch(batch)
-            self._appender.append(self.path, self._sink.taken(), done)
+            self._appender.append(self.path, self._sink.taken(), done, kept=self._kept)
 
     def close(self) -> None:
         """Append the footer."""
         self._writer.close()
-        self._appender.append(self.path, self._sink.taken(), lambda: None)
+        self._appender.append(self.path, self._sink.taken(), lambda: None, kept=self._kept)
 
 
 class _Sink:

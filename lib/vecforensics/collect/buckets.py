@@ -4,13 +4,18 @@ Each bucket has a block of memory into which the vectors of its rows are gathere
 one copy between what was read and what is written. A block that is full becomes a record batch and goes to the file as it lies,
 and another takes its place. The narrow columns wait beside it. So a file's batches are long and even whatever came in, and the
 memory is a block a bucket.
+
+Where there is no memory for a block of every bucket (more than 128 of them at the usual setting, which is eight million rows),
+the rows go to as many files as there is memory for, each of a range of buckets, and these are cut again, one after the other: a
+radix partition of two passes (Manegold, Boncz and Kersten 2002). It costs writing and reading such a side once more.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present
-from vecforensics.collect.bucket_files import BucketFile
+from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.row_hashes import matrix_of
 
-__all__ = ["Buckets"]
+__all__ = ["cut_into_files"]
 
 # A bucket is meant to hold 65,536 rows, so that 2 MB of it are 32 bytes a row. Below the lower bound batches get too short.
 _MOST_BYTES: Final = 2 * 2**20
@@ -29,14 +34,84 @@ _LEAST_BYTES: Final = 256 * 2**10
 _ROWS_WITHOUT_VECTORS: Final = 8_192
 
 
-class Buckets:
-    """Cuts batches of one schema (with `id_hash`) by `id_hash mod len(files)`; rows keep their order within a bucket.
+def cut_into_files(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    paths: Sequence[Path],
+    appender: Appender,
+    memory_bytes: int,
+) -> None:
+    """Write batches of one schema (with `id_hash`) to the file `id_hash mod len(paths)`; rows keep their order within a file.
 
-    `memory_bytes`: what the vectors that wait may take (but 256 KB a bucket at least), and what their other columns may.
+    `memory_bytes`: what the vectors that wait may take (but 512 KB at least), and what their other columns may.
     """
+    _cut(batches, schema, paths, range(len(paths)), appender, memory_bytes)
 
-    def __init__(self, files: Sequence[BucketFile], schema: pa.Schema, memory_bytes: int) -> None:
-        self._files, self._schema, self._memory = files, schema, memory_bytes
+
+def _cut(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    paths: Sequence[Path],
+    wanted: range,
+    appender: Appender,
+    memory_bytes: int,
+) -> None:
+    """Write rows that all belong to the buckets `wanted`."""
+    at_once = max(2, memory_bytes // _LEAST_BYTES)
+    width = -(-len(wanted) // at_once)
+    whole = width == 1
+    starts = wanted[::width]
+    files = [
+        BucketFile(paths[start] if whole else _spill(paths[start], width), schema, appender, kept=whole)
+        for start in starts
+    ]
+    number = partial(_number, buckets=len(paths), first=wanted.start, width=width)
+    buckets = _Buckets(files, number, schema, memory_bytes)
+    for batch in batches:
+        buckets.add(batch)
+    buckets.flush()
+    for file in files:
+        file.close()
+    if whole:
+        return
+    del buckets, files
+    appender.settle()
+    for start in starts:
+        spill = _spill(paths[start], width)
+        part = range(start, min(start + width, wanted.stop))
+        _cut(_batches(spill), schema, paths, part, appender, memory_bytes)
+        spill.unlink()
+
+
+def _spill(path: Path, width: int) -> Path:
+    return path.with_suffix(f".{width}-spilled")
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as mapped:
+        reader = pa.ipc.open_file(mapped)
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)
+
+
+def _number(
+    hashes: npt.NDArray[np.uint64], *, buckets: int, first: int, width: int
+) -> npt.NDArray[np.uint16]:
+    number = (hashes % np.uint64(buckets)).astype(np.uint16)
+    return number if width == 1 and not first else (number - np.uint16(first)) // np.uint16(width)
+
+
+class _Buckets:
+    """Cuts batches by `number` of their `id_hash`: which of `files` a row goes to."""
+
+    def __init__(
+        self,
+        files: Sequence[BucketFile],
+        number: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.uint16]],
+        schema: pa.Schema,
+        memory_bytes: int,
+    ) -> None:
+        self._files, self._number, self._schema, self._memory = files, number, schema, memory_bytes
         at = schema.get_field_index("vector")
         self._dimension = int(schema.field(at).type.list_size) if at >= 0 else 0
         self._narrow_names = [name for name in schema.names if name != "vector" or not self._dimension]
@@ -51,7 +126,7 @@ class Buckets:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Distribute the rows of `batch`."""
-        number = (as_numpy(batch["id_hash"]) % np.uint64(len(self._files))).astype(np.uint16)
+        number = self._number(as_numpy(batch["id_hash"]))
         order = np.argsort(number, kind="stable")
         ends = np.cumsum(np.bincount(number, minlength=len(self._files))).tolist()
         narrow = batch.select(self._narrow_names).take(numbers(order))

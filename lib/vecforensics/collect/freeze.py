@@ -3,7 +3,8 @@
 Everything streams. The rows of each batch are hashed and cut into buckets as they come; a bucket that has a few megabytes at hand
 is appended to its file, and hashed with SHA-256, by a thread of its own. Where a source can be read ahead (Parquet), its reader
 does so on another. All files grow in a hidden folder beside their place; `finish` moves them there and writes the index last: a
-process killed at any moment leaves nothing that is taken for evidence.
+process killed at any moment leaves nothing that is taken for evidence, and neither does a loss of power: the index is written
+once all that it names lies on the disk.
 
 Two source rows with one id are an input error, unless there is a `version`: then the highest one counts and the lower ones go to
 `earlier-NNNN`. That is found out per bucket, from the column of id hashes alone, after the last row.
@@ -31,13 +32,13 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import numbers, present
 from vecforensics.collect.bucket_files import Appender, BucketFile
-from vecforensics.collect.buckets import Buckets
+from vecforensics.collect.buckets import cut_into_files
 from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, matrix_of, row_lanes
 from vecforensics.collect.versions import newest_rows
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
 from vecforensics.records import PARENT_PREFIX
-from vecforensics.run_folder import write_json
+from vecforensics.run_folder import sync, write_json
 from vecforensics.sketch import NO_DIRECTION, sketch
 
 __all__ = ["EvidenceWriter"]
@@ -80,7 +81,7 @@ class _Growing:
 
 
 class EvidenceWriter:
-    """Writes one evidence folder, once. `memory_mb` bounds the rows that wait to be written (but 256 KB a bucket at least).
+    """Writes one evidence folder, once. `memory_mb` bounds the rows that wait to be written, however many buckets there are.
 
     Use as a context manager: leaving the block without `finish` removes what was written.
     """
@@ -147,6 +148,7 @@ class EvidenceWriter:
             for chunk in (data,) if isinstance(data, bytes) else data:
                 file.write(chunk)
                 digest.update(chunk)
+        sync(self._place / name)
         self._attached[name] = digest.hexdigest()
 
     def finish(self, **facts: Any) -> Evidence:
@@ -172,12 +174,16 @@ class EvidenceWriter:
         files = {
             str(path.relative_to(self._place)): digest for path, digest in self._appender.close().items()
         }
+        # Names reach the disk in this order: files in their folders, these in theirs, and the index that vouches for them last.
+        for grown in self._growing.values():
+            sync(grown.directory)
         for entry in sorted(self._place.iterdir()):
             final = self.folder / entry.name
             if final.is_dir():
                 shutil.rmtree(final)
             os.replace(entry, final)
         self._place.rmdir()
+        sync(self.folder)
         write_json(
             self.folder / INDEX,
             {
@@ -194,7 +200,7 @@ class EvidenceWriter:
 
     def abandon(self) -> None:
         """Remove everything that was written so far."""
-        self._appender.close()
+        self._appender.abandon()
         shutil.rmtree(self._place, ignore_errors=True)
 
     def __enter__(self) -> EvidenceWriter:
@@ -228,29 +234,28 @@ class EvidenceWriter:
         if not grown.buckets:
             first, expected = _peek(batches, self._bytes, rows_hint or 0)
             grown.buckets = self._buckets or _bucket_count(expected)
-        files: list[BucketFile] = []
-        buckets: Buckets | None = None
-        for chunk in itertools.chain(_emptied(first), batches):
-            if not chunk.num_rows:
-                continue
-            batch = self._frozen(grown, side, chunk, state.rows)
-            if buckets is None:
-                files = self._open(grown, side, batch.schema)
-                buckets = Buckets(files, batch.schema, self._bytes)
-            state.add(row_lanes(batch))
-            buckets.add(batch)
-        if buckets is not None:
-            buckets.flush()
-        for file in files or self._open(grown, side, empty_schema(side, grown.dimension)):
-            file.close()
+        paths = [grown.directory / f"{side}-{number:04d}.arrow" for number in range(grown.buckets)]
+        frozen = self._all_frozen(grown, side, itertools.chain(_emptied(first), batches))
+        head = deque(itertools.islice(frozen, 1))
+        if head:
+            schema = head[0].schema
+            rows = itertools.chain(_emptied(head), frozen)
+            cut_into_files(rows, schema, paths, self._appender, self._bytes)
+        else:
+            for path in paths:
+                BucketFile(path, empty_schema(side, grown.dimension), self._appender).close()
         self._appender.settle()
         return state
 
-    def _open(self, grown: _Growing, side: str, schema: pa.Schema) -> list[BucketFile]:
-        return [
-            BucketFile(grown.directory / f"{side}-{number:04d}.arrow", schema, self._appender)
-            for number in range(grown.buckets)
-        ]
+    def _all_frozen(
+        self, grown: _Growing, side: str, chunks: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        state = grown.sides[side]
+        for chunk in chunks:
+            if chunk.num_rows:
+                batch = self._frozen(grown, side, chunk, state.rows)
+                state.add(row_lanes(batch))
+                yield batch
 
     def _frozen(self, grown: _Growing, side: str, chunk: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
         """The batch as it is frozen: its own columns, then position, id_hash and digest."""
