@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,23 @@ def test_a_function_that_was_handed_over_says_that_other_processes_were_not_aske
     assert found.verdict is Verdict.PROVED
     assert any("cannot be begun again in another process" in item for item in found.certificate.not_seen)
     assert {"a"} == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("line", "known", "said"),
+    [("work = records", True, False), ("work = {*records}", True, True), ("work = records", False, True)],
+)
+def test_a_cell_of_a_notebook_says_so_too_where_it_makes_sets_or_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, line: str, known: bool, said: bool
+) -> None:
+    """A kernel compiles a cell under the name of a file that does not exist, and enters its lines into linecache."""
+    cell, name = (
+        f"async def migrate(records, embed, store):\n    {line}\n",
+        f"/tmp/ipykernel_1/{line}{known}.py",
+    )
+    if known:
+        monkeypatch.setitem(linecache.cache, name, (len(cell), None, cell.splitlines(True), name))
+    space: dict[str, Any] = {}
+    exec(compile(cell, name, "exec"), space)
+    found = explore(space["migrate"], records=2, schedules=2)
+    assert said == any("cannot be begun again" in item for item in found.certificate.not_seen)

@@ -9,6 +9,7 @@ processes (`second_process.py`), here they are only found.
 from __future__ import annotations
 
 import ast
+import linecache
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from vecforensics.race.places import is_own_code, place_of_caller
 
-__all__ = ["SET_ORDER", "hashing_lines", "watch_leaks"]
+__all__ = ["SET_ORDER", "hashing_lines", "unreadable", "watch_leaks"]
 
 SET_ORDER: Final = "the order of a set"
 
@@ -118,12 +119,20 @@ def _called_in_c(function: Any) -> str:
 
 
 def _trees(files: Sequence[str]) -> Iterator[tuple[str, ast.Module]]:
+    """Those that can be read. A notebook's cell is no file, but linecache knows its lines."""
     for file in files:
+        linecache.checkcache(file)
         try:
-            with open(file, encoding="utf-8") as source:
-                yield file, ast.parse(source.read())
-        except (OSError, SyntaxError, ValueError):
+            tree = ast.parse("".join(linecache.getlines(file)))
+        except (SyntaxError, ValueError):
             continue
+        if tree.body:
+            yield file, tree
+
+
+def unreadable(files: Sequence[str]) -> bool:
+    """Whether there is a file, or none at all, of which nothing can be said."""
+    return not files or len(list(_trees(files))) < len(files)
 
 
 def _set_loops(files: Sequence[str]) -> Iterator[str]:

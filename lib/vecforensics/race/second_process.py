@@ -23,7 +23,7 @@ from typing import Any, Final
 from vecforensics.errors import VecforensicsError
 from vecforensics.race.driver import Program
 from vecforensics.race.exchange import ReplayString, parse_replay, records_from_plain, to_plain
-from vecforensics.race.leaks import SET_ORDER, hashing_lines
+from vecforensics.race.leaks import SET_ORDER, hashing_lines, unreadable
 from vecforensics.race.model import Witness
 from vecforensics.race.places import is_own_code
 from vecforensics.records import Record
@@ -89,7 +89,8 @@ def hash_leaks(
 
 def not_compared(program: Program, reference: tuple[str, Path] | None) -> tuple[str, ...]:
     """For a certificate: that other processes could not be asked, where that might matter."""
-    if reference is not None or not hashing_lines(own_files(program)):
+    files = own_files(program)
+    if reference is not None or (not unreadable(files) and not hashing_lines(files)):
         return ()
     return (f"{HASHES}: a function that was handed over cannot be begun again in another process",)
 
