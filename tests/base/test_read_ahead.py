@@ -63,3 +63,16 @@ def test_a_thread_whose_items_nobody_wants_ends() -> None:
     assert next(items) == 0
     del items
     assert ended()
+
+
+def test_the_first_items_are_made_before_anybody_asks_and_the_thread_ends_with_who_never_did() -> None:
+    made = threading.Event()
+
+    def counting() -> Iterator[int]:
+        made.set()
+        yield from range(10**9)
+
+    items = ahead(counting())
+    assert made.wait(10)
+    del items
+    assert ended()

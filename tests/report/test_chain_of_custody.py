@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -123,6 +124,31 @@ def test_evidence_that_is_not_what_collect_froze_is_changed_even_if_the_manifest
     (run.evidence / "users" / "source-0000.arrow").write_bytes(b"forged")
     write_manifest(case, run)
     assert verify_run(run).changed == ("evidence/users/source-0000.arrow",)
+
+
+def test_what_a_manifest_vouches_for_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, run = begin(tmp_path)
+    add_evidence(case, run)
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        entry = os.fstat(handle)
+        synced.append((entry.st_ino, entry.st_size))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_manifest(case, run)
+
+    def when(path: Path) -> int:
+        return synced.index((path.stat().st_ino, path.stat().st_size))
+
+    outputs = json.loads(run.manifest_json.read_text())["outputs"]
+    folders = {path.parent for path in map(run.path.joinpath, outputs)}
+    assert len(outputs) > 3
+    assert max(when(path) for path in (*map(run.path.joinpath, outputs), *folders)) < when(run.manifest_json)
 
 
 def test_ledger_whose_chain_is_broken_is_reported(sealed: tuple[Case, RunFolder]) -> None:
