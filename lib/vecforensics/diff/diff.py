@@ -9,7 +9,7 @@ gives the same bytes, whatever the workers, the buckets or the cluster.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,11 +22,11 @@ from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
-from vecforensics.diff.passes import Part, Work
+from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
-from vecforensics.diff.sides import Sides
+from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.strays import stray_dimensions
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
@@ -80,12 +80,10 @@ def diff_vectors(
         )
         draw = _drawn(work, sample)
         if draw is None:
-            diff = _assembled(work, run, work.parts())
+            diff = _assembled(work, run, work.passed())
         else:
-            parts = work.parts(draw.rows)
-            diff = _assembled(
-                work, run, parts, estimate(draw, work.dimensions(parts)[0]), draw.plan.requested
-            )
+            passed = work.passed(draw.rows)
+            diff = _assembled(work, run, passed, estimate(draw, passed.dimensions()), draw.plan.requested)
         _write(run, diff)
         return diff
 
@@ -100,10 +98,9 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     work = Work(
         case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, None, seed, 256, False
     )
-    by_id = work.parts()
-    dimensions, orders = work.dimensions(by_id)
-    aside = {part.name: part.resolved.missing for part in by_id if len(part.resolved.orphans)}
-    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, seed, aside)
+    by_id = work.passed()
+    aside = {part.name: part.resolved.missing for part in by_id.parts if len(part.resolved.orphans)}
+    return _draw(by_id, sample, seed, aside)
 
 
 def _drawn(work: Work, sample: int | None) -> Draw | None:
@@ -116,9 +113,12 @@ def _drawn(work: Work, sample: int | None) -> Draw | None:
     comparable = [name for name in work.names if work.evidence.collections[name].expected is not None]
     if sample is None or not comparable:
         return None
-    by_id = work.parts({name: np.empty(0, np.int64) for name in comparable})
-    dimensions, orders = work.dimensions(by_id)
-    return draw_contents(dimensions, {part.name: part.sides for part in by_id}, orders, sample, work.seed)
+    return _draw(work.passed({name: np.empty(0, np.int64) for name in comparable}), sample, work.seed)
+
+
+def _draw(by_id: Passed, sample: int, seed: int, aside: Mapping[str, Index] | None = None) -> Draw:
+    sides = {part.name: part.sides for part in by_id.parts}
+    return draw_contents(by_id.dimensions(), sides, by_id.layout.orders, sample, seed, aside)
 
 
 def _cores() -> int:
@@ -128,13 +128,14 @@ def _cores() -> int:
 def _assembled(
     work: Work,
     run: RunFolder,
-    parts: list[Part],
+    passed: Passed,
     estimate: Mapping[str, Any] | None = None,
     sample: int | None = None,
 ) -> Diff:
     from vecforensics.diff.hotspots import find_hot_spots
     from vecforensics.diff.impact import measure_impact
 
+    parts = passed.parts
     summaries, tables, impact = {}, [], {}
     astray = [part for part in parts if len(part.resolved.orphans)]
     writes = (
@@ -147,13 +148,13 @@ def _assembled(
         summaries[part.name] = _summary(part)
         tables.append(findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name))))
     damaged = [part for part in parts if summaries[part.name].rows_corrupt]
-    rows, orders = work.dimensions(parts) if damaged else ([], {})
+    rows = passed.dimensions() if damaged else []
     for part, dimensions in zip(parts, rows, strict=False):
         if work.impact and part in damaged and part.sides.source.dimension and sample is None:
             vectors = EvidenceVectors(
                 part.name,
                 part.sides,
-                orders[part.name],
+                passed.layout.orders[part.name],
                 part.resolved.orphans,
                 part.resolved.in_order,
             )
@@ -174,7 +175,11 @@ def _assembled(
         verdict=_verdict(summaries, table),
         collections=summaries,
         table=table,
-        hot_spots=tuple(spot.as_dict() for spot in find_hot_spots(rows, strays)) if rows else (),
+        hot_spots=tuple(
+            spot.as_dict() for spot in find_hot_spots(rows, strays, population=passed.layout.population)
+        )
+        if rows
+        else (),
         impact=impact or None,
         estimate=estimate,
         limits=(
@@ -260,7 +265,7 @@ def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Ver
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits(case: Case, evidence: Evidence, parts: list[Part], sample: int | None) -> list[str]:
+def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int | None) -> list[str]:
     sentences = [
         f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
         "change is not seen as damage."

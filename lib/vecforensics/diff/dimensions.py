@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,14 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
-__all__ = ["EvidenceVectors", "joined_field", "row_dimensions", "source_fields", "source_order"]
+__all__ = [
+    "EvidenceVectors",
+    "joined_field",
+    "row_dimensions",
+    "source_fields",
+    "source_order",
+    "with_findings",
+]
 
 
 def source_order(sides: Sides) -> Index:
@@ -28,33 +35,29 @@ def source_order(sides: Sides) -> Index:
     return order
 
 
-def row_dimensions(
-    name: str,
-    sides: Sides,
-    found: FoundRows,
-    writes: Writes,
-    order: Index,
-    source: Mapping[str, Field] | None = None,
-) -> RowDimensions:
-    """Everything known of each record, in source order. `source`: its `source_fields`, where they have been read already."""
-    kinds = np.zeros(sides.source.rows, np.uint32)
-    damaged = found.numbers("source")
-    bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.codes()]
-    np.bitwise_or.at(kinds, damaged[damaged >= 0], bits[damaged >= 0])
+def row_dimensions(name: str, sides: Sides, writes: Writes, order: Index) -> RowDimensions:
+    """Everything known of each record, in source order, but no findings yet."""
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
-    fields.update(source_fields(sides, order) if source is None else source)
+    fields.update(source_fields(sides, order))
 
     def ids(rows: npt.NDArray[np.int64]) -> pa.Array:
         return sides.source.texts("id", order[rows])
 
-    return RowDimensions(
-        name, kinds[order], sides.source.integers("position")[order].astype(np.int64), fields, ids
-    )
+    position = sides.source.integers("position")[order].astype(np.int64)
+    return RowDimensions(name, np.zeros(len(order), np.uint32), position, fields, ids)
 
 
-def source_fields(sides: Sides, order: Index | None = None) -> dict[str, Field]:
+def with_findings(rows: RowDimensions, found: FoundRows, order: Index) -> RowDimensions:
+    """The same records, and which kinds each shows."""
+    kinds = np.zeros(len(order), np.uint32)
+    damaged = found.numbers("source")
+    bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.codes()]
+    np.bitwise_or.at(kinds, damaged[damaged >= 0], bits[damaged >= 0])
+    return replace(rows, kinds=kinds[order])
+
+
+def source_fields(sides: Sides, order: Index) -> dict[str, Field]:
     """What the source says of each record, in source order: its metadata and its parents."""
-    order = source_order(sides) if order is None else order
     names = [f"metadata:{name}" for name in sides.frozen.metadata]
     names += [f"parent:{name}" for name in sides.frozen.parents]
 

@@ -232,16 +232,17 @@ def find_hot_spots(
     rows: Sequence[RowDimensions],
     strays: Sequence[RowDimensions] = (),
     *,
+    population: Population | None = None,
     false_discovery: float = 0.01,
     limit: int = 12,
 ) -> HotSpots:
     """Where the findings of a run gather, over all collections together; corrupt kinds only.
 
     `strays`: the rows of the target, by collection, of which some belong to no record. They are looked at by themselves; then
-    each of the two searches gets half of the false-discovery rate.
+    each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where it has been made already.
     """
     level = false_discovery / 2 if strays else false_discovery
-    found = [_search(rows, "source", level, limit)]
+    found = [_search(rows, "source", level, limit, population)]
     if strays:
         found.append(_search(strays, "target", level, limit))
     spots = sorted((spot for one in found for spot in one), key=_rank)
@@ -250,7 +251,9 @@ def find_hot_spots(
     return HotSpots(tuple(spots[:limit]), sum(one.tests for one in found), false_discovery, lines, skipped)
 
 
-def _search(rows: Sequence[RowDimensions], side: str, level: float, limit: int) -> HotSpots:
+def _search(
+    rows: Sequence[RowDimensions], side: str, level: float, limit: int, population: Population | None = None
+) -> HotSpots:
     rows = [one for one in rows if len(one.kinds)]
     kinds = np.concatenate([one.kinds for one in rows]) if rows else np.zeros(0, dtype=np.uint32)
     present = int(np.bitwise_or.reduce(kinds, initial=0)) & int(CORRUPT_MASK)
@@ -261,4 +264,4 @@ def _search(rows: Sequence[RowDimensions], side: str, level: float, limit: int) 
     }
     if not damaged:
         return HotSpots((), 0, level, ())
-    return gather(lay_out(rows, side), damaged, Limits(level=level), limit=limit)
+    return gather(population or lay_out(rows, side), damaged, Limits(level=level), limit=limit)

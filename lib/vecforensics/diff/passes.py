@@ -1,12 +1,12 @@
 """The passes over the evidence of a run, up to one `Part` a collection.
 
-The buckets are compared, what differs is explained, what one collection owes another is added; the fields along which damage may
-gather are read meanwhile. What becomes of the parts is said in `diff.py`.
+The buckets are compared, what differs is explained, what one collection owes another is added; the lines along which damage may
+gather are laid out meanwhile. What becomes of the parts is said in `diff.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +18,13 @@ from vecforensics.case import Case
 from vecforensics.diff.bucket import BucketResult, BucketTask
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.dependencies import find_dangling, find_premature
-from vecforensics.diff.dimensions import row_dimensions, source_fields, source_order
+from vecforensics.diff.dimensions import row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
+from vecforensics.diff.hotspots_dimensions import Population, lay_out
 from vecforensics.diff.metadata import StoreHabits
 from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.resolve import resolve_collection
-from vecforensics.diff.rows import Field, RowDimensions
+from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
 from vecforensics.diff.sides import Index, Sides
@@ -34,12 +35,12 @@ from vecforensics.memory import give_back
 from vecforensics.progress import progress
 from vecforensics.stores import VectorReader, open_reader
 
-__all__ = ["Part", "Work"]
+__all__ = ["Part", "Passed", "Work"]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything a diff is given, and the stages up to one `Part` a collection."""
+    """Everything a diff is given, and the passes over it."""
 
     case: Case
     evidence: Evidence
@@ -64,7 +65,7 @@ class Work:
         }
         return Sides.of(self.evidence, name, counts, self.workers)
 
-    def parts(self, contents: Mapping[str, Index] | None = None) -> list[Part]:
+    def passed(self, contents: Mapping[str, Index] | None = None) -> Passed:
         """Compare and explain every collection. `contents`: the records whose contents are read (of other collections: all)."""
         results = self._compared(contents)
         sides = {
@@ -79,21 +80,15 @@ class Work:
             )
             for name in self.names
         }
-        # Where something differs the hot spots will ask for the fields of all records. Arrow reads them meanwhile.
-        with ThreadPoolExecutor(1, thread_name_prefix="fields") as ahead:
-            reading = {
-                name: ahead.submit(source_fields, sides[name])
-                for name in self.names
-                if any(result.differs for result in results[name])
-            }
-            writes = place_writes(self.evidence.path, sides)
+        writes = place_writes(self.evidence.path, sides)
+        # Where something differs the hot spots will ask for all records along all lines. Arrow lays them out meanwhile.
+        differs = any(result.differs for some in results.values() for result in some)
+        with ThreadPoolExecutor(1, thread_name_prefix="layout") as ahead:
+            layout = ahead.submit(Layout.of, sides, writes) if differs else None
             resolved = self._resolved(sides, results, writes)
-        fields = {name: read.result() for name, read in reading.items()}
         give_back()
-        return [
-            Part(name, sides[name], results[name], resolved[name], writes[name], fields.get(name))
-            for name in self.names
-        ]
+        parts = [Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]
+        return Passed(parts, layout.result() if layout else None)
 
     def _resolved(
         self,
@@ -114,14 +109,6 @@ class Work:
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
             find_premature(name, sides, writes, resolved, resolved[name].found)
         return resolved
-
-    def dimensions(self, parts: list[Part]) -> tuple[list[RowDimensions], dict[str, Index]]:
-        """The rows of all collections, and their order."""
-        orders = {part.name: source_order(part.sides) for part in parts}
-        return [
-            row_dimensions(part.name, part.sides, part.found, part.writes, orders[part.name], part.fields)
-            for part in parts
-        ], orders
 
     def _compared(self, contents: Mapping[str, Index] | None) -> dict[str, list[BucketResult]]:
         tasks = []
@@ -200,11 +187,50 @@ class Part:
     results: list[BucketResult]
     resolved: Resolved
     writes: Writes
-    fields: Mapping[str, Field] | None
 
     @property
     def found(self) -> FoundRows:
         return self.resolved.found
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All records along everything that damage may follow, before it is known which are damaged. `orders`: running source rows
+    of each collection in the order of its source."""
+
+    orders: Mapping[str, Index]
+    rows: Sequence[RowDimensions]
+    population: Population
+
+    @classmethod
+    def of(cls, sides: Mapping[str, Sides], writes: Mapping[str, Writes]) -> Layout:
+        orders = {name: source_order(one) for name, one in sides.items()}
+        rows = [row_dimensions(name, one, writes[name], orders[name]) for name, one in sides.items()]
+        return cls(orders, rows, lay_out(rows))
+
+
+@dataclass
+class Passed:
+    """What the passes over all collections came to."""
+
+    parts: Sequence[Part]
+    _layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            self._layout = Layout.of(
+                {part.name: part.sides for part in self.parts},
+                {part.name: part.writes for part in self.parts},
+            )
+        return self._layout
+
+    def dimensions(self) -> list[RowDimensions]:
+        """The records of all collections with what was found of them, each in the order of its source."""
+        return [
+            with_findings(rows, part.found, self.layout.orders[part.name])
+            for rows, part in zip(self.layout.rows, self.parts, strict=True)
+        ]
 
 
 def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:
