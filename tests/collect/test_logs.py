@@ -113,6 +113,23 @@ def test_a_json_line_may_hold_its_ids_in_an_object_and_its_text_names_others() -
     assert event.fields == {"worker": "w 3"}
 
 
+@pytest.mark.parametrize(
+    ("time", "utc"),
+    [
+        (1_767_225_600, "2026-01-01T00:00:00Z"),
+        (1_767_225_600.25, "2026-01-01T00:00:00.250000Z"),
+        (1_767_225_600_007, "2026-01-01T00:00:00.007000Z"),
+        (12, None),
+        (True, None),
+        (float("nan"), None),
+    ],
+)
+def test_a_json_line_may_give_its_time_and_level_as_numbers(time: float, utc: str | None) -> None:
+    """As pino and zap write them."""
+    [event] = events(json.dumps({"level": 40, "time": time, "msg": "upserted", "id": "a"}) + "\n")
+    assert (event.time, event.level) == (utc, "warn")
+
+
 def test_an_id_in_plain_text_says_nothing_about_what_was_done() -> None:
     [event] = events('upserted id="error: batch=9" batch=7\n')
     assert (event.record_ids, event.action, event.fields) == (("error: batch=9",), "wrote", {"batch": "7"})

@@ -33,6 +33,8 @@ _TIME: Final = re.compile(
 _LEVEL: Final = re.compile(
     r"\[?\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b\]?[:\-\s]*", re.IGNORECASE
 )
+# Levels as numbers: those of pino and bunyan.
+_LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _JS_FRAME: Final = re.compile(
     r"^\s+at (?:async )?(?:(?P<function>[^()]*?) \()?(?P<file>[^()]+?):(?P<line>\d+)(?::(?P<column>\d+))?\)?\s*$"
 )
@@ -208,11 +210,11 @@ def _structured(line: str) -> _Said | None:
     time_key = next((keys[k] for k in ("time", "timestamp", "ts", "@timestamp") if k in keys), None)
     level_key = next((keys[k] for k in ("level", "severity", "levelname") if k in keys), None)
     text_key = next((keys[k] for k in ("message", "msg", "event") if k in keys), None)
-    found = _TIME.match(str(record.get(time_key, "")))
+    level = record.get(level_key, "info")
     rest = {key: value for key, value in record.items() if key not in (time_key, level_key, text_key)}
     return _Said(
-        _utc(found) if found else None,
-        str(record.get(level_key, "info")).lower(),
+        _time(record.get(time_key)),
+        _LEVELS[level] if isinstance(level, int) and level in _LEVELS else str(level).lower(),
         str(record.get(text_key, "")),
         tuple(_pairs(rest, _DEEPEST)),
     )
@@ -226,6 +228,19 @@ def _pairs(record: Mapping[str, Any], deep: int) -> Iterator[tuple[str, str | No
                 yield from _pairs(value, deep - 1)
         elif not isinstance(value, list):
             yield key, value if isinstance(value, str) or value is None else json.dumps(value)
+
+
+def _time(value: Any) -> str | None:
+    """ISO 8601 in UTC of a time stamp, or of a number of seconds or milliseconds since 1970 (2001 to 2096)."""
+    if type(value) in (int, float):
+        seconds = next((value / unit for unit in (1, 1000) if 1e9 <= value / unit < 4e9), None)
+        return None if seconds is None else _iso(datetime.fromtimestamp(seconds, UTC))
+    found = _TIME.match(str(value))
+    return _utc(found) if found else None
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _utc(found: re.Match[str]) -> str | None:

@@ -30,6 +30,8 @@ _TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at"
 _SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
 _ZONE: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
 _PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
+# So many rows of the target are asked which fields a writer left in them.
+_LOOKED_AT: Final = 4096
 WRITERS_FIELDS: Final = frozenset({*_TIME_FIELDS, *_SEQUENCE_FIELDS, *_PLAIN_FIELDS})
 
 
@@ -132,11 +134,12 @@ def _rows_of(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64
     return found
 
 
-def _times(texts: list[Any]) -> npt.NDArray[np.int64]:
-    """ISO 8601 as nanoseconds since 1970, without a zone as UTC; what is no time is unknown."""
-    column = arrow.texts(text if isinstance(text, str) else None for text in texts)
+def _times(values: list[Any]) -> npt.NDArray[np.int64]:
+    """ISO 8601, without a zone as UTC, or a number of seconds, milli-, micro- or nanoseconds since 1970, all as nanoseconds;
+    what is no time is unknown."""
+    column = arrow.texts(value if isinstance(value, str) else None for value in values)
     zoned = arrow.flags(pc.match_substring_regex(column, _ZONE))
-    moments = np.full(len(texts), _NEVER)
+    moments = np.full(len(values), _NEVER)
     for rows, kind in (
         (np.flatnonzero(zoned), pa.timestamp("ns", "UTC")),
         (np.flatnonzero(~zoned), pa.timestamp("ns")),
@@ -146,7 +149,18 @@ def _times(texts: list[Any]) -> npt.NDArray[np.int64]:
             moments[rows] = arrow.as_numpy(part.cast(kind).cast(pa.int64()), _NEVER)
         except pa.ArrowInvalid:
             moments[rows] = [_moment(text, kind) for text in part]
+    for number, value in enumerate(values):
+        if type(value) in (int, float):
+            moments[number] = _since_1970(value)
     return moments
+
+
+def _since_1970(value: float) -> int:
+    """A number as nanoseconds, its unit by its size: each covers the years 2001 to 2096 and none another."""
+    for unit in (10**9, 10**6, 10**3, 1):
+        if 10**18 <= value * unit < 4 * 10**18:
+            return value * unit if isinstance(value, int) else int(value * 10**6) * unit // 10**6
+    return int(_NEVER)
 
 
 def _moment(text: pa.StringScalar, kind: pa.TimestampType) -> int:
@@ -179,12 +193,7 @@ def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
     count = getattr(sides, side).rows
     ours = set(sides.frozen.metadata)
     wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *_PLAIN_FIELDS) if name not in ours]
-    sample = pa.concat_tables(
-        [
-            sides.target.table(bucket).select(["metadata"]).slice(0, 64)
-            for bucket in range(sides.target.buckets)
-        ]
-    )["metadata"].to_pylist()
+    sample = [text for bucket in range(sides.target.buckets) for text in _some_metadata(sides, bucket, side)]
     seen = [name for name in wanted if any(text and f'"{name}"' in text for text in sample)]
     if not seen:
         return
@@ -206,10 +215,34 @@ def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
         elif name in _TIME_FIELDS:
             times = _spread(parts[name], _times, count, _NEVER)
             writes.time = np.where(writes.time == _NEVER, times, writes.time)
-            if "written_at" not in writes.fields:
-                writes.fields["written_at"] = _as_field(parts[name], count)
-        elif name not in writes.fields:
-            writes.fields[name] = _as_field(parts[name], count)
+            _fill(writes.fields, "written_at", _as_field(parts[name], count))
+        else:
+            _fill(writes.fields, name, _as_field(parts[name], count))
+
+
+def _some_metadata(sides: Sides, bucket: int, side: str) -> list[str | None]:
+    """The metadata of some target rows of a bucket, evenly spread, and where the target's own rows are asked about of some that
+    belong to no record: the names of the fields there say whether all rows are worth reading."""
+    held = sides.target.table(bucket)["metadata"]
+    most = max(_LOOKED_AT // sides.target.buckets, 16)
+    rows = np.arange(0, len(held), max(len(held) // most, 1))
+    if side == "target":
+        rows = np.r_[rows, np.flatnonzero(_rows_of_bucket(sides, bucket) < 0)[:most]]
+    return list(held.take(arrow.numbers(rows)).to_pylist())
+
+
+def _fill(fields: dict[str, Field], name: str, more: Field) -> None:
+    """Add a field; where one of that name is known already (the log's), only the rows that have no value there."""
+    known = fields.get(name)
+    if known is None:
+        fields[name] = more
+        return
+    values = pa.concat_arrays(
+        [known.values.cast(pa.string()), more.values.cast(pa.string())]
+    ).dictionary_encode()
+    place = np.append(arrow.as_numpy(values.indices), -1).astype(np.int32)
+    theirs = np.where(more.codes >= 0, more.codes + len(known.values), -1)
+    fields[name] = Field(place[np.where(known.codes >= 0, known.codes, theirs)], values.dictionary)
 
 
 @dataclass(frozen=True, slots=True)
