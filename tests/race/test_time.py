@@ -1,15 +1,21 @@
 """Virtual time: timers keep the order of their deadlines among themselves; against an operation a timer is a choice."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import pytest
+
+from vecforensics.race import generate_records
 from vecforensics.race.coroutines import AsyncioProgram
 from vecforensics.race.own_thread import in_own_thread
+from vecforensics.race.play import IDLE, PAUSE, Run
+from vecforensics.race.strategies.dpor import Dpor
 from vecforensics.race.strategies.exhaustive import Exhaustive
-from vecforensics.race.strategies.lab import Lab
+from vecforensics.race.strategies.lab import Choices, Lab
 from vecforensics.race.threads import ThreadsProgram
-from vecforensics.race.world import Ground
+from vecforensics.race.world import Ground, Op
 from vecforensics.records import Record
 
 GROUND = Ground((Record("a", "text a"),))
@@ -111,3 +117,74 @@ def test_threads_wait_in_the_same_virtual_time() -> None:
         return migrate
 
     assert outcomes(program, ThreadsProgram) == {("answered",), ("late",)}
+
+
+# --- fairness: where an operation is kept back for ever --------------------------------------------------------------------
+
+
+async def beside_a_heartbeat(records: Any, embed: Any, store: Any) -> None:
+    over = False
+
+    async def heartbeat() -> None:
+        while not over:
+            await asyncio.sleep(1)
+
+    beating = asyncio.create_task(heartbeat())
+    for record in records:
+        await store.upsert(record.id, await embed(record), record.metadata)
+    over = True
+    await beating
+
+
+async def polls_beside_its_work(records: Any, embed: Any, store: Any) -> None:
+    work = asyncio.create_task(beside_a_heartbeat(records, embed, store))
+    while not work.done():
+        await asyncio.sleep(0)
+
+
+class KeepsBack:
+    """The clock and the callbacks always come first, and of operations the newest, so nothing completes but by force."""
+
+    def choose(self, enabled: Sequence[Op]) -> int:
+        return len(enabled) - 1
+
+    def choose_busy(self, enabled: Sequence[Op]) -> int:
+        return PAUSE
+
+
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize("migrate", [beside_a_heartbeat, polls_beside_its_work])
+def test_a_schedule_with_choices_made_by_force_is_replayed_choice_by_choice(migrate: Any, fine: bool) -> None:
+    lab = Lab(AsyncioProgram(migrate, "migrate", (__file__,)), Ground(generate_records(3)), fine=fine)
+
+    def both() -> tuple[Run, Run, bool]:
+        run = lab.play(KeepsBack())
+        again = Choices(run.choices)
+        return run, lab.play(again), again.diverged
+
+    run, replayed, diverged = in_own_thread(both)
+    assert run.cut
+    assert (replayed.choices, diverged, replayed.cut) == (run.choices, False, True)
+    assert [op.id for op in replayed.schedule] == [op.id for op in run.schedule]
+
+
+def test_what_was_continued_by_force_is_not_called_proved() -> None:
+    async def migrate(records: Any, embed: Any, store: Any) -> None:
+        async def ticks() -> None:
+            for _ in range(250):
+                await asyncio.sleep(1)
+
+        ticking = asyncio.create_task(ticks())
+        await embed(records[0])
+        await ticking
+
+    lab = Lab(AsyncioProgram(migrate, "migrate", (__file__,)), Ground(generate_records(1)))
+
+    def to_the_end(walk: Exhaustive | Dpor) -> int:
+        return sum(1 for _ in iter(lambda: walk.step(lab), None))
+
+    every, those_that_matter = Exhaustive(), Dpor()
+    assert IDLE < in_own_thread(partial(to_the_end, every)) < 250
+    assert not every.complete
+    assert in_own_thread(partial(to_the_end, those_that_matter)) <= 2
+    assert those_that_matter.complete

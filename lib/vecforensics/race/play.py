@@ -48,6 +48,9 @@ class Chooser(Protocol):
     A bare schedule asks two things more, which a chooser may have or not. `lots`: a draw from [0, 1); then `choose` is nothing
     but `int(lots() * len(enabled))`. `steady`: for so many choices the task that was chosen last stays the favourite; then an
     operation that it begins, as long as it is the only new one, completes next, and who sees that need not ask but counts it off.
+
+    Where an operation completes for the sake of fairness nobody is asked, but it is a choice of the schedule all the same. A
+    chooser that goes along a schedule has `forced`, and is told of the operation.
     """
 
     def choose(self, enabled: Sequence[Op]) -> int:
@@ -64,7 +67,8 @@ class Run:
     """What one schedule left: the choices (indices into what was enabled), the operations completed (hardly any is kept of a bare
     schedule), and the outcome.
 
-    `cut`: it used up its choices and was continued fairly. `single`: there was never more than one thing to choose from.
+    `cut`: it was continued fairly, having used up its choices or kept an operation back for ever: beyond that place other orders
+    exist, and were not offered. `single`: there was never more than one thing to choose from.
     """
 
     __slots__ = ("choices", "cut", "outcome", "schedule", "session", "single", "world")
@@ -175,7 +179,7 @@ def stretch(run: Run, chooser: Chooser, choices: list[int], limit: int, returned
 def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
     world, session = run.world, run.session
     pending, timers = world.pending, world.timers
-    choose = chooser.choose
+    choose, told = chooser.choose, getattr(chooser, "forced", None)
     advance, done, complete = session.advance, session.done, world.complete
     choices, schedule = run.choices, run.schedule
     limit = CHOICES_BASE + CHOICES_PER_RECORD * len(world.ground.records)
@@ -222,11 +226,16 @@ def _drive(run: Run, chooser: Chooser, fine: bool) -> None:
             if len(choices) >= 2 * limit:
                 break
             index = 0
+            if told is not None:
+                told(enabled[0])
         elif idle > IDLE:
             # Nothing but timers and idle rounds so far: be fair to the oldest operation, or give up where there is none.
             if not pending:
                 break
             index = idle = 0
+            run.cut = True
+            if told is not None:
+                told(enabled[0])
         elif fine and not quiet:
             index = chooser.choose_busy(enabled)
         else:

@@ -156,6 +156,18 @@ class _Walk(FirstInFirstOut):
                 return index
         raise _Asleep
 
+    def forced(self, op: Op) -> None:
+        """An event that nothing else could have come instead of, whatever was planned."""
+        self.settle()
+        path, depth = self._path, self._depth
+        self._depth = depth + 1
+        if depth == len(path):
+            path.append(_Node(op.id, 0, self._sleep))
+        node = path[depth]
+        if node.chosen != op.id:
+            node.absent.add(node.chosen)
+            node.chosen, node.index = op.id, 0
+
     def settle(self) -> None:
         """The event chosen last is over: note what it touched, and wake what depends on it."""
         depth = self._depth

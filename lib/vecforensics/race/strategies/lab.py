@@ -125,6 +125,11 @@ class Choices:
             return PAUSE
         return index
 
+    def forced(self, op: Op) -> None:
+        """The schedule has this choice too."""
+        if next(self._choices, 0) != 0:
+            self.diverged = True
+
 
 class FirstInFirstOut:
     """A chooser of its own right and the base of others: the oldest operation completes first, timers when nothing else is
