@@ -15,7 +15,7 @@ from vecforensics.diff.hotspots_scan import scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     by_adjust,
     can_be_hot,
-    free_gain,
+    gain_of_one,
     log_likelihood_ratio,
     log_tail,
     smallest_log_p,
@@ -155,7 +155,9 @@ def test_likelihood_ratio_against_its_definition() -> None:
     gain = likelihood(30, 100) + likelihood(70, 900) - likelihood(100, 1000)
     assert float(log_likelihood_ratio(30, 100, 100, 1000)) == pytest.approx(gain)
     assert float(log_likelihood_ratio(5, 100, 100, 1000)) == 0.0
-    assert free_gain(np.asarray([30, 70]), np.asarray([100, 900])) == pytest.approx(gain)
+    assert gain_of_one(30, 100, 100, 1000) == pytest.approx(gain)
+    assert gain_of_one(5, 100, 100, 1000) == 0.0
+    assert gain_of_one(100, 1000, 100, 1000) == 0.0
 
 
 def test_values_too_small_to_matter_are_no_tests() -> None:

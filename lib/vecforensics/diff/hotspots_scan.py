@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
-from vecforensics.diff.hotspots_statistics import Floats, Ints, log_likelihood_ratio, log_tail
+from vecforensics.diff.hotspots_statistics import Floats, Ints, gain_of_one, log_likelihood_ratio, log_tail
 
 __all__ = ["Stretch", "scan_ranks", "scan_values"]
+
+_SLACK: Final = 1e-6  # two ways to compute one gain differ by less
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
 
@@ -138,6 +141,11 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
     run_sizes = np.concatenate([[0], np.cumsum(sizes)])
     first, last, starts = _windows_of_values(values, singles)
     inside, size = run_hits[last] - run_hits[first], run_sizes[last] - run_sizes[first]
+    # The fullest window of each length as if it had the fewest rows of its length: nearly always that is too little already.
+    fullest, fewest = np.maximum.reduceat(inside, starts), np.minimum.reduceat(size, starts)
+    bounds = zip(fullest.tolist(), fewest.tolist(), strict=True)
+    if max(gain_of_one(most, max(least, most), bad, total) for most, least in bounds) < -worth - _SLACK:
+        return None
     gain = log_likelihood_ratio(inside, size, bad, total)
     at = int(np.argmax(gain))
     if (

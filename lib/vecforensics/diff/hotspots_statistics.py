@@ -17,6 +17,7 @@ holds `hits` of them. If the damage had fallen on the rows at random, `hits` wou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,7 +29,7 @@ __all__ = [
     "Ints",
     "by_adjust",
     "can_be_hot",
-    "free_gain",
+    "gain_of_one",
     "log_likelihood_ratio",
     "log_tail",
     "smallest_log_p",
@@ -83,13 +84,23 @@ def log_likelihood_ratio(hits: Any, size: Any, bad: Any, total: Any) -> Floats:
     return np.asarray(np.where(hits * total > size * bad, np.maximum(gained, 0.0), 0.0), dtype=np.float64)
 
 
-def free_gain(hits: Ints, sizes: Ints) -> float:
-    """Log-likelihood gained when every part has a rate of its own: no single part or stretch of parts gains more."""
-    from scipy.special import rel_entr
+def gain_of_one(hits: int, size: int, bad: int, total: int) -> float:
+    """`log_likelihood_ratio` of one part, many times as fast as an array of one."""
+    if hits * total <= size * bad:
+        return 0.0
+    outside, rest = bad - hits, total - size
+    return (
+        _entropy(hits, size)
+        + _entropy(size - hits, size)
+        + _entropy(outside, rest)
+        + _entropy(rest - outside, rest)
+        - _entropy(bad, total)
+        - _entropy(total - bad, total)
+    )
 
-    bad, total = float(hits.sum()), float(sizes.sum())
-    gained = float(np.sum(rel_entr(hits, sizes) + rel_entr(sizes - hits, sizes)))
-    return gained - float(rel_entr(bad, total) + rel_entr(total - bad, total))
+
+def _entropy(part: int, whole: int) -> float:
+    return part * math.log(part / whole) if part > 0 else 0.0
 
 
 def can_be_hot(families: Iterable[tuple[Floats, Ints]], level: float) -> tuple[float, int]:

@@ -29,7 +29,6 @@ from vecforensics.diff.hotspots_scan import scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     Floats,
     Ints,
-    free_gain,
     log_likelihood_ratio,
     log_tail,
     smallest_log_p,
@@ -218,8 +217,6 @@ class View:
                 sizes[:over] += 1
             sizes -= np.bincount(gone % period, minlength=period)
             hits = np.bincount(here % period, minlength=period).astype(np.int64)
-            if free_gain(hits, sizes) < -worth:  # no window gains more than a free rate for every place does
-                continue
             found = scan_values(hits, sizes, worth - float(np.log(len(periods))), singles=True)
             if found is None or not self._comes_back(here, period, found.first, found.last):
                 continue
