@@ -214,3 +214,33 @@ def test_a_row_that_is_wrong_in_several_ways_is_pending_once(tmp_path: Path) -> 
     world.target[at] = (text, np.zeros(world.dimension, np.float32), {**metadata, "plan": "other"})
     diff = look(world, tmp_path, LaterStore.of(world, after=NEVER), 3600)
     assert seems(diff) == {text: "zero, metadata_drift"}
+
+
+@pytest.mark.parametrize(
+    ("settle_s", "after", "said"),
+    [(0.4, 1, {}), (3600, NEVER, {"pending": 5}), (0.2, NEVER, {"broadcast": 5})],
+)
+def test_without_expected_vectors_a_broadcast_is_looked_at_again_too(
+    tmp_path: Path, settle_s: float, after: int, said: dict[str, int]
+) -> None:
+    world = World.make(count=60)
+    first, *rest = world.take(5)
+    for row in rest:
+        world.vector(row, world.expected[first])
+    diff = look(world, tmp_path, LaterStore.of(world, after=after), settle_s, expected=False)
+    counts = kinds(diff)
+    counts.pop("unchecked")
+    assert counts == said
+
+
+def test_the_cost_leaves_out_what_is_pending_and_says_so(tmp_path: Path) -> None:
+    world = World.make(count=200)
+    PLANTERS["missing"](world, 40)
+    lasting = world.take(1)[0]
+    world.logs = [wrote(world.ids[lasting], LONG_AGO)]
+    world.vector(lasting, np.zeros(world.dimension))
+    diff = look(world, tmp_path, LaterStore.of(world, after=NEVER), 3600)
+    assert kinds(diff) == {"zero": 1, "pending": 40}
+    assert diff.impact is not None
+    assert diff.impact["things"]["recall"] > 0.99
+    assert any(limit.startswith("things: 40 rows were too young to be judged") for limit in diff.limits)

@@ -156,7 +156,7 @@ def _assembled(
                 part.sides,
                 passed.layout.orders[part.name],
                 part.resolved.orphans,
-                part.resolved.in_order,
+                part.resolved.excused,
             )
             impact[part.name] = measure_impact(
                 vectors,
@@ -300,6 +300,11 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
             )
         if not frozen.parents and not any(part.name in other.sides.frozen.parents for other in parts):
             sentences.append(f"{part.name}: the case file names no dependencies; nothing can dangle.")
+        young = sum(found.kind is Kind.PENDING for found in part.found.rows)
+        if young:
+            sentences.append(
+                f"{part.name}: {young:,} rows were too young to be judged; what damage costs counts them as in order."
+            )
         if frozen.facts.get("settled") is False:
             sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
     return sentences

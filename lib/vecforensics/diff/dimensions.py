@@ -94,15 +94,15 @@ def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:
 class EvidenceVectors:
     """`rows.CollectionVectors` over the evidence: vectors by place in source order, read where they are needed.
 
-    `in_order`: running source rows that a second look found as they should be, whatever was frozen.
+    `excused`: running source rows that count as they should be, whatever was frozen.
     """
 
-    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index, in_order: Index) -> None:
+    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index, excused: Index) -> None:
         self.collection = name
         self.dimension = sides.source.dimension
         self.rows = sides.source.rows
         self._sides, self._order, self._orphans = sides, order, found_orphans
-        self._in_order = np.isin(order, in_order) if len(in_order) else np.zeros(len(order), np.bool_)
+        self._excused = np.isin(order, excused) if len(excused) else np.zeros(len(order), np.bool_)
         self._target_of: Index | None = None
         self._digests: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]] | None = None
 
@@ -120,7 +120,7 @@ class EvidenceVectors:
         present = np.zeros(len(rows), np.bool_)
         for bucket, places, inside in held.split(target[there]):
             present[there[places]] = held.vectors(bucket).present[inside]
-        settled = np.flatnonzero(self._in_order[rows])
+        settled = np.flatnonzero(self._excused[rows])
         if len(settled):
             vectors[settled], present[settled] = self.expected(rows[settled])
         return vectors, present
@@ -133,7 +133,7 @@ class EvidenceVectors:
         alike: npt.NDArray[np.bool_] = (wanted != 0) & (held >= 0)
         if len(target):
             alike &= wanted == target[held]
-        alike |= self._in_order[rows] & (wanted != 0)
+        alike |= self._excused[rows] & (wanted != 0)
         return alike
 
     def extra(self) -> npt.NDArray[np.float32]:

@@ -39,8 +39,8 @@ class Pairs:
 @dataclass
 class Resolved:
     """What is known of a collection after the second pass. `mangled`: running source row → the target row under another id.
-    `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `in_order`: those that were
-    as they should be at a second look."""
+    `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `excused`: those that
+    were as they should be at a second look, or are too young to be judged."""
 
     found: FoundRows
     missing: Index
@@ -52,7 +52,7 @@ class Resolved:
     unusable: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
-    in_order: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    excused: Index = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def joined_pairs(sides: Sides, results: Sequence[BucketResult]) -> Pairs:

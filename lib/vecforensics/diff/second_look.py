@@ -21,7 +21,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 from vecforensics.stores import VectorReader
 
-__all__ = ["Sight", "count_ids", "look_at_records", "owner_of_each"]
+__all__ = ["Sight", "count_ids", "look_at_records", "look_for_others", "owner_of_each"]
 
 _AT_ONCE: Final = 500
 _KINDS: Final = {
@@ -60,6 +60,29 @@ def look_at_records(
         held = reader.fetch(collection, ids)
         seen.update(zip(part.tolist(), _judged(sides, part, ids, held, tolerance), strict=True))
     return seen
+
+
+def look_for_others(
+    sides: Sides,
+    rows: Index,
+    frozen: npt.NDArray[np.float32],
+    reader: VectorReader,
+    collection: str,
+) -> npt.NDArray[np.bool_]:
+    """Of which of these running source rows the store now holds another vector than `frozen` (k, d), one only."""
+    others = np.zeros(len(rows), np.bool_)
+    for start in range(0, len(rows), _AT_ONCE):
+        ids = [text or "" for text in sides.source.text("id", rows[start : start + _AT_ONCE])]
+        held = reader.fetch(collection, ids)
+        vectors: dict[str, list[Any]] = {}
+        for text, vector in zip(held["id"].to_pylist(), held["vector"].to_pylist(), strict=True):
+            vectors.setdefault(text, []).append(vector)
+        for number, text in enumerate(ids, start):
+            there = vectors.get(text, [])
+            others[number] = len(there) == 1 and not np.array_equal(
+                np.array(there[0], np.float32), frozen[number]
+            )
+    return others
 
 
 def _judged(sides: Sides, rows: Index, ids: list[str], held: pa.Table, tolerance: float) -> list[Sight]:

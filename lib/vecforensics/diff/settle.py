@@ -23,8 +23,15 @@ import numpy.typing as npt
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import Found
 from vecforensics.diff.compare import Relation
+from vecforensics.diff.leftovers import nobodys_groups
 from vecforensics.diff.pairs import Resolved
-from vecforensics.diff.second_look import Sight, count_ids, look_at_records, owner_of_each
+from vecforensics.diff.second_look import (
+    Sight,
+    count_ids,
+    look_at_records,
+    look_for_others,
+    owner_of_each,
+)
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.findings import SEVERITY, Kind, Severity
@@ -66,6 +73,7 @@ class Settling:
     _young_strays: set[int] = field(default_factory=set)
     _fetched: int = 0
     _gone: int = 0
+    _looked_at: set[int] = field(default_factory=set)
     _until: float | None = None
 
     def records(self, results: list[BucketResult]) -> None:
@@ -76,6 +84,7 @@ class Settling:
         rows, born = self._wrong(results)
         rows, born = self._if_young(rows, born)
         sights: dict[int, Sight] = {}
+        self._looked_at = set(rows.tolist())
 
         def look(asked: Index, reader: VectorReader) -> Flags:
             sights.update(look_at_records(self.sides, asked, reader, self.collection, self.tolerance))
@@ -94,7 +103,6 @@ class Settling:
     def strays(self, resolved: Resolved, results: list[BucketResult]) -> None:
         """Say what appeared meanwhile, and look again at young rows under ids that no record has: of those that are gone nothing
         is said, and a record that stood under such an id is missing."""
-        resolved.in_order = self.in_order
         resolved.late = np.r_[self.in_order, np.array(sorted(self._young | set(self._appeared)), np.int64)]
         if not self.settle_s:
             return
@@ -108,7 +116,14 @@ class Settling:
                 distance=sight.distance,
                 detail={**sight.detail, **_AT_SECOND_LOOK},
             )
-        self._look_at_strays(resolved, results)
+        strays = {
+            row
+            for result in results
+            for row in self.sides.target.number(result.bucket, result.orphans).tolist()
+        }
+        self._look_at_strays(resolved, strays)
+        self._look_at_others(resolved, strays)
+        resolved.excused = np.array(sorted({*self.in_order.tolist(), *self._young}), np.int64)
         if self._fetched:
             settled = f"{len(self.in_order):,} of them were in order then"
             gone = f", {self._gone:,} strays and further copies were gone" if self._gone else ""
@@ -122,8 +137,7 @@ class Settling:
         waiting: dict[tuple[int, int], list[Found]] = {}
         for found in resolved.found.rows:
             stray = found.target if found.target in self._young_strays else -1
-            judged = SEVERITY[found.kind] is Severity.CORRUPT and found.kind not in _LASTING
-            if judged and (found.source in self._young or stray >= 0):
+            if _is_judged(found) and (found.source in self._young or stray >= 0):
                 waiting.setdefault((found.source, stray), []).append(found)
             else:
                 kept.append(found)
@@ -163,12 +177,7 @@ class Settling:
             for row in self.sides.source.number(result.bucket, result.missing).tolist()
         }
 
-    def _look_at_strays(self, resolved: Resolved, results: list[BucketResult]) -> None:
-        strays = {
-            row
-            for result in results
-            for row in self.sides.target.number(result.bucket, result.orphans).tolist()
-        }
+    def _look_at_strays(self, resolved: Resolved, strays: set[int]) -> None:
         record_of: dict[int, int] = {}
         for found in resolved.found.rows:
             if found.kind in _OF_STRAYS and found.target in strays:
@@ -193,6 +202,35 @@ class Settling:
         gone, self._young_strays = set(rows[settled].tolist()), set(rows[young].tolist())
         self._gone = len(gone)
         _forget(resolved, gone, self._young_strays)
+
+    def _look_at_others(self, resolved: Resolved, strays: set[int]) -> None:
+        """Rows that only the second pass found wrong (one vector under many records, where none is expected): those that hold
+        another vector by now are settled, and so is one that too few are left to share a vector with."""
+        target_of = {
+            found.source: found.target
+            for found in resolved.found.rows
+            if _is_judged(found)
+            and found.source >= 0
+            and found.target >= 0
+            and found.target not in strays
+            and found.source not in self._looked_at
+        }
+        asked_for = np.array(list(target_of), np.int64)
+        rows, born = self._if_young(asked_for, self._born(self.writes, asked_for))
+
+        def look(asked: Index, reader: VectorReader) -> Flags:
+            frozen = self.sides.target.take(np.array([target_of[row] for row in asked.tolist()], np.int64))
+            return look_for_others(self.sides, asked, frozen, reader, self.collection)
+
+        settled, young = self._until_settled(rows, born, look)
+        gone = set(rows[settled].tolist())
+        if gone:
+            left = np.array([target for row, target in target_of.items() if row not in gone], np.int64)
+            groups = nobodys_groups(self.sides, left)
+            still = {int(left[place]) for members in groups if len(members) >= 3 for place in members}
+            gone |= {row for row, target in target_of.items() if target not in still}
+        resolved.found.rows[:] = [one for one in resolved.found.rows if one.source not in gone]
+        self._young |= set(rows[young].tolist()) - gone
 
     def _born(self, writes: Writes, rows: Index) -> Births:
         """When each row was written, seconds since 1970; NaN unknown."""
@@ -228,6 +266,10 @@ class Settling:
                 break
             self.sleep(min(wait, max(self.settle_s / 4, 0.05)))
         return settled, ~settled & (born + self.settle_s > now)
+
+
+def _is_judged(found: Found) -> bool:
+    return SEVERITY[found.kind] is Severity.CORRUPT and found.kind not in _LASTING
 
 
 def _forget(resolved: Resolved, gone: set[int], young: set[int]) -> None:
