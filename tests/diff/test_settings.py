@@ -65,6 +65,31 @@ def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None
     assert written["impact"]["things"]["recall"] < 1
 
 
+def test_the_terminal_names_a_record_of_each_kind_and_no_id_reaches_it_raw(tmp_path: Path) -> None:
+    world = World.make(count=60)
+    a, b, c, d = world.take(4)
+    hostile = {a: " a\x1b[31m\u202e", b: "b\nline", c: "c", d: "d"}
+    for row, text in hostile.items():
+        place = world.place(world.ids[row])
+        world.ids[row] = text
+        world.target[place] = (text, *world.target[place][1:])
+    world.parents = [None] * 60
+    world.row_of = {text: row for row, text in enumerate(world.ids)}
+    world.vector(a, world.expected[b])
+    world.vector(b, world.expected[a])
+    del world.target[world.place("c")]
+    place = world.place("d")
+    world.target[place] = ("D", *world.target[place][1:])
+    said = str(investigate(world, tmp_path, impact=False))
+    named = said[said.index("For example") :].splitlines()
+    assert named[0] == "For example (findings.parquet in the run folder has all):"
+    assert "  • missing: things 'c'" in named
+    assert any(line.startswith("  • mangled_id: things 'd', under the id 'D', ") for line in named)
+    [swapped] = [line for line in named if "swapped" in line]
+    assert "partner" in swapped
+    assert all(character not in said for character in "\x1b\u202e")
+
+
 def test_without_expected_vectors_the_rest_is_checked_and_nothing_is_called_clean(tmp_path: Path) -> None:
     world = World.make(count=400)
     assert investigate(world, tmp_path / "clean", expected=False).verdict is Verdict.UNKNOWN

@@ -154,6 +154,26 @@ class Diff:
             )
         return lines
 
+    def _examples(self) -> list[str]:
+        """The first finding about a row of each kind that is not benign, on one line each."""
+        lines = []
+        for kind in Kind:
+            rows = self.of_kind(kind) if SEVERITY[kind] is not Severity.BENIGN else self.table.slice(0, 0)
+            known = pa.compute.or_(
+                pa.compute.is_valid(rows["source_id"]), pa.compute.is_valid(rows["target_id"])
+            )
+            for row in rows.filter(known).slice(0, 1).to_pylist():
+                record = row["source_id"] if row["source_id"] is not None else row["target_id"]
+                words = [f"{kind.value}: {printable(row['collection'], 60)} {_quoted(record)}"]
+                if row["target_id"] not in (None, record):
+                    words.append(f"under the id {_quoted(row['target_id'])}")
+                if row["partner_id"] is not None:
+                    words.append(f"partner {_quoted(row['partner_id'])}")
+                if row["detail"] != "{}":
+                    words.append(printable(row["detail"], 160))
+                lines.append(", ".join(words))
+        return lines
+
     def __str__(self) -> str:
         width = max(len(kind) for kind in Kind)
         lines = [f"{printable(self.case)}  {self.headline}"]
@@ -174,6 +194,10 @@ class Diff:
         sentences = self._lines()
         if sentences:
             lines += ["", *(f"  • {sentence}" for sentence in sentences)]
+        examples = self._examples()
+        if examples:
+            lines += ["", "For example (findings.parquet in the run folder has all):"]
+            lines += [f"  • {example}" for example in examples]
         if self.limits:
             lines += ["", "Not seen:", *(f"  • {printable(limit)}" for limit in self.limits)]
         return "\n".join(lines)
@@ -209,6 +233,11 @@ class Diff:
             _listed("Not seen", list(self.limits)),
         ]
         return "".join(str(part) for part in parts)
+
+
+def _quoted(record_id: str) -> str:
+    """An id so that its spaces are seen."""
+    return f"'{printable(record_id, 80)}'"
 
 
 def _listed(title: str, sentences: list[str]) -> Markup:
