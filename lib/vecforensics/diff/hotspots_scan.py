@@ -14,17 +14,15 @@ then taken from it and the pass is repeated until the likelihood stops growing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 
 from vecforensics.diff.hotspots_statistics import Floats, Ints, gain_of_one, log_likelihood_ratio, log_tail
 
 __all__ = ["Stretch", "scan_ranks", "scan_values"]
-
-_SLACK: Final = 1e-6  # two ways to compute one gain differ by less
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
 
@@ -141,10 +139,15 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
     run_sizes = np.concatenate([[0], np.cumsum(sizes)])
     first, last, starts = _windows_of_values(values, singles)
     inside, size = run_hits[last] - run_hits[first], run_sizes[last] - run_sizes[first]
-    # The fullest window of each length as if it had the fewest rows of its length: nearly always that is too little already.
+    ends = np.append(starts[1:], len(first))
+    windows = np.log(ends - starts) + np.log(len(starts))
+    # The fullest window of each length as if it had the fewest rows of its length: nearly always that is too little already. The
+    # p-value of a window is about exp(-gain), and not below it by more than the factor of Ash, Information Theory (1965), 4.7.2.
     fullest, fewest = np.maximum.reduceat(inside, starts), np.minimum.reduceat(size, starts)
-    bounds = zip(fullest.tolist(), fewest.tolist(), strict=True)
-    if max(gain_of_one(most, max(least, most), bad, total) for most, least in bounds) < -worth - _SLACK:
+    if all(
+        number - gain_of_one(most, max(least, most), bad, total) - 0.5 * math.log(8 * most + 8) > worth
+        for most, least, number in zip(fullest.tolist(), fewest.tolist(), windows.tolist(), strict=True)
+    ):
         return None
     gain = log_likelihood_ratio(inside, size, bad, total)
     at = int(np.argmax(gain))
@@ -152,10 +155,8 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
         gain[at] <= 0 or gain[at] < -worth
     ):  # exp(-gain) times the number of windows is about the p-value: not worth computing
         return None
-    ends = np.append(starts[1:], len(first))
     best_of = np.asarray([one + int(np.argmax(gain[one:two])) for one, two in zip(starts, ends, strict=True)])
     # The p-value of one window of each length, chosen for its gain, is never below the smallest of its length: a bound still.
-    windows = np.log(ends - starts) + np.log(len(starts))
     log_p = float(np.min(log_tail(inside[best_of], size[best_of], bad, total) + windows))
     if log_p > worth:
         return None
@@ -170,8 +171,12 @@ def _windows_of_values(values: int, singles: bool) -> tuple[Ints, Ints, Ints]:
     while (longer := 2 ** len(lengths) * (1 if singles else 2)) <= max(values // 2, 1):
         lengths.append(longer)
     lengths = lengths or [1]
-    first = [np.arange(0, values, max(length // 2, 1)) for length in lengths]
-    last = [np.minimum(one + length, values) for one, length in zip(first, lengths, strict=True)]
+    # None is cut off at the end: the last one of each length ends with the last value.
+    first = [
+        np.unique(np.append(np.arange(0, values - length, max(length // 2, 1)), values - length))
+        for length in lengths
+    ]
+    last = [one + length for one, length in zip(first, lengths, strict=True)]
     starts = np.cumsum([0, *(len(one) for one in first)])[:-1]
     return np.concatenate(first), np.concatenate(last), starts
 
