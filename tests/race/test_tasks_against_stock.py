@@ -303,7 +303,68 @@ async def raises_in_depth(records: Any, embed: Any, store: Any) -> None:
     LOG.append([frame.f_code.co_name for frame in task.get_stack()])
 
 
+async def gathers_and_is_disturbed(records: Any, embed: Any, store: Any) -> None:
+    async def work(key: str, then: str = "") -> str:
+        LOG.append((key, SHADE.get()))
+        SHADE.set(key)
+        try:
+            await store.fetch(key)
+            if then == "error":
+                raise KeyError(key)
+            if then == "itself":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel(key)
+            await store.upsert(key, [1] * 8)
+        except asyncio.CancelledError as error:
+            LOG.append((key, error.args))
+            if then != "stubborn":
+                raise
+        LOG.append((key, SHADE.get()))
+        return key
+
+    async def all_of(*thens: str, tolerant: bool = False) -> None:
+        try:
+            LOG.append(
+                [
+                    repr(item)
+                    for item in await asyncio.gather(
+                        *(work(f"{number}{then}", then) for number, then in enumerate(thens)),
+                        return_exceptions=tolerant,
+                    )
+                ]
+            )
+        except (KeyError, asyncio.CancelledError) as error:
+            LOG.append((thens, repr(error)))
+
+    together: Any = asyncio.gather(work("a"), work("b", "stubborn"), work("c"))
+    twice = work("twice")
+    rest = asyncio.gather(
+        all_of(),
+        all_of("", "error", "", "error"),
+        all_of("", "itself", tolerant=True),
+        all_of("itself", "error"),
+        all_of("error", "itself", "", "stubborn", tolerant=True),
+        asyncio.gather(twice, twice, work("once")),
+    )
+    assert rest.get_loop() is asyncio.get_running_loop()
+    await embed(records[0])
+    LOG.append((together.cancel("enough"), together.cancel("enough"), together.done()))
+    try:
+        LOG.append(await together)
+    except asyncio.CancelledError as error:
+        LOG.append(("together", error.args))
+    try:
+        await asyncio.wait_for(rest, 5)
+    except (TimeoutError, asyncio.CancelledError) as error:
+        LOG.append(("rest", type(error).__name__))
+    left = asyncio.gather(work("left"), work("alone", "error"))
+    left.add_done_callback(lambda future: LOG.append(repr(future.exception())))
+    LOG.append(sorted(task.get_name() for task in asyncio.all_tasks()))
+
+
 SELF_AWARE = (
+    gathers_and_is_disturbed,
     raises_in_depth,
     makes_tasks_by_hand,
     cancels_itself,

@@ -44,7 +44,8 @@ class Join:
         if not self.left:
             results = [_result(child) for child in outer._children]
             if outer._cancel_requested:
-                outer.set_exception(task._make_cancelled_error())
+                # Not of the one that ended last: in asyncio's function the loop over the results leaves its own behind.
+                outer.set_exception(outer._children[-1]._make_cancelled_error())
             else:
                 outer.set_result(results)
 
