@@ -166,9 +166,14 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
 }
 
 
-@lru_cache(maxsize=2**16)
 def coercions(text: str) -> Mapping[str, str]:
-    """The texts that known conversions make of an id, each with the name of the likeliest conversion; not to be changed."""
+    """The texts that known conversions make of an id and that still say something, each with the name of the likeliest conversion."""
+    return {result: name for result, name in _spellings(text).items() if not says_nothing(result)}
+
+
+@lru_cache(maxsize=2**16)
+def _spellings(text: str) -> Mapping[str, str]:
+    """What `coercions` chooses from; not to be changed."""
     made: dict[str, str] = {}
     for name, convert in _COERCIONS.items():
         for result in convert(text):
@@ -177,7 +182,7 @@ def coercions(text: str) -> Mapping[str, str]:
     # Case and space often go together; one more step covers it.
     made.setdefault(text.strip().casefold(), "case and space")
     made.pop(text, None)
-    return {result: name for result, name in made.items() if not says_nothing(result)}
+    return made
 
 
 def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
@@ -192,18 +197,16 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
         by_orphan.setdefault(orphan, {}).setdefault(record, name)
         by_missing.setdefault(record, set()).add(orphan)
 
-    places = {text: number for number, text in enumerate(orphans)}
-    records = {text: number for number, text in enumerate(missing)}
+    places = {text: number for number, text in enumerate(orphans) if not says_nothing(text)}
+    records = {text: number for number, text in enumerate(missing) if not says_nothing(text)}
     for number, text in enumerate(missing):
-        for made, name in coercions(text).items():
-            if made in places:
-                add(places[made], number, name)
-    for number, text in enumerate(orphans):
-        if says_nothing(text):
-            continue
-        for made, name in coercions(text).items():
-            if made in records:
-                add(number, records[made], _reversed(name))
+        made = _spellings(text)
+        for spelling in made.keys() & places.keys():
+            add(places[spelling], number, made[spelling])
+    for text, number in places.items():
+        made = _spellings(text)
+        for spelling in made.keys() & records.keys():
+            add(number, records[spelling], _reversed(made[spelling]))
     return {
         orphan: next(iter(found.items()))
         for orphan, found in sorted(by_orphan.items())
