@@ -254,6 +254,21 @@ def test_a_value_that_nearly_all_rows_of_a_place_have_is_not_part_of_its_descrip
     assert [spot.where for spot in spots] == ["collection posts"]
 
 
+@pytest.mark.parametrize("kind", [Kind.DANGLING, Kind.PREMATURE])
+def test_only_rows_with_a_parent_can_dangle_so_that_their_collection_is_no_place(kind: Kind) -> None:
+    """A fifth of the comments that name a post, at random: neither the collection nor having a parent is news."""
+    parent = [None if n % 4 == 0 else f"p{n * 7919 % 1500}" for n in range(3000)]
+    hurt = some(np.flatnonzero(NUMBERS[:3000] % 4 > 0), 0.2)
+    odd = NUMBERS[:3000] % 4
+    spots = find_hot_spots(
+        [
+            rows(3000, {kind: hurt}, {"parent:posts": parent, "metadata:odd": odd}, collection="comments"),
+            rows(3000, {}, {"metadata:odd": odd}, collection="posts"),
+        ]
+    )
+    assert [spot.where for spot in spots] == []
+
+
 def test_unknown_batches_prove_nothing() -> None:
     """What was never written has no batch in the log: that the batch is unknown is no place."""
     hurt = np.random.default_rng(1).choice(N, 600, replace=False)

@@ -101,7 +101,8 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class Population:
     """All rows among which damage is looked for. `starts`: where each collection's rows begin; `collections`: their names.
-    `side`: whose rows they are. Those of the target stand in no order that means anything, so places in it are not asked for."""
+    `side`: whose rows they are. Those of the target stand in no order that means anything, so places in it are not asked for.
+    `dependent`, bool (rows,): which rows name a parent, None where no collection depends on another."""
 
     rows: int
     categories: tuple[Category, ...]
@@ -111,6 +112,7 @@ class Population:
     skipped: tuple[str, ...] = ()
     side: str = "source"
     sampled: bool = False
+    dependent: npt.NDArray[np.bool_] | None = None
 
     def order(self, name: str) -> Order:
         return next(order for order in self.orders if order.name == name)
@@ -285,4 +287,22 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
         tuple(skipped),
         side,
         any(one.note for one in rows),
+        _dependent(rows),
+    )
+
+
+def _dependent(rows: Sequence[RowDimensions]) -> npt.NDArray[np.bool_] | None:
+    """Which rows name a parent."""
+    parents = [
+        [field.codes for name, field in one.fields.items() if name.startswith(PARENT_PREFIX)] for one in rows
+    ]
+    if not any(parents):
+        return None
+    return np.concatenate(
+        [
+            np.logical_or.reduce([codes >= 0 for codes in named])
+            if named
+            else np.zeros(len(one.kinds), np.bool_)
+            for one, named in zip(rows, parents, strict=True)
+        ]
     )

@@ -32,6 +32,7 @@ from vecforensics.diff.hotspots_statistics import (
     smallest_log_p,
 )
 from vecforensics.diff.hotspots_view import MOST_CELLS, Candidate, View, count_pair, sizes_of
+from vecforensics.findings import Kind
 
 __all__ = ["Claim", "Limits", "search"]
 
@@ -39,6 +40,7 @@ _SEEDS: Final = 3
 _SAME_ROWS: Final = 0.9
 _NO_LOSS: Final = 0.99
 _STRIKING: Final = 20.0
+_OF_DEPENDENTS: Final = (Kind.DANGLING.value, Kind.PREMATURE.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,10 @@ def search(
         if limits.rows <= len(unique) < population.rows:
             views.append(View(kind, population, unique, list(sizes), len(unique)))
     limit, tests = _lay_down_tests(population, views, limits.level)
+    for view in views:
+        # Who depends on nobody cannot dangle, and is not compared with those who can.
+        if view.kind in _OF_DEPENDENTS and population.dependent is not None:
+            view.set_aside(~population.dependent)
     control, claims = _Control(limits.level), []
     for _ in range(limits.spots):
         small: list[Floats] = []

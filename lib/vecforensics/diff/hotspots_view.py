@@ -111,9 +111,12 @@ class View:
 
     def take_out(self, parts: tuple[Part, ...]) -> None:
         """Set aside every row, damaged or not, that all `parts` cover."""
-        inside = covered_by_all(parts, self.population)
+        self.set_aside(covered_by_all(parts, self.population))
+
+    def set_aside(self, inside: npt.NDArray[np.bool_]) -> None:
+        """Look no longer at the rows that `inside`, bool (rows,), marks."""
         if self.alive is not None:
-            inside &= self.alive
+            inside = inside & self.alive
         rows = np.flatnonzero(inside)
         self.alive = ~inside if self.alive is None else self.alive & ~inside
         bad_inside = inside[self.bad]
