@@ -100,7 +100,6 @@ def explain_pairs(
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
     _explain_rest(sides, pairs, rest, resolved, done)
     _explain_each(sides, pairs, done, resolved)
-    resolved.wrong = np.unique(pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)])
 
 
 def _say(

@@ -45,7 +45,6 @@ class Resolved:
     found: FoundRows
     missing: Index
     orphans: Index
-    wrong: Index
     notes: list[str] = field(default_factory=list)
     compared: int = 0
     unchecked: int = 0

@@ -41,7 +41,7 @@ def resolve_collection(
     missing = _numbers(sides.source, [(result.bucket, result.missing) for result in results])
     orphans = _numbers(sides.target, [(result.bucket, result.orphans) for result in results])
     missing, orphans = _by_position(sides, "source", missing), _by_id(sides, orphans)
-    resolved = Resolved(found, missing, orphans, np.empty(0, np.int64))
+    resolved = Resolved(found, missing, orphans)
     resolved.compared = sum(result.compared for result in results)
     resolved.unchecked = sum(result.unchecked for result in results)
     for result in results:
