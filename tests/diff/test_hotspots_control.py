@@ -11,11 +11,10 @@ from scipy import stats
 
 from vecforensics.diff.hotspots import gather, rows_of
 from vecforensics.diff.hotspots_dimensions import Population, lay_out
-from vecforensics.diff.hotspots_scan import scan_ranks, scan_values
+from vecforensics.diff.hotspots_scan import may_hold, scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     by_adjust,
     can_be_hot,
-    gain_of_one,
     log_likelihood_ratio,
     log_tail,
     smallest_log_p,
@@ -155,9 +154,22 @@ def test_likelihood_ratio_against_its_definition() -> None:
     gain = likelihood(30, 100) + likelihood(70, 900) - likelihood(100, 1000)
     assert float(log_likelihood_ratio(30, 100, 100, 1000)) == pytest.approx(gain)
     assert float(log_likelihood_ratio(5, 100, 100, 1000)) == 0.0
-    assert gain_of_one(30, 100, 100, 1000) == pytest.approx(gain)
-    assert gain_of_one(5, 100, 100, 1000) == 0.0
-    assert gain_of_one(100, 1000, 100, 1000) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_sequence_is_passed_over_in_which_a_scan_finds_something(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = [int(length) for length in rng.integers(2, 300, 30)]
+    sizes = [rng.integers(0, 60, length) for length in lengths]
+    hits = [rng.binomial(size, 0.05) for size in sizes]
+    for some, held in zip(hits, sizes, strict=True):
+        first = int(rng.integers(len(held)))
+        some[first : first + 5] = rng.binomial(held[first : first + 5], rng.choice([0.05, 0.2, 0.4, 0.9]))
+    worth = float(rng.choice([-2.0, -5.0, -9.7]))
+    may = may_hold(hits, sizes, worth)
+    found = [scan_values(*pair, worth, singles=True) is not None for pair in zip(hits, sizes, strict=True)]
+    assert any(found)
+    assert not any(one and not allowed for one, allowed in zip(found, may, strict=True))
 
 
 def test_values_too_small_to_matter_are_no_tests() -> None:

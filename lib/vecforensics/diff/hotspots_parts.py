@@ -26,6 +26,7 @@ __all__ = [
     "every",
     "in_words",
     "positions",
+    "rows_at_places",
     "run",
     "tails",
     "values",
@@ -80,6 +81,13 @@ class Part:
             "label": self.label,
         }
         return shown | ({"period": self.period} if self.form == "every" else {})
+
+
+def rows_at_places(lengths: Ints, period: int) -> Ints:
+    """How many rows stand at each place of a period, over collections of so many rows: shape (period,)."""
+    over = (lengths % period)[:, None] > np.arange(period)
+    counts: Ints = (lengths // period).sum() + over.sum(axis=0)
+    return counts
 
 
 def positions(population: Population, rows: npt.NDArray[Any]) -> Ints:

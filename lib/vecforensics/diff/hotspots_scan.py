@@ -14,15 +14,14 @@ then taken from it and the pass is repeated until the likelihood stops growing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from vecforensics.diff.hotspots_statistics import Floats, Ints, gain_of_one, log_likelihood_ratio, log_tail
+from vecforensics.diff.hotspots_statistics import Floats, Ints, log_likelihood_ratio, log_tail
 
-__all__ = ["Stretch", "scan_ranks", "scan_values"]
+__all__ = ["Stretch", "may_hold", "scan_ranks", "scan_values"]
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
 
@@ -141,14 +140,6 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
     inside, size = run_hits[last] - run_hits[first], run_sizes[last] - run_sizes[first]
     ends = np.append(starts[1:], len(first))
     windows = np.log(ends - starts) + np.log(len(starts))
-    # The fullest window of each length as if it had the fewest rows of its length: nearly always that is too little already. The
-    # p-value of a window is about exp(-gain), and not below it by more than the factor of Ash, Information Theory (1965), 4.7.2.
-    fullest, fewest = np.maximum.reduceat(inside, starts), np.minimum.reduceat(size, starts)
-    if all(
-        number - gain_of_one(most, max(least, most), bad, total) - 0.5 * math.log(8 * most + 8) > worth
-        for most, least, number in zip(fullest.tolist(), fewest.tolist(), windows.tolist(), strict=True)
-    ):
-        return None
     gain = log_likelihood_ratio(inside, size, bad, total)
     at = int(np.argmax(gain))
     if (
@@ -162,6 +153,46 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
         return None
     best = _grow_values(hits, sizes, (float(inside[at]), float(size[at])))
     return Stretch(*best[:4], min(log_p, 0.0), best[4])
+
+
+def may_hold(hits: list[Ints], sizes: list[Ints], worth: float) -> list[bool]:
+    """In which of many sequences `scan_values(..., singles=True)` may find a stretch: no false "no", in one pass over all.
+
+    The fullest window of each length is taken as if it had the fewest rows of its length. The p-value of a window is about
+    exp(-gain), and below it by no more than a factor of sqrt(8 hits) (R. B. Ash, Information Theory, 1965, lemma 4.7.2).
+    """
+    first, last, starts, sequence, windows = _windows_of_all(tuple(map(len, hits)))
+    run_hits, run_sizes = (np.concatenate([[0], np.cumsum(np.concatenate(each))]) for each in (hits, sizes))
+    most = np.maximum.reduceat(run_hits[last] - run_hits[first], starts)
+    least = np.maximum(np.minimum.reduceat(run_sizes[last] - run_sizes[first], starts), most)
+    bad, total = (np.array([one.sum() for one in each])[sequence] for each in (hits, sizes))
+    bound = windows - log_likelihood_ratio(most, least, bad, total) - 0.5 * np.log(8.0 * most + 8.0)
+    begins = np.searchsorted(sequence, np.arange(len(hits)))
+    may: list[bool] = (np.minimum.reduceat(bound, begins) <= worth).tolist()
+    return may
+
+
+@lru_cache(maxsize=16)
+def _windows_of_all(lengths: tuple[int, ...]) -> tuple[Ints, Ints, Ints, Ints, Floats]:
+    """The windows of many sequences laid end to end: first value, value after the last, where each length of window begins, of
+    which sequence it is, and the logarithm of what its p-value is multiplied by."""
+    firsts, lasts, starts, sequences, windows = [], [], [], [], []
+    at = laid = 0
+    for number, values in enumerate(lengths):
+        first, last, begins = _windows_of_values(values, True)
+        firsts.append(first + at)
+        lasts.append(last + at)
+        starts.append(begins + laid)
+        sequences.append(np.full(len(begins), number))
+        windows.append(np.log(np.diff(np.append(begins, len(first)))) + np.log(len(begins)))
+        at, laid = at + values, laid + len(first)
+    return (
+        np.concatenate(firsts),
+        np.concatenate(lasts),
+        np.concatenate(starts),
+        np.concatenate(sequences),
+        np.concatenate(windows),
+    )
 
 
 @lru_cache(maxsize=256)

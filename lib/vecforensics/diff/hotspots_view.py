@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +22,12 @@ from vecforensics.diff.hotspots_parts import (
     covered_by_all,
     every,
     positions,
+    rows_at_places,
     run,
     tails,
     values,
 )
-from vecforensics.diff.hotspots_scan import scan_ranks, scan_values
+from vecforensics.diff.hotspots_scan import may_hold, scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     Floats,
     Ints,
@@ -213,14 +215,19 @@ class View:
         here, gone = positions(self.population, self.bad), positions(self.population, self.gone)
         lengths = self.population.ends - self.population.starts
         periods = [period for period in PERIODS if period * 4 <= int(lengths.max(initial=0))]
+        if not periods:
+            return None
+        worth -= float(np.log(len(periods)))
+        hits = [np.bincount(here % period, minlength=period) for period in periods]
+        sizes = [
+            rows_at_places(lengths, period) - np.bincount(gone % period, minlength=period)
+            for period in periods
+        ]
         best: Candidate | None = None
-        for period in periods:
-            sizes = (lengths // period).sum() + np.zeros(period, dtype=np.int64)
-            for over in (lengths % period).tolist():
-                sizes[:over] += 1
-            sizes -= np.bincount(gone % period, minlength=period)
-            hits = np.bincount(here % period, minlength=period).astype(np.int64)
-            found = scan_values(hits, sizes, worth - float(np.log(len(periods))), singles=True)
+        for period, some, rows in compress(
+            zip(periods, hits, sizes, strict=True), may_hold(hits, sizes, worth)
+        ):
+            found = scan_values(some, rows, worth, singles=True)
             if found is None or not self._comes_back(here, period, found.first, found.last):
                 continue
             log_p = found.log_p + float(np.log(len(periods)))

@@ -167,7 +167,7 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
 
 
 def coercions(text: str) -> Mapping[str, str]:
-    """The texts that known conversions make of an id and that still say something, each with the name of the likeliest conversion."""
+    """The texts that known conversions make of an id, each with the name of the likeliest one; not those that say nothing."""
     return {result: name for result, name in _spellings(text).items() if not says_nothing(result)}
 
 
