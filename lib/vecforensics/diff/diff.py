@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -143,10 +144,17 @@ def _assembled(
         if astray
         else {}
     )
-    for part in parts:
-        _note_unchecked(part, sample)
-        summaries[part.name] = _summary(part)
-        tables.append(findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name))))
+    with ThreadPoolExecutor(1, thread_name_prefix="strays") as beside:
+        looking = [
+            beside.submit(stray_dimensions, part.name, part.sides, part.resolved.orphans, writes[part.name])
+            for part in astray
+        ]
+        for part in parts:
+            _note_unchecked(part, sample)
+            summaries[part.name] = _summary(part)
+            placed = _placed(part, writes.get(part.name))
+            tables.append(findings_table(part.name, part.sides, part.found, placed))
+        strays = [looked.result() for looked in looking]
     damaged = [part for part in parts if summaries[part.name].rows_corrupt]
     rows = passed.dimensions() if damaged else []
     for part, dimensions in zip(parts, rows, strict=False):
@@ -165,9 +173,6 @@ def _assembled(
                 seed=work.seed,
                 memory_mb=work.memory_mb // 2,
             ).as_dict()
-    strays = [
-        stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name]) for part in astray
-    ]
     table = pa.concat_tables(tables)
     return Diff(
         case=work.case.case,

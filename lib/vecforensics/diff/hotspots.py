@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,9 +243,10 @@ def find_hot_spots(
     each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where it has been made already.
     """
     level = false_discovery / 2 if strays else false_discovery
-    found = [_search(rows, "source", level, limit, population)]
-    if strays:
-        found.append(_search(strays, "target", level, limit))
+    with ThreadPoolExecutor(1, thread_name_prefix="strays") as beside:
+        of_target = beside.submit(_search, strays, "target", level, limit) if strays else None
+        found = [_search(rows, "source", level, limit, population)]
+        found += [of_target.result()] if of_target else []
     spots = sorted((spot for one in found for spot in one), key=_rank)
     lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
     skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))
