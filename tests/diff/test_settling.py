@@ -244,3 +244,14 @@ def test_the_cost_leaves_out_what_is_pending_and_says_so(tmp_path: Path) -> None
     assert diff.impact is not None
     assert diff.impact["things"]["recall"] > 0.99
     assert any(limit.startswith("things: 40 rows were too young to be judged") for limit in diff.limits)
+
+
+def test_a_target_that_was_repaired_since_says_nothing_about_what_was_frozen(tmp_path: Path) -> None:
+    world = late_world()
+    case, run = freeze(world, tmp_path, settle_s=3600)
+    run.ledger_sqlite.parent.mkdir()
+    run.ledger_sqlite.touch()
+    store = LaterStore.of(world)
+    diff = diff_vectors(case, run, refetch={"things": store})
+    assert (diff.counts["missing"], diff.counts["pending"], store.fetches) == (5, 0, 0)
+    assert any("has been written to by the migration of this run" in limit for limit in diff.limits)

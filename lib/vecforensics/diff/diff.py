@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,10 @@ from vecforensics.stores import VectorReader
 __all__ = ["choose_contents", "diff_vectors"]
 
 _IMPACT_QUERIES: Final = (50, 500)
+_WRITTEN_SINCE: Final = (
+    "The target has been written to by the migration of this run; young rows were not looked at again but judged as they were "
+    "frozen. Diff the case file to see the target as it is now."
+)
 # Multiplications that the impact may cost: about two seconds a core.
 _IMPACT_BUDGET: Final = 4e10
 
@@ -67,6 +72,10 @@ def diff_vectors(
     sample = sample or None
     shared = without_secret(shared) if cluster and shared else None
     settings = {"sample": sample, "workers": workers, "cluster": cluster, "shared": shared, "seed": seed}
+    written_since = bool(case.settle_s) and run.ledger_sqlite.exists()
+    if written_since:
+        # What the repair has put there must not excuse what was frozen.
+        case = case.model_copy(update={"settle_s": 0.0})
     with run.stage("diff", settings):
         work = Work(
             case,
@@ -85,6 +94,8 @@ def diff_vectors(
         else:
             passed = work.passed(draw.rows)
             diff = _assembled(work, run, passed, estimate(draw, passed.dimensions()), draw.plan.requested)
+        if written_since:
+            diff = replace(diff, limits=(*diff.limits, _WRITTEN_SINCE))
         _write(run, diff)
         return diff
 
