@@ -44,9 +44,10 @@ def asks_for_more_on_threads(records: Any, embed: Any, store: Any) -> None:
         ),
     ],
 )
-def test_what_is_no_migration_is_one_line(suspect: Any, said: str) -> None:
+@pytest.mark.parametrize("strategy", [None, "random"])
+def test_what_is_no_migration_is_one_line(suspect: Any, said: str, strategy: str | None) -> None:
     with pytest.raises(SuspectError, match=said) as caught:
-        explore(suspect, records=2, schedules=5)
+        explore(suspect, records=2, schedules=5, strategy=strategy)
     assert "\n" not in str(caught.value)
 
 
