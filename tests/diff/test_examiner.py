@@ -249,7 +249,7 @@ def test_metadata_that_becomes_visible_late_is_no_drift(tmp_path: Path) -> None:
     one = world()
     for row in (4, 9):
         one.target[row][2]["plan"] = "old"
-    case, run = freeze(one, tmp_path / "late", settle_s=0.4)
+    case, run = freeze(one, tmp_path / "late", settle_s=6)
     diff = diff_vectors(case, run, refetch={"things": LaterStore.of(one, after=1)})
     assert (diff.verdict, kinds(diff)) == (Verdict.CLEAN, {})
     case, run = freeze(one, tmp_path / "young", settle_s=3600)

@@ -50,7 +50,7 @@ def seems(diff: Diff) -> dict[str | None, str]:
 
 def test_rows_that_become_visible_are_no_finding(tmp_path: Path) -> None:
     world = late_world()
-    diff = look(world, tmp_path, LaterStore.of(world, after=1), 0.4)
+    diff = look(world, tmp_path, LaterStore.of(world, after=1), 6)
     assert diff.verdict is Verdict.CLEAN
     assert "were fetched again" in diff.collections["things"].notes[0]
 
@@ -88,7 +88,7 @@ def stray_world() -> World:
 
 def test_a_stray_or_a_second_copy_that_is_gone_at_the_second_look_is_no_finding(tmp_path: Path) -> None:
     world = stray_world()
-    diff = look(world, tmp_path, LaterStore.of(world, after=1), 0.4)
+    diff = look(world, tmp_path, LaterStore.of(world, after=1), 6)
     assert (diff.verdict, kinds(diff)) == (Verdict.CLEAN, {})
     assert diff.collections["things"].rows_corrupt == 0
 
@@ -218,7 +218,7 @@ def test_a_row_that_is_wrong_in_several_ways_is_pending_once(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("settle_s", "after", "said"),
-    [(0.4, 1, {}), (3600, NEVER, {"pending": 5}), (0.2, NEVER, {"broadcast": 5})],
+    [(6, 1, {}), (3600, NEVER, {"pending": 5}), (0.2, NEVER, {"broadcast": 5})],
 )
 def test_without_expected_vectors_a_broadcast_is_looked_at_again_too(
     tmp_path: Path, settle_s: float, after: int, said: dict[str, int]
