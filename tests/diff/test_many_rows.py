@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,13 @@ def test_each_unmatched_id_is_converted_once_so_that_pairing_is_linear(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: Counter[str] = Counter()
-    convert = ids.coercions
+    convert = ids._spellings
 
-    def counted(text: str) -> dict[str, str]:
+    def counted(text: str) -> Mapping[str, str]:
         seen[text] += 1
         return convert(text)
 
-    monkeypatch.setattr(ids, "coercions", counted)
+    monkeypatch.setattr(ids, "_spellings", counted)
     missing = [str(n) for n in range(10_000, 13_000)]
     strangers = [f"{n}.0" for n in range(10_000, 12_000)] + [f"stranger {n}" for n in range(3000)]
     pairs = ids.pair_ids(missing, strangers)
