@@ -78,7 +78,7 @@ def collect(
         writer = stack.enter_context(
             SampledEvidenceWriter(run.evidence) if later else EvidenceWriter(run.evidence)
         )
-        scans = _each_begun_early(
+        scans = _Scans(
             begin
             for name, one in case.collections.items()
             for begin in (sources[name].scan, partial(_scan, readers[name], one))
@@ -91,7 +91,7 @@ def collect(
             with progress(f"reading the source of {name}", rows_hint) as advance:
                 rows = writer.source(
                     name,
-                    _counted(givers[name](next(scans)), advance),
+                    _counted(givers[name](scans.next()), advance),
                     metadata=one.source.metadata,
                     expected=_described(one),
                     rows_hint=rows_hint,
@@ -107,7 +107,7 @@ def collect(
             with progress(f"reading the target of {name}", rows_hint) as advance:
                 writer.target(
                     name,
-                    _counted(next(scans), advance),
+                    _counted(scans.next(), advance),
                     rows_hint=rows_hint,
                     facts=_facts(reader, one),
                 )
@@ -181,20 +181,22 @@ def _scan(reader: VectorReader | None, one: Collection) -> Iterator[pa.RecordBat
     return iter([pa.RecordBatch.from_pylist([], schema=target_schema(0))])
 
 
-def _each_begun_early(
-    scans: Iterable[Callable[[], Iterator[pa.RecordBatch]]],
-) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Each scan, begun before the one ahead of it is used: where the next one reads ahead (Parquet), its first batches wait
-    when that one ends, and no core is idle meanwhile.
+class _Scans:
+    """One scan after the other. The next begins where one has given its last batch, and not when that is written: where a scan
+    reads ahead (Parquet), its first batches are decoded meanwhile.
     """
-    now: Iterator[pa.RecordBatch] | None = None
-    for begin in scans:
-        coming = begin()
-        if now is not None:
-            yield now
-        now = coming
-    if now is not None:
-        yield now
+
+    def __init__(self, begin: Iterable[Callable[[], Iterator[pa.RecordBatch]]]) -> None:
+        self._begin = iter(begin)
+        self._begun: Iterator[pa.RecordBatch] | None = None
+
+    def next(self) -> Iterator[pa.RecordBatch]:
+        """The batches of the next scan; to be used up before the one after it is asked for."""
+        begun, self._begun = self._begun, None
+        yield from begun if begun is not None else next(self._begin)()
+        following = next(self._begin, None)
+        if following is not None:
+            self._begun = following()
 
 
 def _counted(batches: Iterator[pa.RecordBatch], advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
