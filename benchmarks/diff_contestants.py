@@ -102,6 +102,7 @@ def ours(workers: int, *, costs: bool = False) -> Work:
     What is imported on first use is imported here: nobody's imports count as work.
     """
     import scipy.special  # noqa: F401
+    import threadpoolctl  # noqa: F401
 
     from vecforensics.diff import diff_vectors, hotspots, impact  # noqa: F401
     from vecforensics.run_folder import RunFolder
@@ -117,10 +118,16 @@ def ours(workers: int, *, costs: bool = False) -> Work:
 
 def ours_parquet() -> Work:
     """From the user's Parquet: collect, then diff."""
+    import numpy.random  # noqa: F401
+    import scipy.special  # noqa: F401
+    import threadpoolctl  # noqa: F401
+
     from vecforensics.case import load_case
     from vecforensics.collect import collect
-    from vecforensics.diff import diff_vectors
+    from vecforensics.diff import diff_vectors, hotspots  # noqa: F401
     from vecforensics.run_folder import RunFolder
+    from vecforensics.sources import parquet as _source  # noqa: F401
+    from vecforensics.stores import parquet as _store  # noqa: F401
 
     def work(folder: Path, out: Path) -> dict[str, Any]:
         case = load_case(folder / "case.yaml")
