@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from statistics import median
 from typing import Any
 
@@ -31,6 +31,20 @@ def middle(runs: Sequence[Run], name: str) -> float:
     return median(float(getattr(run, name)) for run in runs)
 
 
+def in_turn(
+    runs: Sequence[Run], beside: Sequence[Run], of: Callable[[Run], float] = lambda run: run.work_s
+) -> list[float]:
+    """How many times as long as `beside` each run took in the same turn, in order of size: a machine whose speed drifts from one
+    minute to the next is the same machine within a turn."""
+    return sorted(of(one) / other.work_s for one, other in zip(runs, beside, strict=False))
+
+
+def spread(ratios: Sequence[float], digits: int, unit: str) -> str:
+    """The median of ratios, and where they differ their range."""
+    shown = f"{median(ratios):.{digits}f} {unit}"
+    return shown if len(ratios) == 1 else f"{shown} ({ratios[0]:.{digits}f} to {ratios[-1]:.{digits}f})"
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose others are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
@@ -38,18 +52,17 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def speed_table(result: dict[str, Any]) -> str:
-    """Time and memory; `work` leaves the start of Python and the imports out, and is what L is set against."""
+    """Time and memory, medians; `work` leaves the start of Python and the imports out, and is set against L turn by turn."""
     runs: dict[str, list[Run]] = result["runs"]
-    unit = middle(runs["limit"], "work_s")
     rows = []
     for name, done in runs.items():
         if done[0].stopped:
             rows.append([LABELS[name], done[0].stopped, *["–"] * 5])
             continue
-        work = middle(done, "work_s")
         rows.append(
             [
-                LABELS[name], f"{middle(done, 'wall_s'):.2f}", f"{work:.2f}", f"{work / unit:.1f}",
+                LABELS[name], f"{middle(done, 'wall_s'):.2f}", f"{middle(done, 'work_s'):.2f}",
+                f"{median(in_turn(done, runs['limit'])):.1f}",
                 f"{max(run.rss_mb for run in done):,.0f}", f"{max(run.anonymous_mb for run in done):,.0f}", str(len(done)),
             ]
         )  # fmt: skip
