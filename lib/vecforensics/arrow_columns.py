@@ -95,7 +95,7 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def encoded(column: pa.Array) -> pa.DictionaryArray:
-    """A text column with each distinct value once."""
+    """A column with each distinct value once."""
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 

@@ -64,10 +64,8 @@ def resolve_collection(
             Kind.MANGLED_ID, source=source, target=target, detail={"by": "id", "conversion": conversion}
         )
     _compare_mangled(sides, list(by_id), pairs, tolerance, resolved)
-    paired_sources = {source for source, _ in by_id}
-    paired_targets = {target for _, target in by_id}
-    missing = np.array([row for row in missing.tolist() if row not in paired_sources], np.int64)
-    orphans = np.array([row for row in orphans.tolist() if row not in paired_targets], np.int64)
+    joined = np.array(list(by_id), np.int64).reshape(-1, 2)
+    missing, orphans = missing[~np.isin(missing, joined[:, 0])], orphans[~np.isin(orphans, joined[:, 1])]
     questioned = np.flatnonzero(
         np.isin(pairs.state, (Relation.WRONG, Relation.PART_OTHER, Relation.PART_ZERO))
     )

@@ -255,10 +255,10 @@ class _Part:
 
     @classmethod
     def of(cls, rows: npt.NDArray[np.int64], column: pa.Array) -> _Part:
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        codes = arrow.as_numpy(encoded.indices, -1).astype(np.int64)
+        distinct = arrow.encoded(column)
+        codes = arrow.as_numpy(distinct.indices, -1).astype(np.int64)
         kept = (codes >= 0) & (rows >= 0)
-        return cls(rows[kept], codes[kept], loaded(encoded.dictionary))
+        return cls(rows[kept], codes[kept], loaded(distinct.dictionary))
 
 
 def _spread(

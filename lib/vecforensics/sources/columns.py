@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, id_text, numbers, present, split_vectors, texts
+from vecforensics.arrow_columns import as_numpy, encoded, id_text, numbers, present, split_vectors, texts
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json, source_schema
@@ -97,10 +97,10 @@ def _alike(fields: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
         if pa.types.is_floating(kind):
             # By their bits: 0.0 and -0.0 are spelt differently.
             column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
-        encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
-        codes = as_numpy(encoded.indices.cast(pa.int64()), len(encoded.dictionary))
+        distinct = encoded(column)
+        codes = as_numpy(distinct.indices.cast(pa.int64()), len(distinct.dictionary))
         _, first, which = np.unique(
-            which * (len(encoded.dictionary) + 1) + codes, return_index=True, return_inverse=True
+            which * (len(distinct.dictionary) + 1) + codes, return_index=True, return_inverse=True
         )
         if 2 * len(first) > fields.num_rows:
             return None
