@@ -18,7 +18,7 @@ __all__ = ["one_blas_thread"]
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread; whoever has set another number in `OPENBLAS_NUM_THREADS` keeps it.
 
-    The number is the process's. Where two diffs of one process overlap, the first one's thread decides, and the other is slower
+    The number is the process's. Where two stages of one process overlap, the first one's thread decides, and the other is slower
     from then on (threadpoolctl lets one thread at a time set it, so that nobody's number is lost).
     """
     if os.environ.get("OPENBLAS_NUM_THREADS", "1") != "1":

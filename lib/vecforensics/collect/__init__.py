@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case, Collection, Target
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.known_good import KnownGood
@@ -53,6 +54,9 @@ def collect(
     nothing is left that counts as evidence.
     """
     with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
+        if not any(one.expected and one.expected.embedder for one in case.collections.values()):
+            # An embedder wants its threads, and what it does takes so long that ours hardly matter.
+            stack.enter_context(one_blas_thread())
         # Hashing the sources while they are read, and the targets while these are, keeps a second core busy all the time.
         stop, targets = threading.Event(), threading.Event()
         pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
