@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -84,13 +85,17 @@ def _through_double(text: str) -> Iterable[str]:
     yield f"{value:g}"
     yield f"{value:.6e}"
     yield f"{value:.15g}"
-    mantissa, _, exponent = f"{value:e}".partition("e")
-    short = repr(float(mantissa))
-    digits = plain.partition("e")[0] if "e" in plain else _shortest(value)
-    powers = {exponent[1:], exponent[1:].lstrip("0") or "0"}
-    signs = ("-",) if exponent.startswith("-") else ("+", "")
-    for part in {short.removesuffix(".0"), short, digits, digits.removesuffix(".0")}:
-        yield from [f"{part}{letter}{sign}{power}" for sign in signs for power in powers for letter in "eE"]
+    rounded, _, its_exponent = f"{value:e}".partition("e")
+    short, digits = repr(float(rounded)), plain.partition("e")[0] if "e" in plain else _shortest(value)
+    # Seven digits may round up to the next power of ten: 999999950 to 1.000000e+09.
+    power_of_ten = Decimal(plain).adjusted() if value else 0
+    for part, exponent in ((short, its_exponent), (digits, f"{power_of_ten:+03d}")):
+        powers = {exponent[1:], exponent[1:].lstrip("0") or "0"}
+        signs = ("-",) if exponent.startswith("-") else ("+", "")
+        for mantissa in {part, part.removesuffix(".0")}:
+            yield from [
+                f"{mantissa}{letter}{sign}{power}" for sign in signs for power in powers for letter in "eE"
+            ]
     if whole:
         yield str(int(value))
         yield f"{int(value)}.0"
@@ -185,6 +190,37 @@ def _spellings(text: str) -> Mapping[str, str]:
     return made
 
 
+# What conversions take away from an id or put around it, besides case and Unicode form.
+_DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-"))
+
+
+def _kin(text: str) -> frozenset[str | float]:
+    """What an id has in common with all its spellings: an id of which `text` is a spelling, or that is one of it, shares some."""
+    kin: set[str | float] = {_bare(text)}
+    if not text.isascii():
+        kin.add(_bare("".join(letter for letter in text if letter.isascii())))
+    if text.startswith("b'"):
+        kin.add(_bare(text[1:]))
+    stripped = text.strip()
+    if not stripped[:1].isalpha() and _DECIMAL.fullmatch(stripped):
+        value = float(stripped)
+        kin |= {value, float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
+    return frozenset(kin)
+
+
+def _bare(text: str) -> str:
+    """Without case, Unicode form, spaces, quotes and what UUIDs are dressed in."""
+    text = text.replace("%20", "")
+    if text.isascii():
+        return text.translate(_DRESSING).lower().removeprefix("urn:uuid:")
+    folded = unicodedata.normalize("NFKD", text).upper().casefold()
+    return (
+        re.sub(r"\s", "", unicodedata.normalize("NFKD", folded))
+        .translate(_DRESSING)
+        .removeprefix("urn:uuid:")
+    )
+
+
 def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
     """Orphans that stand for a missing record by their id: orphan number → (missing number, name of the conversion).
 
@@ -199,11 +235,18 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
 
     places = {text: number for number, text in enumerate(orphans) if not says_nothing(text)}
     records = {text: number for number, text in enumerate(missing) if not says_nothing(text)}
+    # Most unmatched ids have no relation at all on the other side; telling that costs a tenth of spelling them out.
+    of_records, of_places = [{text: _kin(text) for text in texts} for texts in (missing, places)]
+    theirs, ours = frozenset().union(*of_places.values()), frozenset().union(*of_records.values())
     for number, text in enumerate(missing):
+        if of_records[text].isdisjoint(theirs):
+            continue
         made = _spellings(text)
         for spelling in made.keys() & places.keys():
             add(places[spelling], number, made[spelling])
     for text, number in places.items():
+        if of_places[text].isdisjoint(ours):
+            continue
         made = _spellings(text)
         for spelling in made.keys() & records.keys():
             add(number, records[spelling], _reversed(made[spelling]))

@@ -1,0 +1,55 @@
+"""Only ids with something in common are spelt out: nothing that a conversion makes may fall through that sieve."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vecforensics.diff.ids import _kin, _spellings, pair_ids
+
+_NUMBERS = st.one_of(
+    st.integers(-(10**25), 10**25).map(str),
+    st.integers(0, 10**9).map(lambda number: f"{number:012d}"),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(1e-9, 1e22).map(lambda number: f"{number:.9e}"),
+    st.from_regex(r"[+-]?[0-9]{1,30}(\.[0-9]{0,12})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+)
+_TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.text(alphabet="aAbBßſıİKéÉﬀ①½ŉ\u0301 _-+'\"?{}\t\u00a0", max_size=12),
+    st.uuids().map(str),
+    st.uuids().map(lambda one: f"URN:UUID:{{{one}}}"),
+    st.text(max_size=8).map(lambda inner: f"b'{inner}'"),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(_NUMBERS, _TEXTS))
+def test_an_id_shares_something_with_each_of_its_spellings(text: str) -> None:
+    kin = _kin(text)
+    lost = [spelling for spelling in _spellings(text) if kin.isdisjoint(_kin(spelling))]
+    assert lost == []
+
+
+def test_ids_without_a_relation_are_not_spelt_out_and_those_with_one_are_paired() -> None:
+    missing = ["user-1", "0042", "Ünal", "550e8400-e29b-41d4-a716-446655440000", "123456789012345678"]
+    orphans = [
+        "stranger",
+        "42",
+        "uNAL",
+        "550E8400E29B41D4A716446655440000",
+        "1.2345678901234568e+17",
+        "USER-1 ",
+    ]
+    pairs = pair_ids(missing, orphans)
+    assert {orphans[orphan]: missing[record] for orphan, (record, _) in pairs.items()} == {
+        "42": "0042",
+        "550E8400E29B41D4A716446655440000": "550e8400-e29b-41d4-a716-446655440000",
+        "1.2345678901234568e+17": "123456789012345678",
+        "USER-1 ": "user-1",
+    }
+
+
+def test_a_number_whose_first_digits_round_up_is_not_taken_for_ten_times_itself() -> None:
+    assert pair_ids(["999999950"], ["9.9999995e+09"]) == {}
+    assert pair_ids(["999999950"], ["9.9999995e+08"]) == {0: (0, "read as a floating-point number")}
