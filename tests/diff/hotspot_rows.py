@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
+from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions, TextIds
 from vecforensics.findings import Kind
 
 
@@ -36,7 +36,6 @@ def rows(
     return RowDimensions(
         collection,
         kinds,
-        np.arange(count, dtype=np.int64),
         {key: field(values) for key, values in (fields or {}).items()},
-        lambda numbers: ids.take(pa.array(numbers)),
+        TextIds(ids),
     )

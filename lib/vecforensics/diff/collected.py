@@ -145,21 +145,17 @@ def findings_table(
 
 def _details(rows: Iterable[Found]) -> list[str]:
     """What is said of each finding as canonical JSON. Most say one of a few things."""
-    said: dict[tuple[tuple[str, Any], ...], str] = {}
+    said: dict[str, str] = {}
     texts = []
     for row in rows:
         if not row.detail:
             texts.append("{}")
             continue
-        key = tuple(row.detail.items())
-        try:
-            text = said.get(key)
-        except TypeError:  # a list or an object inside
-            texts.append(canonical_json(dict(row.detail)))
-            continue
-        # True == 1 == 1.0, but they are spelt otherwise.
-        if text is None or not all(type(value) is str or type(value) is int for _, value in key):
-            text = said[key] = canonical_json(dict(row.detail))
+        # Not the items themselves: True == 1 == 1.0, but they are spelt otherwise.
+        key = repr(row.detail)
+        text = said.get(key)
+        if text is None:
+            text = said[key] = canonical_json(row.detail)
         texts.append(text)
     return texts
 

@@ -26,6 +26,7 @@ from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
+from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
@@ -148,26 +149,33 @@ def _assembled(
     from vecforensics.diff.impact import measure_impact
 
     parts = passed.parts
-    summaries, tables, impact = {}, [], {}
-    astray = [part for part in parts if len(part.resolved.orphans)]
-    writes = (
-        place_writes(work.evidence.path, {part.name: part.sides for part in parts}, "target")
-        if astray
-        else {}
-    )
-    with ThreadPoolExecutor(1, thread_name_prefix="strays") as beside:
-        looking = [
-            beside.submit(stray_dimensions, part.name, part.sides, part.resolved.orphans, writes[part.name])
-            for part in astray
-        ]
-        for part in parts:
-            _note_unchecked(part, sample)
-            summaries[part.name] = _summary(part)
-            placed = _placed(part, writes.get(part.name))
-            tables.append(findings_table(part.name, part.sides, part.found, placed))
-        strays = [looked.result() for looked in looking]
+    summaries, impact = {}, {}
+    for part in parts:
+        _note_unchecked(part, sample)
+        summaries[part.name] = _summary(part)
     damaged = [part for part in parts if summaries[part.name].rows_corrupt]
     rows = passed.dimensions() if damaged else []
+    astray = [part for part in parts if len(part.resolved.orphans)]
+    sides = {part.name: part.sides for part in parts}
+    writes = (
+        place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts}) if astray else {}
+    )
+
+    def lay_strays() -> list[RowDimensions]:
+        return [
+            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
+            for part in astray
+        ]
+
+    with ThreadPoolExecutor(2, thread_name_prefix="hot-spots") as beside:
+        strays = beside.submit(lay_strays)
+        population = passed.layout.population if rows else None
+        spots = beside.submit(find_hot_spots, rows, strays.result if astray else None, population=population)
+        table = pa.concat_tables(
+            findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
+            for part in parts
+        )
+        hot_spots = tuple(spot.as_dict() for spot in spots.result())
     for part, dimensions in zip(parts, rows, strict=False):
         if work.impact and part in damaged and part.sides.source.dimension and sample is None:
             vectors = EvidenceVectors(
@@ -184,23 +192,18 @@ def _assembled(
                 seed=work.seed,
                 memory_mb=work.memory_mb // 2,
             ).as_dict()
-    table = pa.concat_tables(tables)
     return Diff(
         case=work.case.case,
         title=work.case.title,
         verdict=_verdict(summaries, table),
         collections=summaries,
         table=table,
-        hot_spots=tuple(
-            spot.as_dict() for spot in find_hot_spots(rows, strays, population=passed.layout.population)
-        )
-        if rows
-        else (),
+        hot_spots=hot_spots,
         impact=impact or None,
         estimate=estimate,
         limits=(
             *_limits(work.case, work.evidence, parts, sample),
-            *(f"{one.collection}: {one.note}" for one in strays if one.note),
+            *(f"{one.collection}: {one.note}" for one in strays.result() if one.note),
         ),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, encoded, whole
 from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import KINDS, FoundRows
+from vecforensics.diff.id_order import narrow, words
 from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.sides import Index, Places, Side, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
 __all__ = [
+    "EvidenceIds",
     "EvidenceVectors",
     "joined_field",
     "row_dimensions",
@@ -29,25 +33,50 @@ __all__ = [
 ]
 
 
-def source_order(sides: Sides) -> Index:
-    """Running source rows in the order of the source, int64 (n,)."""
-    order: Index = np.argsort(sides.source.integers("position"), kind="stable").astype(np.int64)
-    return order
+def source_order(sides: Sides) -> Places:
+    """Running source rows in the order of the source, (n,)."""
+    source = sides.source
+    # Positions are row numbers of the source, with gaps where earlier versions stood: each row is put in its place, none sorted.
+    last = max(int(source.column("position", bucket).max(initial=-1)) for bucket in range(source.buckets))
+    rows = np.full(last + 1, -1, narrow(source.rows))
+    for bucket in range(source.buckets):
+        position = source.column("position", bucket)
+        rows[position] = source.number(bucket, np.arange(len(position)))
+    return rows if len(rows) == source.rows else rows[rows >= 0]
 
 
-def row_dimensions(name: str, sides: Sides, writes: Writes, order: Index) -> RowDimensions:
+def row_dimensions(name: str, sides: Sides, writes: Writes, order: Places) -> RowDimensions:
     """Everything known of each record, in source order, but no findings yet."""
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
     fields.update(source_fields(sides, order))
-
-    def ids(rows: npt.NDArray[np.int64]) -> pa.Array:
-        return sides.source.texts("id", order[rows])
-
-    position = sides.source.integers("position")[order].astype(np.int64)
-    return RowDimensions(name, np.zeros(len(order), np.uint32), position, fields, ids)
+    return RowDimensions(name, np.zeros(len(order), np.uint32), fields, EvidenceIds(sides.source, order))
 
 
-def with_findings(rows: RowDimensions, found: FoundRows, order: Index) -> RowDimensions:
+@dataclass(frozen=True)
+class EvidenceIds:
+    """`rows.Ids` of the running rows `order` of a side, read where they are needed."""
+
+    side: Side
+    order: Places
+
+    def __call__(self, rows: npt.NDArray[Any]) -> pa.Array:
+        return self.side.texts("id", self.order[rows])
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        return self._of_all(lambda ids: as_numpy(pc.binary_length(ids)))
+
+    def words(self, at: int) -> npt.NDArray[np.uint64]:
+        return self._of_all(lambda ids: words(ids, at))
+
+    def _of_all(self, what: Callable[[pa.StringArray], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        chunks = (
+            chunk for bucket in range(self.side.buckets) for chunk in self.side.table(bucket)["id"].chunks
+        )
+        found: npt.NDArray[Any] = np.concatenate([what(chunk) for chunk in chunks])[self.order]
+        return found
+
+
+def with_findings(rows: RowDimensions, found: FoundRows, order: Places) -> RowDimensions:
     """The same records, and which kinds each shows."""
     kinds = np.zeros(len(order), np.uint32)
     damaged = found.numbers("source")
@@ -56,7 +85,7 @@ def with_findings(rows: RowDimensions, found: FoundRows, order: Index) -> RowDim
     return replace(rows, kinds=kinds[order])
 
 
-def source_fields(sides: Sides, order: Index) -> dict[str, Field]:
+def source_fields(sides: Sides, order: Places) -> dict[str, Field]:
     """What the source says of each record, in source order: its metadata and its parents."""
     names = [f"metadata:{name}" for name in sides.frozen.metadata]
     names += [f"parent:{name}" for name in sides.frozen.parents]
@@ -68,7 +97,7 @@ def source_fields(sides: Sides, order: Index) -> dict[str, Field]:
         absent = pa.nulls(table.num_rows, pa.string())
         columns = [known.get(name, absent) for name in sides.frozen.metadata]
         columns += [whole(table[PARENT_PREFIX + name]) for name in sides.frozen.parents]
-        return [encoded(column) for column in columns]
+        return [_narrowed(encoded(column)) for column in columns]
 
     with ThreadPoolExecutor(max(sides.source.workers - 1, 1), thread_name_prefix="fields") as pool:
         parts = list(pool.map(of_bucket, range(sides.source.buckets)))
@@ -79,15 +108,24 @@ def source_fields(sides: Sides, order: Index) -> dict[str, Field]:
     return fields
 
 
-def joined_field(parts: list[pa.DictionaryArray], order: Index) -> Field:
+def _narrowed(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same with indices as short as its few values allow; all buckets wait for the last one."""
+    wide = len(column.dictionary) > np.iinfo(np.int16).max
+    return (
+        column if wide else pa.DictionaryArray.from_arrays(column.indices.cast(pa.int16()), column.dictionary)
+    )
+
+
+def joined_field(parts: list[pa.DictionaryArray], order: npt.NDArray[Any]) -> Field:
     """Encodings of buckets as one; the dictionary is sorted, so that the number of buckets leaves no trace."""
     values = pa.concat_arrays([part.dictionary.cast(pa.string()) for part in parts]).unique().drop_null()
-    values = values.take(pa.compute.sort_indices(values))
+    values = values.take(pc.sort_indices(values))
+    kind = np.min_scalar_type(-len(values) - 1)
     codes = []
     for part in parts:
-        lookup = as_numpy(pa.compute.index_in(part.dictionary.cast(pa.string()), values), -1)
+        lookup = as_numpy(pc.index_in(part.dictionary.cast(pa.string()), values), -1)
         indices = as_numpy(part.indices, -1)
-        codes.append(np.where(indices >= 0, np.append(lookup, -1)[indices], -1).astype(np.int32))
+        codes.append(np.append(lookup, -1).astype(kind)[indices])
     return Field(np.concatenate(codes)[order], values)
 
 
@@ -97,7 +135,7 @@ class EvidenceVectors:
     `excused`: running source rows that count as they should be, whatever was frozen.
     """
 
-    def __init__(self, name: str, sides: Sides, order: Index, found_orphans: Index, excused: Index) -> None:
+    def __init__(self, name: str, sides: Sides, order: Places, found_orphans: Index, excused: Index) -> None:
         self.collection = name
         self.dimension = sides.source.dimension
         self.rows = sides.source.rows

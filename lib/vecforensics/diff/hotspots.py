@@ -10,7 +10,7 @@ false-discovery rate is held over all tests of a run. The method and its limits 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,11 @@ from vecforensics.diff.hotspots_dimensions import Population, lay_out
 from vecforensics.diff.hotspots_parts import Part, covered_by_all, in_words
 from vecforensics.diff.hotspots_search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
-from vecforensics.findings import Kind
+from vecforensics.findings import SEVERITY, Kind, Severity
 
 __all__ = ["HotSpot", "HotSpots", "find_hot_spots", "gather", "rows_of"]
 
+_CORRUPT_KINDS = tuple(kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
 _PLURAL = (
     "rows",
     "the last",
@@ -231,7 +232,7 @@ def gather(
 
 def find_hot_spots(
     rows: Sequence[RowDimensions],
-    strays: Sequence[RowDimensions] = (),
+    strays: Callable[[], Sequence[RowDimensions]] | None = None,
     *,
     population: Population | None = None,
     false_discovery: float = 0.01,
@@ -239,12 +240,13 @@ def find_hot_spots(
 ) -> HotSpots:
     """Where the findings of a run gather, over all collections together; corrupt kinds only.
 
-    `strays`: the rows of the target, by collection, of which some belong to no record. They are looked at by themselves; then
-    each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where it has been made already.
+    `strays` gives the rows of the target, by collection, of which some belong to no record. They are looked at by themselves,
+    beside the others; then each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where
+    it has been made already.
     """
     level = false_discovery / 2 if strays else false_discovery
     with ThreadPoolExecutor(1, thread_name_prefix="strays") as beside:
-        of_target = beside.submit(_search, strays, "target", level, limit) if strays else None
+        of_target = beside.submit(lambda: _search(strays(), "target", level, limit)) if strays else None
         found = [_search(rows, "source", level, limit, population)]
         found += [of_target.result()] if of_target else []
     spots = sorted((spot for one in found for spot in one), key=_rank)
@@ -257,13 +259,11 @@ def _search(
     rows: Sequence[RowDimensions], side: str, level: float, limit: int, population: Population | None = None
 ) -> HotSpots:
     rows = [one for one in rows if len(one.kinds)]
-    kinds = np.concatenate([one.kinds for one in rows]) if rows else np.zeros(0, dtype=np.uint32)
-    present = int(np.bitwise_or.reduce(kinds, initial=0)) & int(CORRUPT_MASK)
-    damaged = {
-        kind.value: np.flatnonzero(kinds & np.uint32(1 << KIND_BIT[kind]))
-        for kind in Kind
-        if present >> KIND_BIT[kind] & 1
-    }
+    kinds = np.concatenate([np.empty(0, np.uint32), *(one.kinds for one in rows)])
+    wrong = np.flatnonzero(kinds & CORRUPT_MASK)
+    shown = kinds[wrong]
+    damaged = {kind.value: wrong[(shown & np.uint32(1 << KIND_BIT[kind])) != 0] for kind in _CORRUPT_KINDS}
+    damaged = {kind: where for kind, where in damaged.items() if len(where)}
     if not damaged:
         return HotSpots((), 0, level, ())
     return gather(population or lay_out(rows, side), damaged, Limits(level=level), limit=limit)

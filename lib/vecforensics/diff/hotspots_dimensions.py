@@ -21,10 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, texts
+from vecforensics import arrow_columns as arrow
+from vecforensics.arrow_columns import as_numpy
+from vecforensics.diff.id_order import id_order, narrow
 from vecforensics.diff.rows import Field, RowDimensions
 from vecforensics.errors import printable
-from vecforensics.memory import give_back
 
 __all__ = ["ABSENT", "METADATA_PREFIX", "Category", "Order", "Population", "lay_out"]
 
@@ -79,9 +80,9 @@ class Order:
     known: int
     text: Callable[[int], str] = str
 
-    def of(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def of(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The ranks of the rows with these indices."""
-        return (rows if self.ranks is None else self.ranks[rows]).astype(np.int64)
+        return rows if self.ranks is None else self.ranks[rows]
 
     def label(self, first: int, last: int) -> str:
         """The run from rank `first` to rank `last`, in words."""
@@ -173,14 +174,14 @@ def _with_absent(name: str, field: Field, rows: Sequence[RowDimensions]) -> Fiel
     absent = (field.codes < 0) & given
     if not absent.any():
         return field
-    codes = np.where(absent, np.int32(len(field.values)), field.codes)
-    return Field(codes, pa.concat_arrays([field.values.cast(pa.string()), texts([ABSENT])]))
+    codes = np.where(absent, np.min_scalar_type(-len(field.values) - 1).type(len(field.values)), field.codes)
+    return Field(codes, pa.concat_arrays([field.values.cast(pa.string()), arrow.texts([ABSENT])]))
 
 
 def _ranked(key: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """The rank of each row by `key`, ties in the order of the rows; -1 where not known."""
     rows = np.flatnonzero(known)
-    ranks = np.full(len(key), -1, dtype=np.int32 if len(key) < 2**31 else np.int64)
+    ranks = np.full(len(key), -1, narrow(len(key)))
     ranks[rows[np.argsort(key[rows], kind="stable")]] = np.arange(len(rows))
     return ranks
 
@@ -222,24 +223,27 @@ def _text_key(values: pa.Array) -> npt.NDArray[np.int64]:
 
 def _by_id(rows: Sequence[RowDimensions], total: int, side: str) -> Order | None:
     """Rows in the order of their ids, shorter ids first (2 before 10); None where they stand so in the source already."""
-    ids = pa.chunked_array([one.ids(np.arange(len(one.kinds))) for one in rows], pa.string()).combine_chunks()
-    length = pc.binary_length(ids)
-    # Arrow sorts stably, so equal ids of different collections keep the order of the rows.
-    table = pa.Table.from_arrays([length, ids], ["length", "id"])
-    order = as_numpy(pc.sort_indices(table, sort_keys=[("length", "ascending"), ("id", "ascending")]))
-    if side == "source" and bool(np.all(order[1:] > order[:-1])):
-        return None
-    ranks = np.empty(total, dtype=np.int32 if total < 2**31 else np.int64)
-    ranks[order] = np.arange(total)
-    del ids, length, table, order
-    give_back()
     starts = np.cumsum([0, *(len(one.kinds) for one in rows)])
 
-    def text(row: int) -> str:
-        at = int(np.searchsorted(starts, row, side="right")) - 1
-        return str(rows[at].ids(np.asarray([row - starts[at]]))[0].as_py())
+    def texts(some: npt.NDArray[Any]) -> pa.Array:
+        parts, places = [], []
+        for one, start, stop in zip(rows, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            place = np.flatnonzero((some >= start) & (some < stop))
+            parts.append(one.ids(some[place] - start))
+            places.append(place)
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return pa.concat_arrays(parts).take(arrow.numbers(back))
 
-    return Order("id", ranks, total, text)
+    order = id_order(
+        np.concatenate([one.ids.lengths() for one in rows]),
+        lambda at: np.concatenate([one.ids.words(at) for one in rows]),
+        texts,
+    )
+    if side == "source" and bool(np.all(order[1:] > order[:-1])):
+        return None
+    ranks = np.empty(total, order.dtype)
+    ranks[order] = np.arange(total, dtype=order.dtype)
+    return Order("id", ranks, total, lambda row: str(texts(np.array([row]))[0].as_py()))
 
 
 def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots_dimensions import METADATA_PREFIX, Population
 from vecforensics.diff.hotspots_statistics import Ints
+from vecforensics.diff.id_order import narrow
 from vecforensics.errors import printable
 
 __all__ = [
@@ -98,15 +99,14 @@ def positions(population: Population, rows: npt.NDArray[Any]) -> Ints:
     return rows - population.starts[np.searchsorted(population.starts, rows, side="right") - 1]
 
 
-def covered(
-    part: Part, population: Population, rows: npt.NDArray[Any] | None = None
-) -> npt.NDArray[np.bool_]:
-    """For each of `rows` (indices; None = all): does it belong to `part`?"""
+def covered(part: Part, population: Population) -> npt.NDArray[np.bool_]:
+    """For every row: does it belong to `part`?"""
     if part.form == "values":
         codes = population.category(part.dimension).codes
-        codes = codes if rows is None else codes[rows]
         return np.asarray((codes >= part.first) & (codes <= part.last))
-    ranks = population.order(part.dimension).of(np.arange(population.rows) if rows is None else rows)
+    ranks = population.order(part.dimension).ranks
+    if ranks is None:
+        ranks = np.arange(population.rows, dtype=narrow(population.rows))
     if part.form == "run":
         return np.asarray((ranks >= part.first) & (ranks <= part.last))
     place = positions(population, ranks) % part.period

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from vecforensics.diff.bucket import join_ids
-from vecforensics.diff.dimensions import EvidenceVectors, source_order
+from vecforensics.diff.dimensions import EvidenceIds, EvidenceVectors, source_order
 from vecforensics.diff.impact import compare_neighbours
 from vecforensics.diff.impact_results import Neighbours
 from vecforensics.diff.rows import RowDimensions
@@ -39,17 +38,7 @@ def neighbours_of(
             hint="Name an embedder, a column or another store under expected",
         )
     order = source_order(sides)
-
-    def ids(rows: Index) -> pa.Array:
-        return sides.source.texts("id", order[rows])
-
-    rows = RowDimensions(
-        collection,
-        np.zeros(len(order), np.uint32),
-        sides.source.integers("position")[order].astype(np.int64),
-        {},
-        ids,
-    )
+    rows = RowDimensions(collection, np.zeros(len(order), np.uint32), {}, EvidenceIds(sides.source, order))
     vectors = EvidenceVectors(collection, sides, order, _strays(sides), np.empty(0, np.int64))
     return compare_neighbours(vectors, rows, record, k=k, memory_mb=memory_mb)
 

@@ -97,7 +97,11 @@ class Work:
         writes: Mapping[str, Writes],
     ) -> dict[str, Resolved]:
         resolved, settling = {}, {}
-        own = cache(lambda: place_writes(self.evidence.path, sides, "target"))
+        own = cache(
+            lambda: place_writes(
+                self.evidence.path, sides, {name: _strays(sides[name], results[name]) for name in self.names}
+            )
+        )
         for name in self.names:
             settling[name] = look = self._settling(name, sides[name], writes[name], own)
             look.records(results[name])
@@ -192,6 +196,11 @@ class Part:
     def found(self) -> FoundRows:
         return self.resolved.found
 
+    @property
+    def strays(self) -> Index:
+        """The rows of the target that stand under no record's id."""
+        return _strays(self.sides, self.results)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -231,6 +240,11 @@ class Passed:
             with_findings(rows, part.found, self.layout.orders[part.name])
             for rows, part in zip(self.layout.rows, self.parts, strict=True)
         ]
+
+
+def _strays(sides: Sides, results: Sequence[BucketResult]) -> Index:
+    rows = [sides.target.number(result.bucket, result.orphans) for result in results]
+    return np.concatenate([np.empty(0, np.int64), *rows])
 
 
 def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:

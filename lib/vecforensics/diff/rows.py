@@ -1,20 +1,23 @@
 """What the diff keeps of every source record, narrow enough for a hundred million of them.
 
 The search for hot spots asks "do the wrong rows cluster?", the impact "what do the wrong rows cost?". Both see a collection
-in *source order*: row `i` is the i-th record of the source. A row costs four bytes for its kinds, eight for its position and
-four for each field; its id and its vectors stay in the evidence and are fetched for the few rows that are named.
+in *source order*: row `i` is the i-th record of the source. A row costs four bytes for its kinds and one to four for each
+field; its id and its vectors stay in the evidence and are fetched for the few rows that are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import as_numpy, numbers
+from vecforensics.diff.id_order import words
 from vecforensics.findings import SEVERITY, Kind, Severity
 
 __all__ = [
@@ -23,7 +26,9 @@ __all__ = [
     "ArrayVectors",
     "CollectionVectors",
     "Field",
+    "Ids",
     "RowDimensions",
+    "TextIds",
 ]
 
 KIND_BIT: Final[Mapping[Kind, int]] = {kind: bit for bit, kind in enumerate(Kind)}
@@ -34,26 +39,53 @@ CORRUPT_MASK: Final = np.uint32(
 
 @dataclass(frozen=True)
 class Field:
-    """One dimension of the rows, dictionary encoded: `codes` int32 (n,), -1 where unknown; `values` the text of each code."""
+    """One dimension of the rows, dictionary encoded: `codes` (n,), signed, -1 where unknown; `values` the text of each code."""
 
-    codes: npt.NDArray[np.int32]
+    codes: npt.NDArray[Any]
     values: pa.Array
+
+
+class Ids(Protocol):
+    """The ids of a collection in source order, in texts for some rows and in eight bytes at a time for all."""
+
+    def __call__(self, rows: npt.NDArray[Any]) -> pa.Array:
+        """The ids of these rows, in their order."""
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Of each id, in bytes."""
+
+    def words(self, at: int) -> npt.NDArray[np.uint64]:
+        """Bytes `at` to `at + 7` of each id as one number that sorts as they do, zeros beyond its end."""
+
+
+@dataclass(frozen=True)
+class TextIds:
+    """`Ids` of texts in memory."""
+
+    texts: pa.Array
+
+    def __call__(self, rows: npt.NDArray[Any]) -> pa.Array:
+        return self.texts.take(numbers(np.asarray(rows, np.int64)))
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        return as_numpy(pc.binary_length(self.texts))
+
+    def words(self, at: int) -> npt.NDArray[np.uint64]:
+        return words(self.texts, at)
 
 
 @dataclass(frozen=True)
 class RowDimensions:
     """A collection in source order: which kinds each record shows, and everything that they may cluster by.
 
-    `kinds` uint32 (n,), one bit a kind (`KIND_BIT`); `position` int64 (n,), ascending row numbers of the source, with gaps
-    where earlier versions stood; `fields` by name: `batch`, `worker`, `written_at`, `namespace`, `metadata:<name>`,
-    `parent:<collection>`; `ids` turns row numbers into ids; `note`: what a reader must know of a choice of rows.
+    `kinds` uint32 (n,), one bit a kind (`KIND_BIT`); `fields` by name: `batch`, `worker`, `written_at`, `namespace`,
+    `metadata:<name>`, `parent:<collection>`; `note`: what a reader must know of a choice of rows.
     """
 
     collection: str
     kinds: npt.NDArray[np.uint32]
-    position: npt.NDArray[np.int64]
     fields: Mapping[str, Field]
-    ids: Callable[[npt.NDArray[np.int64]], pa.Array]
+    ids: Ids
     note: str = ""
 
 

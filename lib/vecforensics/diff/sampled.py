@@ -131,7 +131,7 @@ def frozen_draw(
         ranks = np.searchsorted(sides[name].source.integers("position")[order], position[mine])
         if name in held["collections"]:
             rows[name], positions[name], strata_of[name] = (
-                np.sort(order[ranks]),
+                np.sort(order[ranks]).astype(np.int64),
                 position[mine],
                 stratum[mine],
             )
@@ -187,7 +187,8 @@ def draw_contents(
         name, order = one.collection, orders[one.collection]
         if sides[name].frozen.expected is not None:
             mine = drawn[start : start + len(order)] | np.isin(order, aside.get(name, ()))
-            rows[name], positions[name] = np.sort(order[mine]), one.position[mine]
+            rows[name] = np.sort(order[mine]).astype(np.int64)
+            positions[name] = np.sort(sides[name].source.integers("position", rows[name]))
             strata_of[name] = strata[start : start + len(order)][mine]
         start += len(order)
     return Draw(plan, seed, rows, positions, strata_of, strata, drawn)

@@ -18,9 +18,11 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Evidence, FrozenCollection
 
-__all__ = ["Side", "Sides"]
+__all__ = ["Index", "Places", "Side", "Sides"]
 
 Index = npt.NDArray[np.int64]
+# Row numbers of a whole side, int32 where that is wide enough: four bytes a row that are there all the time.
+Places = npt.NDArray[np.signedinteger[Any]]
 
 
 @dataclass

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from vecforensics.arrow_columns import as_numpy, encoded, numbers, whole
 from vecforensics.diff.dimensions import joined_field
 from vecforensics.diff.json_columns import metadata_columns
-from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
+from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions, TextIds
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.writes import WRITERS_FIELDS, Writes
 from vecforensics.findings import Kind
@@ -41,11 +41,7 @@ def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) ->
     kinds[orphans] = np.uint32(1 << KIND_BIT[Kind.ORPHAN])
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
     fields.update(_metadata_fields(sides.target, order, WRITERS_FIELDS - set(sides.frozen.metadata)))
-
-    def ids(rows: Index) -> pa.Array:
-        return sides.target.texts("id", order[rows])
-
-    return RowDimensions(name, kinds[order], np.arange(len(order), dtype=np.int64), fields, ids, note)
+    return RowDimensions(name, kinds[order], fields, TextIds(sides.target.texts("id", order)), note)
 
 
 def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:

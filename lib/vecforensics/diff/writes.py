@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.json_columns import loaded, metadata_columns
 from vecforensics.diff.rows import Field
-from vecforensics.diff.sides import Side, Sides
+from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.evidence import hash_text
 
 __all__ = ["WRITERS_FIELDS", "Writes", "place_writes"]
@@ -63,14 +63,18 @@ def _events(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield event
 
 
-def place_writes(evidence: Path, all_sides: Mapping[str, Sides], side: str = "source") -> dict[str, Writes]:
-    """What is known of each record's first write, by collection; with `side` "target" of each row of the target."""
-    placed = {name: _empty(getattr(sides, side).rows) for name, sides in all_sides.items()}
+def place_writes(
+    evidence: Path, all_sides: Mapping[str, Sides], strays: Mapping[str, Index] | None = None
+) -> dict[str, Writes]:
+    """What is known of each record's first write, by collection. With `strays`, the rows of each target that stand under no
+    record's id, it is what is known of each row of the target instead."""
+    asked = {name: sides.source if strays is None else sides.target for name, sides in all_sides.items()}
+    placed = {name: _empty(side.rows) for name, side in asked.items()}
     events = list(_events(evidence / "logs.jsonl"))
     if events:
-        _from_events(events, {name: getattr(sides, side) for name, sides in all_sides.items()}, placed)
+        _from_events(events, asked, placed)
     for name, sides in all_sides.items():
-        _from_metadata(sides, placed[name], side)
+        _from_metadata(sides, placed[name], None if strays is None else strays[name])
     return placed
 
 
@@ -188,12 +192,12 @@ def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
     return Field(codes, encoded.dictionary)
 
 
-def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
-    """Fields that the writer left in the target's metadata."""
-    count = getattr(sides, side).rows
+def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
+    """Fields that the writer left in the target's metadata; `strays` as in `place_writes`."""
+    count = (sides.source if strays is None else sides.target).rows
     ours = set(sides.frozen.metadata)
     wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *_PLAIN_FIELDS) if name not in ours]
-    sample = [text for bucket in range(sides.target.buckets) for text in _some_metadata(sides, bucket, side)]
+    sample = _some_metadata(sides.target, strays)
     seen = [name for name in wanted if any(text and f'"{name}"' in text for text in sample)]
     if not seen:
         return
@@ -202,7 +206,7 @@ def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
         columns = metadata_columns(sides.target.table(bucket)["metadata"])
         rows = (
             _rows_of_bucket(sides, bucket)
-            if side == "source"
+            if strays is None
             else sides.target.number(bucket, np.arange(sides.target.table(bucket).num_rows))
         )
         for name in seen:
@@ -220,15 +224,17 @@ def _from_metadata(sides: Sides, writes: Writes, side: str) -> None:
             _fill(writes.fields, name, _as_field(parts[name], count))
 
 
-def _some_metadata(sides: Sides, bucket: int, side: str) -> list[str | None]:
-    """The metadata of some target rows of a bucket, evenly spread, and where the target's own rows are asked about of some that
-    belong to no record: the names of the fields there say whether all rows are worth reading."""
-    held = sides.target.table(bucket)["metadata"]
-    most = max(_LOOKED_AT // sides.target.buckets, 16)
-    rows = np.arange(0, len(held), max(len(held) // most, 1))
-    if side == "target":
-        rows = np.r_[rows, np.flatnonzero(_rows_of_bucket(sides, bucket) < 0)[:most]]
-    return list(held.take(arrow.numbers(rows)).to_pylist())
+def _some_metadata(target: Side, strays: Index | None) -> list[str | None]:
+    """The metadata of some target rows of each bucket, evenly spread, and of some of the strays, if there are any: the names of
+    the fields there say whether all rows are worth reading."""
+    texts: list[str | None] = []
+    most = max(_LOOKED_AT // target.buckets, 16)
+    for bucket in range(target.buckets):
+        held = target.table(bucket)["metadata"]
+        texts += held.take(arrow.numbers(np.arange(0, len(held), max(len(held) // most, 1)))).to_pylist()
+    if strays is not None:
+        texts += target.text("metadata", strays[:: max(len(strays) // _LOOKED_AT, 1)])
+    return texts
 
 
 def _fill(fields: dict[str, Field], name: str, more: Field) -> None:
