@@ -5,7 +5,7 @@ one copy between what was read and what is written. A block that is full becomes
 and another takes its place. The narrow columns wait beside it. So a file's batches are long and even whatever came in, and the
 memory is a block a bucket.
 
-Where there is no memory for a block of every bucket (more than 128 of them at the usual setting, which is eight million rows),
+Where there is no memory for a block of every bucket (more than 256 of them at the usual setting, which is 67 million rows),
 the rows go to as many files as there is memory for, each of a range of buckets, and these are cut again, one after the other: a
 radix partition of two passes (Manegold, Boncz and Kersten 2002). It costs writing and reading such a side once more.
 """
@@ -28,7 +28,7 @@ from vecforensics.collect.row_hashes import matrix_of
 
 __all__ = ["cut_into_files"]
 
-# A bucket is meant to hold 65,536 rows, so that 2 MB of it are 32 bytes a row. Below the lower bound batches get too short.
+# Above the upper bound longer batches gain nothing; below the lower one they get too short.
 _MOST_BYTES: Final = 2 * 2**20
 _LEAST_BYTES: Final = 256 * 2**10
 _ROWS_WITHOUT_VECTORS: Final = 8_192
@@ -43,7 +43,7 @@ def cut_into_files(
 ) -> None:
     """Write batches of one schema (with `id_hash`) to the file `id_hash mod len(paths)`; rows keep their order within a file.
 
-    `memory_bytes`: what the vectors that wait may take (but 512 KB at least), and what their other columns may.
+    `memory_bytes`: what the vectors that wait may take (but 512 KB at least); their other columns may take half as much.
     """
     _cut(batches, schema, paths, range(len(paths)), appender, memory_bytes)
 
@@ -147,7 +147,7 @@ class _Buckets:
                 start = stop
                 if self._filled[bucket] == self._rows:
                     self._write(bucket)
-        if self._narrow_bytes > self._memory:
+        if self._narrow_bytes > self._memory // 2:
             self.flush()
 
     def flush(self) -> None:

@@ -43,7 +43,10 @@ from vecforensics.sketch import NO_DIRECTION, sketch
 
 __all__ = ["EvidenceWriter"]
 
+# So many buckets keep the cores of one machine busy. More of them only make the batches in a file shorter, and each batch costs
+# its readers some kilobytes; so from there on buckets grow, and become more once they are four times as large.
 _ROWS_A_BUCKET: Final = 65_536
+_ENOUGH_BUCKETS: Final = 32
 _MOST_BUCKETS: Final = 4096
 _PARTIAL: Final = ".partial-"
 
@@ -86,7 +89,7 @@ class EvidenceWriter:
     Use as a context manager: leaving the block without `finish` removes what was written.
     """
 
-    def __init__(self, folder: str | Path, *, memory_mb: int = 64, buckets: int | None = None) -> None:
+    def __init__(self, folder: str | Path, *, memory_mb: int = 96, buckets: int | None = None) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / INDEX).exists():
@@ -98,7 +101,8 @@ class EvidenceWriter:
         for left in self.folder.glob(_PARTIAL + "*"):
             shutil.rmtree(left, ignore_errors=True)
         self._place = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
-        self._bytes = memory_mb * 2**20 // 2
+        # Two thirds for vectors, one for what stands beside them.
+        self._bytes = memory_mb * 2**21 // 3
         self._buckets = buckets
         self._growing: dict[str, _Growing] = {}
         self._appender = Appender()
@@ -345,10 +349,13 @@ def _emptied(batches: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _bucket_count(rows: int | None) -> int:
-    """A power of two that leaves about 65,536 rows a bucket; 64 where nobody knows how many rows will come."""
+    """A power of two that leaves about 65,536 rows a bucket, and up to four times as many where there are 32 buckets or more; 64
+    where nobody knows how many rows will come."""
     if rows is None:
         return 64
     buckets = 1
-    while buckets * _ROWS_A_BUCKET < rows and buckets < _MOST_BUCKETS:
+    while (
+        buckets < _MOST_BUCKETS and buckets * _ROWS_A_BUCKET * (4 if buckets >= _ENOUGH_BUCKETS else 1) < rows
+    ):
         buckets *= 2
     return buckets
