@@ -52,7 +52,9 @@ def find_alike(
 ) -> Alike:
     """The benign copies among `vectors` (m, d), of which only `queries` (numbers) are in question. `places` int64 (m,): the
     position in the source near which an owner is likelier. Each pair of vector and digest stands once."""
-    own = sketch(vectors[queries])
+    own = np.concatenate(
+        [sketch(vectors[queries[at : at + _BLOCK]]) for at in range(0, max(len(queries), 1), _BLOCK)]
+    )
     queries, own = queries[own != NO_DIRECTION], own[own != NO_DIRECTION]
     if not len(queries):
         return _NOTHING
@@ -136,7 +138,7 @@ class _Search:
         self.cell = _CELL_STEPS
         while self.cell < 2 * int(self.steps.max()) and self.cell < 256:
             self.cell *= 2
-        self.last = int(source.integers("position").max(initial=0))
+        self.last = source.largest("position")
 
     def coarse_probes(self) -> _Probes:
         """The cells of sketches that each vector's reach touches."""

@@ -63,17 +63,20 @@ class EvidenceIds:
         return self.side.texts("id", self.order[rows])
 
     def lengths(self) -> npt.NDArray[np.int32]:
-        return self._of_all(lambda ids: as_numpy(pc.binary_length(ids)))
+        return self._of_all(np.int32, lambda ids: as_numpy(pc.binary_length(ids)))
 
     def words(self, at: int) -> npt.NDArray[np.uint64]:
-        return self._of_all(lambda ids: words(ids, at))
+        return self._of_all(np.uint64, lambda ids: words(ids, at))
 
-    def _of_all(self, what: Callable[[pa.StringArray], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        chunks = (
-            chunk for bucket in range(self.side.buckets) for chunk in self.side.table(bucket)["id"].chunks
-        )
-        found: npt.NDArray[Any] = np.concatenate([what(chunk) for chunk in chunks])[self.order]
-        return found
+    def _of_all(self, kind: type, what: Callable[[pa.StringArray], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = np.empty(self.side.rows, kind)
+        row = 0
+        for bucket in range(self.side.buckets):
+            for chunk in self.side.table(bucket)["id"].chunks:
+                found[row : row + len(chunk)] = what(chunk)
+                row += len(chunk)
+        ordered: npt.NDArray[Any] = found[self.order]
+        return ordered
 
 
 def with_findings(rows: RowDimensions, found: FoundRows, order: Places) -> RowDimensions:

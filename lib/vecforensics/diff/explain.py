@@ -26,7 +26,7 @@ __all__ = ["explain_pairs"]
 
 _FORMATS: Final = {Relation.FLOAT16: "float16", Relation.BFLOAT16: "bfloat16", Relation.INT8: "int8"}
 # How many bytes of vectors without an owner are looked at together.
-_TOGETHER: Final = 50 * 2**20
+_TOGETHER: Final = 32 * 2**20
 # So many vectors are looked at closely whatever the store; 0.1 s.
 _FEW: Final = 5000
 

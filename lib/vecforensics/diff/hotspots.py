@@ -259,9 +259,12 @@ def _search(
     rows: Sequence[RowDimensions], side: str, level: float, limit: int, population: Population | None = None
 ) -> HotSpots:
     rows = [one for one in rows if len(one.kinds)]
-    kinds = np.concatenate([np.empty(0, np.uint32), *(one.kinds for one in rows)])
-    wrong = np.flatnonzero(kinds & CORRUPT_MASK)
-    shown = kinds[wrong]
+    starts = np.cumsum([0, *(len(one.kinds) for one in rows)])
+    wrong_of = [np.flatnonzero(one.kinds & CORRUPT_MASK) for one in rows]
+    wrong = np.concatenate([np.empty(0, np.int64), *map(np.add, wrong_of, starts.tolist())])
+    shown = np.concatenate(
+        [np.empty(0, np.uint32), *(one.kinds[some] for one, some in zip(rows, wrong_of, strict=True))]
+    )
     damaged = {kind.value: wrong[(shown & np.uint32(1 << KIND_BIT[kind])) != 0] for kind in _CORRUPT_KINDS}
     damaged = {kind: where for kind, where in damaged.items() if len(where)}
     if not damaged:

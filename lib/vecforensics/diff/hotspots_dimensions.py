@@ -234,10 +234,11 @@ def _by_id(rows: Sequence[RowDimensions], total: int, side: str) -> Order | None
         back = np.argsort(np.concatenate(places), kind="stable")
         return pa.concat_arrays(parts).take(arrow.numbers(back))
 
+    def of_all(each: Callable[[RowDimensions], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return each(rows[0]) if len(rows) == 1 else np.concatenate([each(one) for one in rows])
+
     order = id_order(
-        np.concatenate([one.ids.lengths() for one in rows]),
-        lambda at: np.concatenate([one.ids.words(at) for one in rows]),
-        texts,
+        of_all(lambda one: one.ids.lengths()), lambda at: of_all(lambda one: one.ids.words(at)), texts
     )
     if side == "source" and bool(np.all(order[1:] > order[:-1])):
         return None

@@ -227,7 +227,8 @@ def _shortest(view: View, one: Candidate) -> Candidate:
 
 def _alive(view: View, parts: tuple[Part, ...]) -> npt.NDArray[np.bool_]:
     mask = covered_by_all(parts, view.population)
-    return mask if view.alive is None else mask & view.alive
+    mask[view.gone] = False
+    return mask
 
 
 def _narrower(

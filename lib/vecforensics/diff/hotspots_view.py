@@ -35,6 +35,7 @@ from vecforensics.diff.hotspots_statistics import (
     log_tail,
     smallest_log_p,
 )
+from vecforensics.diff.id_order import narrow
 
 __all__ = ["MOST_CELLS", "Candidate", "Cells", "View", "count_pair", "sizes_of"]
 
@@ -96,15 +97,14 @@ def count_pair(one: Category, two: Category) -> Ints:
 
 @dataclass(slots=True)
 class View:
-    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `alive`: None = all rows."""
+    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`: those looked at no longer."""
 
     kind: str
     population: Population
     bad: npt.NDArray[Any]
     sizes: list[Ints]
     first_bad: int
-    alive: npt.NDArray[np.bool_] | None = None
-    gone: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    gone: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int32))
     cells: list[Cells] = field(default_factory=list)
 
     def hits(self, at: int) -> Ints:
@@ -116,11 +116,9 @@ class View:
         self.set_aside(covered_by_all(parts, self.population))
 
     def set_aside(self, inside: npt.NDArray[np.bool_]) -> None:
-        """Look no longer at the rows that `inside`, bool (rows,), marks."""
-        if self.alive is not None:
-            inside = inside & self.alive
-        rows = np.flatnonzero(inside)
-        self.alive = ~inside if self.alive is None else self.alive & ~inside
+        """Look no longer at the rows that `inside`, bool (rows,), marks; it is changed."""
+        inside[self.gone] = False
+        rows = np.flatnonzero(inside).astype(narrow(self.population.rows))
         bad_inside = inside[self.bad]
         leaving, self.bad = self.bad[bad_inside], self.bad[~bad_inside]
         for at, category in enumerate(self.population.categories):

@@ -66,12 +66,11 @@ def id_order(
     group, left = lengths[order], len(order)
     longest = int(group[-1]) if left else 0
     for at in range(0, longest, _WORD):
-        rows = order[places]
         if left <= _FEW:
-            order[places] = rows[_by_text(group, texts(rows))]
             break
+        rows = order[places]
         key = word(at)[rows]
-        by = np.argsort(key, kind="stable") if group[0] == group[-1] else np.lexsort((key, group))
+        by = np.argsort(key) if group[0] == group[-1] else np.lexsort((key, group))
         order[places] = rows[by]
         key = key[by]
         del by, rows
@@ -80,11 +79,13 @@ def id_order(
         alike = np.flatnonzero(~(first & np.r_[first[1:], True]))
         group, left = np.cumsum(first)[alike], len(alike)
         places = alike if isinstance(places, slice) else places[alike]
+    if left:
+        rows = order[places]
+        order[places] = rows[_by_text(group, texts(rows), rows)]
     return order
 
 
-def _by_text(group: npt.NDArray[Any], texts: pa.Array) -> npt.NDArray[Any]:
-    table = pa.Table.from_arrays([numbers(group), texts], ["group", "text"])
-    # Arrow sorts stably.
-    keys = [("group", "ascending"), ("text", "ascending")]
-    return as_numpy(pc.sort_indices(table, sort_keys=keys))
+def _by_text(group: npt.NDArray[Any], texts: pa.Array, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    columns = {"group": numbers(group), "text": texts, "row": numbers(rows)}
+    table = pa.Table.from_arrays(list(columns.values()), list(columns))
+    return as_numpy(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in columns]))

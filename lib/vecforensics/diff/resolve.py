@@ -23,13 +23,13 @@ from vecforensics.diff.explain import explain_pairs
 from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
 
-# How many vectors in question are held at once (with 384 floats each, 50 MB).
-_QUERY_BYTES: Final = 50 * 2**20
+# How many bytes of vectors in question are held at once.
+_QUERY_BYTES: Final = 32 * 2**20
 
 
 def resolve_collection(
@@ -72,7 +72,7 @@ def resolve_collection(
     # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
     nobody = not sides.source.dimension
     label = None
-    if nobody or (len(orphans) and (sides.source.integers("digest") == 0).any()):
+    if nobody or (len(orphans) and _lacks_vectors(sides.source)):
         label = alike_rows(sides)
     owners = _ask(sides, pairs, questioned, orphans, tolerance, label)
     unmatched = set(missing.tolist())
@@ -90,6 +90,11 @@ def resolve_collection(
         find_shared_vectors(sides, found, label)
         resolved.notes += find_suspicious(sides, found)
     return resolved
+
+
+def _lacks_vectors(side: Side) -> bool:
+    """Whether some rows have no vector, or one that is not finite."""
+    return any(not side.column("digest", bucket).all() for bucket in range(side.buckets))
 
 
 def _numbers(side: Any, parts: list[tuple[int, npt.NDArray[np.int32]]]) -> Index:

@@ -112,6 +112,10 @@ class Side:
             found[places] = self.column(column, bucket)[rows]
         return found
 
+    def largest(self, column: str) -> int:
+        """The largest value of a column without negative ones; 0 where there is no row."""
+        return max(int(self.column(column, bucket).max(initial=0)) for bucket in range(self.buckets))
+
     def take(self, numbers: Index) -> npt.NDArray[np.float32]:
         """Vectors of some rows, float32 (k, dimension). Rows without a vector of the right length are NaN."""
         dimension = self.dimension

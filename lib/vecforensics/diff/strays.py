@@ -37,20 +37,22 @@ def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) ->
     what is known of each target row."""
     chosen, note = _cases_and_controls(sides.target, orphans)
     order = _id_order(sides.target, chosen)
-    kinds = np.zeros(sides.target.rows, np.uint32)
-    kinds[orphans] = np.uint32(1 << KIND_BIT[Kind.ORPHAN])
+    kinds = np.where(np.isin(order, orphans), np.uint32(1 << KIND_BIT[Kind.ORPHAN]), np.uint32(0))
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
     fields.update(_metadata_fields(sides.target, order, WRITERS_FIELDS - set(sides.frozen.metadata)))
-    return RowDimensions(name, kinds[order], fields, TextIds(sides.target.texts("id", order)), note)
+    return RowDimensions(name, kinds, fields, TextIds(sides.target.texts("id", order)), note)
 
 
 def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
     """The rows that are looked at, and what is to be said of them."""
     if side.rows <= _CONTROLS:
         return np.arange(side.rows), ""
-    drawn = side.integers("id_hash") < np.uint64(2**64 // side.rows * _CONTROLS)
-    drawn[orphans] = False
-    controls = np.flatnonzero(drawn)
+    limit = np.uint64(2**64 // side.rows * _CONTROLS)
+    drawn = [
+        side.number(bucket, np.flatnonzero(side.column("id_hash", bucket) < limit))
+        for bucket in range(side.buckets)
+    ]
+    controls = np.setdiff1d(np.concatenate(drawn), orphans)
     note = f"hot spots of orphans set them against {len(controls):,} other rows of the target; shares are of these."
     return np.sort(np.r_[orphans, controls]), note
 
