@@ -122,7 +122,8 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     )
     if not pc.all(same).as_py() and len(source_row):
         source_row, target_row = _join_by_text(source, target)
-    by_source = np.argsort(source_row, kind="stable")
+    # Rows of one record are ranked below, so that any sort will do.
+    by_source = np.argsort(source_row)
     source_row, target_row = source_row[by_source], target_row[by_source]
     again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
     several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
@@ -229,18 +230,25 @@ def _unequal(
     """The pairs whose vectors differ in any bit."""
     if not both.any():
         return np.empty(0, np.intp)
-    pairs = np.flatnonzero(both)
-    wanted, held = expected.begins(source_row[pairs]), actual.begins(target_row[pairs])
+    asked = np.zeros(expected.rows, np.bool_)
+    asked[source_row] = both
+    held = np.zeros(expected.rows, np.int64)
+    held[source_row] = actual.begins(target_row)
     step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
     kind = np.uint64 if expected.dimension % 2 == 0 else np.uint32
     found = []
-    for start in range(0, len(pairs), step):
-        part = slice(start, start + step)
-        one, other = expected.at(wanted[part]), actual.at(held[part])
-        same = (one.view(kind) == other.view(kind)).all(axis=1)
-        if not same.all():
-            found.append(pairs[part][~same])
-    return np.concatenate(found) if found else np.empty(0, np.intp)
+    for first, one in expected.stretches(step):
+        rows = np.arange(first, first + len(one))
+        wanted = asked[first : first + len(one)]
+        if 2 * np.count_nonzero(wanted) <= len(one):
+            one, rows = one[wanted], rows[wanted]
+        if len(rows):
+            # Where most rows are asked for the others are compared too, with whatever, which costs less than a copy without them.
+            same = (one.view(kind) == actual.at(held[rows]).view(kind)).all(axis=1)
+            found.append(rows[~same & asked[rows]])
+    unequal = np.zeros(expected.rows, np.bool_)
+    unequal[np.concatenate(found)] = True
+    return np.flatnonzero(unequal[source_row])
 
 
 def _relate(

@@ -106,12 +106,21 @@ def _factors(expected: Matrix, actual: Matrix) -> list[npt.NDArray[np.float64]]:
     factors = [np.ones(len(expected))]
     for quarter in range(4):
         part = quotient[:, quarter * width // 4 : (quarter + 1) * width // 4]
-        known = np.isfinite(part).any(axis=1) if part.shape[1] else np.zeros(len(part), np.bool_)
-        factor = np.full(len(part), np.nan)
-        if known.any():
-            factor[known] = np.nanmedian(part[known], axis=1)
+        factor = _medians(part)
         factors.append(np.where(factor > 0, factor, np.nan))
     return factors
+
+
+def _medians(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The median of each row without its NaN, NaN where there is nothing else; `numpy.nanmedian` takes four times as long."""
+    if not rows.shape[1]:
+        return np.full(len(rows), np.nan)
+    ordered = np.sort(rows, axis=1)  # NaN last
+    count = np.count_nonzero(~np.isnan(rows), axis=1)
+    row = np.arange(len(rows))
+    # Where there is nothing, both are the last NaN.
+    medians: npt.NDArray[np.float64] = (ordered[row, (count - 1) // 2] + ordered[row, count // 2]) / 2
+    return medians
 
 
 def owners_of_blocks(

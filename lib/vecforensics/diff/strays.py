@@ -52,7 +52,8 @@ def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
         side.number(bucket, np.flatnonzero(side.column("id_hash", bucket) < limit))
         for bucket in range(side.buckets)
     ]
-    controls = np.setdiff1d(np.concatenate(drawn), orphans)
+    controls = np.concatenate(drawn)
+    controls = controls[~np.isin(controls, orphans)]
     note = f"hot spots of orphans set them against {len(controls):,} other rows of the target; shares are of these."
     return np.sort(np.r_[orphans, controls]), note
 

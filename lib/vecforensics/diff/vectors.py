@@ -7,6 +7,8 @@ lets numpy gather any rows in one call, whatever batch they stand in, at about t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,18 @@ class MappedVectors:
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
         return self.at(self.begins(rows))
+
+    def stretches(self, most: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """All rows as they lie, without a copy, between `most` and twice as many at a time where a batch has them: the number of
+        the first one, and float32 (k, dimension)."""
+        for first, base, end in zip(
+            self._first, self._base, np.append(self._first[1:], self.rows), strict=True
+        ):
+            edges = np.linspace(first, end, max(int(end - first) // most, 1) + 1).astype(np.int64)
+            for start, stop in pairwise(edges.tolist()):
+                begin = int(base) + start * self.dimension
+                held = self._flat[begin : begin + (stop - start) * self.dimension]
+                yield start, held.reshape(-1, self.dimension)
 
     def begins(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """At which float of the file each row begins, for `at`."""
