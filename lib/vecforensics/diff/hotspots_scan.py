@@ -204,8 +204,7 @@ def _windows_of_values(values: int, singles: bool) -> tuple[Ints, Ints, Ints]:
     lengths = lengths or [1]
     # None is cut off at the end: the last one of each length ends with the last value.
     first = [
-        np.unique(np.append(np.arange(0, values - length, max(length // 2, 1)), values - length))
-        for length in lengths
+        np.append(np.arange(0, values - length, max(length // 2, 1)), values - length) for length in lengths
     ]
     last = [one + length for one, length in zip(first, lengths, strict=True)]
     starts = np.cumsum([0, *(len(one) for one in first)])[:-1]
