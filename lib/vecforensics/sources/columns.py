@@ -7,11 +7,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, encoded, id_text, numbers, present, split_vectors, texts
+from vecforensics.arrow_columns import (
+    as_numpy,
+    encoded,
+    id_text,
+    numbers,
+    present,
+    split_vectors,
+    text,
+    texts,
+)
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json, source_schema
@@ -73,38 +81,31 @@ def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: i
 
 
 def _metadata(raw: pa.RecordBatch, source: Source) -> pa.Array:
-    if not source.metadata:
-        return texts(["{}"] * raw.num_rows)
-    fields = raw.select(list(source.metadata))
-    alike = _alike(fields)
-    if alike is None:
-        return texts(canonical_json(row) for row in fields.to_pylist())
-    first, which = alike
-    spelt = [canonical_json(row) for row in fields.take(numbers(first)).to_pylist()]
-    return texts(spelt).take(numbers(which))
-
-
-def _alike(fields: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-    """The first row of each distinct combination of values, and which of these each row is. Metadata repeats itself (a plan, a
-    country), and spelling it out as JSON is dear. None where a column holds lists or structs, or the combinations are too many.
+    """What `canonical_json` makes of each row's fields, put together from what it makes of each field's distinct values: metadata
+    repeats itself (a plan, a country), and spelling it out is dear.
     """
-    which = np.zeros(fields.num_rows, np.int64)
-    first = np.zeros(min(fields.num_rows, 1), np.int64)
-    for column in fields.columns:
-        kind = column.type
-        if pa.types.is_nested(kind):
-            return None
-        if pa.types.is_floating(kind):
-            # By their bits: 0.0 and -0.0 are spelt differently.
-            column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
-        distinct = encoded(column)
-        codes = as_numpy(distinct.indices.cast(pa.int64()), len(distinct.dictionary))
-        _, first, which = np.unique(
-            which * (len(distinct.dictionary) + 1) + codes, return_index=True, return_inverse=True
-        )
-        if 2 * len(first) > fields.num_rows:
-            return None
-    return first, which
+    names = sorted(set(source.metadata))
+    if not names:
+        return texts(["{}"] * raw.num_rows)
+    members = [
+        _spelt(raw.column(name), f"{',' if place else '{'}{canonical_json(name)}:")
+        for place, name in enumerate(names)
+    ]
+    return pc.binary_join_element_wise(*members, text("}"), text(""))
+
+
+def _spelt(column: pa.Array, head: str) -> pa.Array:
+    """`head` and, behind it, each value as JSON, null included."""
+    kind = column.type
+    if pa.types.is_nested(kind):
+        return texts(head + canonical_json(value) for value in column.to_pylist())
+    if pa.types.is_floating(kind):
+        # By their bits: 0.0 and -0.0 are spelt differently.
+        column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
+    distinct = encoded(column)
+    values = distinct.dictionary.view(kind) if pa.types.is_floating(kind) else distinct.dictionary
+    spelt = texts(head + canonical_json(value) for value in [*values.to_pylist(), None])
+    return spelt.take(numbers(as_numpy(distinct.indices, len(values))))
 
 
 def _scalar(column: pa.Array, where: str) -> pa.Array:
