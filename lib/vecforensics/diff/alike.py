@@ -13,9 +13,8 @@ number of buckets decides nothing. (Grids of cells for near neighbours: Bentley,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +105,6 @@ class _Probes:
         return _Probes(self.key[which], self.query[which])
 
 
-T = TypeVar("T")
 Rows = Callable[[int], tuple[Numbers, Hashes]]
 """The rows of a bucket that count, and the cell of each."""
 
@@ -199,7 +197,7 @@ class _Search:
             at, hit = _found(keys, cells[asked.maybe(cells)])
             return np.bincount(at[hit], minlength=len(keys))
 
-        total = sum(self._by_bucket(of_bucket), np.zeros(len(keys), np.int64))
+        total = sum(self.source.each(of_bucket), np.zeros(len(keys), np.int64))
         counts: Numbers = total[np.searchsorted(keys, probes.key)]
         return counts
 
@@ -225,11 +223,7 @@ class _Search:
             meetings = self._meetings(keys, at, positions, probes, radius)
             return _joined(self._confirmed(bucket, rows[row], query) for row, query in meetings)
 
-        return _joined(self._by_bucket(of_bucket))
-
-    def _by_bucket(self, of_bucket: Callable[[int], T]) -> list[T]:
-        with ThreadPoolExecutor(self.source.workers, thread_name_prefix="owners") as pool:
-            return list(pool.map(of_bucket, range(self.source.buckets)))
+        return _joined(self.source.each(of_bucket))
 
     def _meetings(
         self, keys: Hashes, at: Numbers, positions: Numbers, probes: _Probes, radius: Numbers

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -161,16 +162,16 @@ def _assembled(
         place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts}) if astray else {}
     )
 
-    def lay_strays() -> list[RowDimensions]:
+    @cache
+    def strays() -> list[RowDimensions]:
         return [
             stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
             for part in astray
         ]
 
-    with ThreadPoolExecutor(2, thread_name_prefix="hot-spots") as beside:
-        strays = beside.submit(lay_strays)
+    with ThreadPoolExecutor(1, thread_name_prefix="hot-spots") as beside:
         population = passed.layout.population if rows else None
-        spots = beside.submit(find_hot_spots, rows, strays.result if astray else None, population=population)
+        spots = beside.submit(find_hot_spots, rows, strays if astray else None, population=population)
         table = pa.concat_tables(
             findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
             for part in parts
@@ -203,7 +204,7 @@ def _assembled(
         estimate=estimate,
         limits=(
             *_limits(work.case, work.evidence, parts, sample),
-            *(f"{one.collection}: {one.note}" for one in strays.result() if one.note),
+            *(f"{one.collection}: {one.note}" for one in strays() if one.note),
         ),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,15 +239,13 @@ def find_hot_spots(
 ) -> HotSpots:
     """Where the findings of a run gather, over all collections together; corrupt kinds only.
 
-    `strays` gives the rows of the target, by collection, of which some belong to no record. They are looked at by themselves,
-    beside the others; then each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where
-    it has been made already.
+    `strays` gives the rows of the target, by collection, of which some belong to no record. They are looked at by themselves;
+    then each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where it has been made
+    already.
     """
     level = false_discovery / 2 if strays else false_discovery
-    with ThreadPoolExecutor(1, thread_name_prefix="strays") as beside:
-        of_target = beside.submit(lambda: _search(strays(), "target", level, limit)) if strays else None
-        found = [_search(rows, "source", level, limit, population)]
-        found += [of_target.result()] if of_target else []
+    found = [_search(rows, "source", level, limit, population)]
+    found += [_search(strays(), "target", level, limit)] if strays else []
     spots = sorted((spot for one in found for spot in one), key=_rank)
     lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
     skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))

@@ -69,16 +69,16 @@ def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArra
     wanted = np.unique(digests)
     if not len(wanted):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    keys, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     asked = Filter(wanted)
-    for bucket in range(source.buckets):
+
+    def of_bucket(bucket: int) -> tuple[npt.NDArray[np.int64], Index]:
         held = source.column("digest", bucket)
         maybe = asked.maybe(held)
         at = np.minimum(np.searchsorted(wanted, held[maybe]), len(wanted) - 1)
         hit = wanted[at] == held[maybe]
-        keys.append(at[hit])
-        rows.append(source.number(bucket, maybe[hit]))
-    key, row = np.concatenate(keys), np.concatenate(rows)
+        return at[hit], source.number(bucket, maybe[hit])
+
+    key, row = (np.concatenate(column) for column in zip(*source.each(of_bucket), strict=True))
     if not len(key):
         return key, row
     position = source.integers("position", row).astype(np.int64)

@@ -6,9 +6,10 @@ digests or vectors of the few rows it needs; each bucket is mapped when it is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from vecforensics.evidence import Evidence, FrozenCollection
 
 __all__ = ["Index", "Places", "Side", "Sides"]
 
+T = TypeVar("T")
 Index = npt.NDArray[np.int64]
 # Row numbers of a whole side, int32 where that is wide enough: four bytes a row that are there all the time.
 Places = npt.NDArray[np.signedinteger[Any]]
@@ -55,6 +57,11 @@ class Side:
         if bucket not in self._vectors:
             self._vectors[bucket] = MappedVectors(self.table(bucket))
         return self._vectors[bucket]
+
+    def each(self, of_bucket: Callable[[int], T]) -> list[T]:
+        """What `of_bucket` makes of each bucket, on `workers` threads."""
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="sweep") as pool:
+            return list(pool.map(of_bucket, range(self.buckets)))
 
     def number(self, bucket: int, rows: npt.NDArray[np.integer[Any]]) -> Index:
         """Running numbers of rows of one bucket."""
@@ -118,12 +125,12 @@ class Side:
 
     def take(self, numbers: Index) -> npt.NDArray[np.float32]:
         """Vectors of some rows, float32 (k, dimension). Rows without a vector of the right length are NaN."""
-        dimension = self.dimension
-        found = np.full((len(numbers), dimension), np.nan, np.float32)
+        found = np.empty((len(numbers), self.dimension), np.float32)
         for bucket, places, rows in self.split(numbers):
             vectors = self.vectors(bucket)
             there = vectors.present[rows]
             found[places[there]] = vectors.take(rows[there])
+            found[places[~there]] = np.nan
         return found
 
     @property
