@@ -115,8 +115,8 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Compari
         _parts(expected[parts], actual[parts], parts, relation, right, start, stop)
     relation[blank & zero] = Relation.EQUAL
     relation[~usable] = Relation.UNUSABLE
-    same = (expected.view(np.uint32) == actual.view(np.uint32)).all(axis=1)
-    relation[same & usable] = Relation.EQUAL
+    # In value: a zero that lost its sign is the same zero.
+    relation[usable & (expected == actual).all(axis=1)] = Relation.EQUAL
     return Comparison(relation, distance, right, start, stop)
 
 
@@ -183,6 +183,9 @@ def _on_int8(expected: Matrix, actual: Matrix) -> Flags:
 
     The step is not known: it is the scale of a symmetric or affine code of this vector, or, with a scale shared by the whole
     collection, the smallest gap between two of its components.
+
+    Where `expected` lies on a grid about as wide itself (counts of words do, before and after an edit), only the nearest level
+    will do: a code rounds by half a step, an edit moves by a whole one.
     """
     low, high = actual.min(axis=1), actual.max(axis=1)
     peak = np.maximum(np.abs(low), np.abs(high))
@@ -203,9 +206,20 @@ def _on_int8(expected: Matrix, actual: Matrix) -> Flags:
                 level = (actual[rows, :few] - origin[rows, None]) / step[rows, None]
                 rows = rows[(np.abs(level - np.round(level)) <= 0.02).all(axis=1)]
             error = np.abs(actual[rows] - expected[rows]).max(axis=1, initial=0)
-            fits[rows] |= error <= step[rows] * 1.01
+            fits[rows] |= error <= step[rows] * 0.51
+            rows = rows[(error > step[rows] * 0.51) & (error <= step[rows] * 1.01)]
+            fits[rows] |= ~_on_grid_like(expected[rows], step[rows])
     fine: Flags = fits & (spread > 0) & (actual.shape[1] >= _FEWEST_FOR_GRID)
     return fine
+
+
+def _on_grid_like(vectors: Matrix, step: npt.NDArray[np.float32]) -> Flags:
+    """Whether each vector lies on evenly spaced levels of its own, half to twice `step` apart."""
+    low = vectors.min(axis=1)
+    gap = _smallest_gap(vectors, vectors.max(axis=1) - low)
+    level = (vectors - low[:, None]) / gap[:, None]
+    flags: Flags = (np.abs(level - np.round(level)) <= 0.02).all(axis=1)
+    return flags & (gap >= step / 2) & (gap <= step * 2)
 
 
 def _smallest_gap(actual: Matrix, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
