@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -84,10 +85,12 @@ class Part:
         return shown | ({"period": self.period} if self.form == "every" else {})
 
 
-def rows_at_places(lengths: Ints, period: int) -> Ints:
-    """How many rows stand at each place of a period, over collections of so many rows: shape (period,)."""
-    over = (lengths % period)[:, None] > np.arange(period)
-    counts: Ints = (lengths // period).sum() + over.sum(axis=0)
+@lru_cache(maxsize=256)
+def rows_at_places(lengths: tuple[int, ...], period: int) -> Ints:
+    """How many rows stand at each place of a period, over collections of so many rows: shape (period,), not to be changed."""
+    sizes = np.array(lengths, np.int64)
+    over = (sizes % period)[:, None] > np.arange(period)
+    counts: Ints = (sizes // period).sum() + over.sum(axis=0)
     return counts
 
 

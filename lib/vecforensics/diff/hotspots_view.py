@@ -211,16 +211,18 @@ class View:
         if self.population.side != "source":
             return None
         here, gone = positions(self.population, self.bad), positions(self.population, self.gone)
-        lengths = self.population.ends - self.population.starts
-        periods = [period for period in PERIODS if period * 4 <= int(lengths.max(initial=0))]
+        lengths = tuple((self.population.ends - self.population.starts).tolist())
+        periods = [period for period in PERIODS if period * 4 <= max(lengths, default=0)]
         if not periods:
             return None
         worth -= float(np.log(len(periods)))
         hits = [np.bincount(here % period, minlength=period) for period in periods]
-        sizes = [
-            rows_at_places(lengths, period) - np.bincount(gone % period, minlength=period)
-            for period in periods
-        ]
+        sizes = [rows_at_places(lengths, period) for period in periods]
+        if len(gone):
+            sizes = [
+                size - np.bincount(gone % period, minlength=period)
+                for size, period in zip(sizes, periods, strict=True)
+            ]
         best: Candidate | None = None
         for period, some, rows in compress(
             zip(periods, hits, sizes, strict=True), may_hold(hits, sizes, worth)

@@ -197,8 +197,8 @@ def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
     count = (sides.source if strays is None else sides.target).rows
     ours = set(sides.frozen.metadata)
     wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *_PLAIN_FIELDS) if name not in ours]
-    sample = _some_metadata(sides.target, strays)
-    seen = [name for name in wanted if any(text and f'"{name}"' in text for text in sample)]
+    sample = "\n".join(filter(None, _some_metadata(sides.target, strays)))
+    seen = [name for name in wanted if f'"{name}"' in sample]
     if not seen:
         return
     parts: dict[str, list[_Part]] = {name: [] for name in seen}
