@@ -135,6 +135,14 @@ def test_two_concurrent_merge_inserts_duplicate_lancedb_3377(tmp_path: Path) -> 
     assert json.loads(diff.table["detail"][0].as_py()) == {"form": "same id"}
 
 
+def test_which_of_two_copies_is_the_further_one_does_not_hang_on_the_order_of_a_scan(tmp_path: Path) -> None:
+    world = World.make(count=100)
+    world.target += [(text, vector, metadata | {"plan": "?"}) for text, vector, metadata in world.target[:30]]
+    seen = [investigate(world, tmp_path / str(seed), impact=False, shuffle=seed) for seed in (None, 1, 2)]
+    assert seen[0].table == seen[1].table == seen[2].table
+    assert kinds(seen[0])["duplicate"] == 30
+
+
 def test_the_text_was_edited_and_the_old_vector_kept(tmp_path: Path) -> None:
     world = World.make(count=100)
     for row in (3, 50, 77):
