@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +26,6 @@ from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
-from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
@@ -40,6 +38,7 @@ from vecforensics.stores import VectorReader
 
 __all__ = ["choose_contents", "diff_vectors"]
 
+_FALSE_DISCOVERY: Final = 0.01
 _IMPACT_QUERIES: Final = (50, 500)
 _WRITTEN_SINCE: Final = (
     "The target has been written to by the migration of this run; young rows were not looked at again but judged as they were "
@@ -146,7 +145,7 @@ def _assembled(
     estimate: Mapping[str, Any] | None = None,
     sample: int | None = None,
 ) -> Diff:
-    from vecforensics.diff.hotspots import find_hot_spots
+    from vecforensics.diff.hotspots import find_hot_spots, joined
     from vecforensics.diff.impact import measure_impact
 
     parts = passed.parts
@@ -162,21 +161,21 @@ def _assembled(
         place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts}) if astray else {}
     )
 
-    @cache
-    def strays() -> list[RowDimensions]:
-        return [
-            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
-            for part in astray
-        ]
-
+    rate = _FALSE_DISCOVERY / 2 if astray else _FALSE_DISCOVERY
     with ThreadPoolExecutor(1, thread_name_prefix="hot-spots") as beside:
         population = passed.layout.population if rows else None
-        spots = beside.submit(find_hot_spots, rows, strays if astray else None, population=population)
+        of_records = beside.submit(find_hot_spots, rows, population=population, false_discovery=rate)
         table = pa.concat_tables(
             findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
             for part in parts
         )
-        hot_spots = tuple(spot.as_dict() for spot in spots.result())
+        strays = [
+            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
+            for part in astray
+        ]
+        of_strays = find_hot_spots(strays, "target", false_discovery=rate)
+        spots = joined([of_records.result(), of_strays] if astray else [of_records.result()])
+        hot_spots = tuple(spot.as_dict() for spot in spots)
     for part, dimensions in zip(parts, rows, strict=False):
         if work.impact and part in damaged and part.sides.source.dimension and sample is None:
             vectors = EvidenceVectors(
@@ -204,7 +203,7 @@ def _assembled(
         estimate=estimate,
         limits=(
             *_limits(work.case, work.evidence, parts, sample),
-            *(f"{one.collection}: {one.note}" for one in strays() if one.note),
+            *(f"{one.collection}: {one.note}" for one in strays if one.note),
         ),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},

@@ -10,7 +10,7 @@ false-discovery rate is held over all tests of a run. The method and its limits 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from vecforensics.diff.hotspots_search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
 from vecforensics.findings import SEVERITY, Kind, Severity
 
-__all__ = ["HotSpot", "HotSpots", "find_hot_spots", "gather", "rows_of"]
+__all__ = ["HotSpot", "HotSpots", "find_hot_spots", "gather", "joined", "rows_of"]
 
 _CORRUPT_KINDS = tuple(kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
 _PLURAL = (
@@ -229,9 +229,18 @@ def gather(
     return HotSpots(tuple(spots[:limit]), tests, limits.level, lines, population.skipped)
 
 
+def joined(found: Sequence[HotSpots], *, limit: int = 12) -> HotSpots:
+    """What several searches of one run found, the strongest first; their false-discovery rates add up."""
+    spots = sorted((spot for one in found for spot in one), key=_rank)
+    lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
+    skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))
+    tests, level = sum(one.tests for one in found), sum(one.level for one in found)
+    return HotSpots(tuple(spots[:limit]), tests, level, lines, skipped)
+
+
 def find_hot_spots(
     rows: Sequence[RowDimensions],
-    strays: Callable[[], Sequence[RowDimensions]] | None = None,
+    side: str = "source",
     *,
     population: Population | None = None,
     false_discovery: float = 0.01,
@@ -239,22 +248,9 @@ def find_hot_spots(
 ) -> HotSpots:
     """Where the findings of a run gather, over all collections together; corrupt kinds only.
 
-    `strays` gives the rows of the target, by collection, of which some belong to no record. They are looked at by themselves;
-    then each of the two searches gets half of the false-discovery rate. `population`: `lay_out(rows)`, where it has been made
-    already.
+    `side`: whose rows these are; rows of the target are those of which some belong to no record, and are looked at by
+    themselves. `population`: `lay_out(rows, side)`, where it has been made already.
     """
-    level = false_discovery / 2 if strays else false_discovery
-    found = [_search(rows, "source", level, limit, population)]
-    found += [_search(strays(), "target", level, limit)] if strays else []
-    spots = sorted((spot for one in found for spot in one), key=_rank)
-    lines = tuple(dict.fromkeys(line for one in found for line in one.lines))
-    skipped = tuple(dict.fromkeys(text for one in found for text in one.skipped))
-    return HotSpots(tuple(spots[:limit]), sum(one.tests for one in found), false_discovery, lines, skipped)
-
-
-def _search(
-    rows: Sequence[RowDimensions], side: str, level: float, limit: int, population: Population | None = None
-) -> HotSpots:
     rows = [one for one in rows if len(one.kinds)]
     starts = np.cumsum([0, *(len(one.kinds) for one in rows)])
     wrong_of = [np.flatnonzero(one.kinds & CORRUPT_MASK) for one in rows]
@@ -265,5 +261,6 @@ def _search(
     damaged = {kind.value: wrong[(shown & np.uint32(1 << KIND_BIT[kind])) != 0] for kind in _CORRUPT_KINDS}
     damaged = {kind: where for kind, where in damaged.items() if len(where)}
     if not damaged:
-        return HotSpots((), 0, level, ())
-    return gather(population or lay_out(rows, side), damaged, Limits(level=level), limit=limit)
+        return HotSpots((), 0, false_discovery, ())
+    population = population or lay_out(rows, side)
+    return gather(population, damaged, Limits(level=false_discovery), limit=limit)
