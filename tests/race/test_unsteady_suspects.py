@@ -96,6 +96,8 @@ def test_the_exit_of_a_suspect_is_not_the_exit_of_the_laboratory(suspect: Any) -
         explore(suspect, records=2, schedules=5)
 
 
+# What ends the thread may strike inside a destructor, where Python reports it and goes on; then it is thrown once more.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_ends_the_laboratory_and_not_only_the_waiting_for_it() -> None:
     async def asks_for_ever(records: Any, embed: Any, store: Any) -> None:
         while True:
