@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.sides import Index, Side, Sides
 
-__all__ = ["Pairs", "Resolved", "joined_pairs"]
+__all__ = ["Pairs", "Resolved", "joined_pairs", "running"]
 
 
 @dataclass
@@ -52,6 +52,11 @@ class Resolved:
     mangled: dict[int, int] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused: Index = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def running(side: Side, parts: Iterable[tuple[int, npt.NDArray[np.int32]]]) -> Index:
+    """Running numbers of rows of several buckets, each given with its bucket."""
+    return np.concatenate([np.empty(0, np.int64), *(side.number(bucket, rows) for bucket, rows in parts)])
 
 
 def joined_pairs(sides: Sides, results: Sequence[BucketResult]) -> Pairs:

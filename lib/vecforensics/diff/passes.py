@@ -22,7 +22,7 @@ from vecforensics.diff.dimensions import row_dimensions, source_order, with_find
 from vecforensics.diff.execute import compare_all
 from vecforensics.diff.hotspots_dimensions import Population, lay_out
 from vecforensics.diff.metadata import StoreHabits
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.pairs import Resolved, running
 from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.settle import Settling, frozen_moment
@@ -243,8 +243,7 @@ class Passed:
 
 
 def _strays(sides: Sides, results: Sequence[BucketResult]) -> Index:
-    rows = [sides.target.number(result.bucket, result.orphans) for result in results]
-    return np.concatenate([np.empty(0, np.int64), *rows])
+    return running(sides.target, [(result.bucket, result.orphans) for result in results])
 
 
 def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:

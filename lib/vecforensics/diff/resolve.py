@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
 from vecforensics.diff.explain import explain_pairs
 from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
-from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs
+from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.findings import Kind
 
@@ -38,8 +38,8 @@ def resolve_collection(
     """Explain everything that differs. Deterministic in the content: bucket numbers decide nothing."""
     found = found or FoundRows()
     pairs = joined_pairs(sides, results)
-    missing = _numbers(sides.source, [(result.bucket, result.missing) for result in results])
-    orphans = _numbers(sides.target, [(result.bucket, result.orphans) for result in results])
+    missing = running(sides.source, [(result.bucket, result.missing) for result in results])
+    orphans = running(sides.target, [(result.bucket, result.orphans) for result in results])
     missing, orphans = _by_position(sides, "source", missing), _by_id(sides, orphans)
     resolved = Resolved(found, missing, orphans)
     resolved.compared = sum(result.compared for result in results)
@@ -95,10 +95,6 @@ def resolve_collection(
 def _lacks_vectors(side: Side) -> bool:
     """Whether some rows have no vector, or one that is not finite."""
     return any(not side.column("digest", bucket).all() for bucket in range(side.buckets))
-
-
-def _numbers(side: Any, parts: list[tuple[int, npt.NDArray[np.int32]]]) -> Index:
-    return np.concatenate([np.empty(0, np.int64), *(side.number(bucket, rows) for bucket, rows in parts)])
 
 
 def _by_position(sides: Sides, side: str, rows: Index) -> Index:
