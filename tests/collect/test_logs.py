@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,103 @@ def test_a_json_line_may_give_its_time_and_level_as_numbers(time: float, utc: st
 def test_an_id_in_plain_text_says_nothing_about_what_was_done() -> None:
     [event] = events('upserted id="error: batch=9" batch=7\n')
     assert (event.record_ids, event.action, event.fields) == (("error: batch=9",), "wrote", {"batch": "7"})
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("wrote u0 collection=alpha batch=0 worker=0", ("u0",)),
+        ("upserted user u0 to alpha batch=0", ("user u0 to alpha", "u0 to alpha", "u0")),
+        ('inserted record "a b: batch=9 failed" batch=0', ("a b: batch=9 failed",)),
+        ("stored post/7:a, retrying the rest", ("post/7:a, retrying the rest", "post/7:a")),
+        ("saved 'u0'.", ("'u0'", "u0")),
+        ("wrote u0 parent_id=u7", ("u0",)),
+        ("wrote user id 12 batch=0", ("user id 12", "12")),
+        ("wrote 0012 batch=0", ("0012",)),
+        # Counts, numbers of rows, and what is a field or has a key of its own.
+        ("wrote 100 batch=0", ()),
+        ("wrote row 100", ("row 100",)),
+        ("wrote batch=9", ()),
+        ("inserted user_id=5", ()),
+        ("inserted UserId: 5", ()),
+        ("written", ()),
+        # What was not written is nobody's write.
+        ("failed to insert u0", ()),
+        ("fetched u0", ()),
+        ("u0 is next", ()),
+    ],
+)
+def test_what_stands_behind_a_verb_of_writing_is_a_word_that_may_be_an_id(
+    said: str, words: tuple[str, ...]
+) -> None:
+    [event] = events(f"INFO {said}\n")
+    assert event.words == words
+    assert event.listed_ids == ()
+
+
+def test_a_quoted_word_says_nothing_about_the_rest_of_the_line() -> None:
+    [event] = events('INFO wrote "failed batch=9 collection=beta user_id=4" batch=7\n')
+    assert (event.action, event.fields, event.record_ids) == ("wrote", {"batch": "7"}, ())
+
+
+@pytest.mark.parametrize("key", ["ids", "record_ids", "vector_ids", "recordIds", "IDs"])
+def test_a_json_line_may_list_all_the_ids_of_one_upsert(key: str) -> None:
+    line = {
+        "event": "upsert",
+        key: ["u0", "a, b", 7, " ", 'q"]', None, True, 1.5, ["x"], {"id": "y"}],
+        "batch": 3,
+    }
+    [event] = events(json.dumps(line) + "\n")
+    assert event.listed_ids == ("u0", "a, b", "7", " ", 'q"]')
+    assert (event.action, event.record_ids, event.fields) == ("wrote", (), {"batch": "3"})
+
+
+def test_half_a_character_in_a_json_line_is_kept_visible() -> None:
+    [event] = events('{"event": "upsert", "ids": ["a\\ud800"], "user_id": "\\udfff"}\n')
+    written = json.loads(event.to_json().encode())
+    assert (written["listed_ids"], written["record_ids"]) == (["a\ufffd"], ["\ufffd"])
+
+
+def test_lists_of_what_was_not_written_are_left_alone() -> None:
+    line = {
+        "event": "upsert",
+        "failed_ids": ["a"],
+        "parent_ids": ["b"],
+        "tags": ["c"],
+        "context": {"ids": ["d"]},
+    }
+    [event] = events(json.dumps(line) + "\n")
+    assert event.listed_ids == ("d",)
+
+
+def test_a_line_of_plain_text_may_list_ids_too() -> None:
+    [event] = events("INFO upserted ids=['u0', \"a, b\", u1] batch=3\n")
+    assert (event.listed_ids, event.words, event.fields) == (("u0", "a, b", "u1"), (), {"batch": "3"})
+
+
+def test_a_thousand_long_ids_of_one_upsert_are_read_whole(tmp_path: Path) -> None:
+    ids = [f"{number:04d}" + "x" * 500 for number in range(1000)]
+    (tmp_path / "m.log").write_text(json.dumps({"event": "upsert", "ids": ids}) + "\nINFO wrote u0\n")
+    first, second = read_log(tmp_path / "m.log")
+    assert first.listed_ids == tuple(ids)
+    assert len(first.message) < 10_000
+    assert (second.line_number, second.words) == (2, ("u0",))
+
+
+def test_a_line_without_an_end_is_never_held(tmp_path: Path) -> None:
+    with (tmp_path / "m.log").open("w") as file:
+        file.write('{"ids": [' + '"x", ' * 2_000_000 + "\nINFO wrote u0\n")
+    tracemalloc.start()
+    long, after = read_log(tmp_path / "m.log")
+    assert tracemalloc.get_traced_memory()[1] < 12e6
+    tracemalloc.stop()
+    assert (long.listed_ids, after.line_number, after.words) == ((), 2, ("u0",))
+
+
+@pytest.mark.parametrize("piece", ["wrote ", " ", "a", "a.", "ids=[", "id=", 'wrote "', "wrote a=", 'ids:["'])
+def test_a_long_hostile_line_says_little(piece: str) -> None:
+    [event] = events("INFO wrote x" + piece * (8192 // len(piece)) + "\n")
+    assert sum(map(len, event.words)) < 2000
 
 
 def test_a_python_traceback_belongs_to_the_line_above() -> None:

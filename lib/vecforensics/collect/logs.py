@@ -5,6 +5,11 @@ JSON object begins an event, the indented lines after it belong to it. From the 
 `user_id=12345`, `Vector ID: NaN`), the fields that place a write (batch, worker, seq) and what was done (`wrote`, `fetched`,
 `failed`); from the lines below, the frames of a JavaScript, Python or Java stack. Ids stay text, and say nothing about anything
 else: an id is a stranger's word, and may read `batch=9 failed`. In a JSON line the values are taken as they stand.
+
+One line may name all the ids of one upsert (`"ids": ["u0", "u1"]`). And many a line names its record by nothing but its place:
+`wrote u0 collection=users`. Nobody can tell here whether `u0` is an id or a word like any other, so it is handed on as a word;
+whoever knows the ids decides (`diff/writes.py`). A bare number there is more often a count (`wrote 100`), and is handed on only
+where it is called an id (`wrote record id 100`).
 """
 
 from __future__ import annotations
@@ -15,15 +20,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json
 
 __all__ = ["Frame", "LogEvent", "parse_log", "read_log"]
 
-# A line beyond this is cut: a log is evidence, not a place to store a dump.
+# A line beyond this is cut: a log is evidence, not a place to store a dump. A JSON line may list the thousand ids of one upsert,
+# and half of one says nothing.
 _MAX_LINE: Final = 8_192
+_MAX_JSON_LINE: Final = 2**20
 _MAX_FRAMES: Final = 64
 
 _TIME: Final = re.compile(
@@ -48,8 +55,21 @@ _FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 _ID_KEY: Final = re.compile(r"(?:[A-Za-z]+[ _-]?)?(?:Id|ID|id)")
+# What is written, by its common names; lists of others (`failed_ids`, `parent_ids`) are none of what was written.
+_NOUN: Final = "record|row|vector|embedding|point|document|doc|chunk|item|entity|object|key|user|post"
+_IDS_KEY: Final = re.compile(rf"(?:(?:{_NOUN}|upserted|inserted|written)[ _-]?)?ids", re.IGNORECASE)
+_IDS: Final = re.compile(rf"\b{_IDS_KEY.pattern}\s*[:=]\s*\[(?P<list>[^\]]*)\]", re.IGNORECASE)
+_LISTED: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s,;\"']+)")
+_HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 # How deep objects in a JSON line are looked into.
 _DEEPEST: Final = 3
+_WROTE: Final = "insert(?:ed)?|upsert(?:ed)?|wrote|written|stored|saved"
+_VERB: Final = re.compile(rf"\b(?:{_WROTE})\b:?[ \t]+", re.IGNORECASE)
+_KEY: Final = re.compile(r"(?<!\S)[\w.-]+(?:=|:(?=\s))")
+_CALLED: Final = re.compile(rf"(?:the )?(?:(?:{_NOUN})(?: id)?|id) ", re.IGNORECASE)
+# So much of a line is looked at behind the verb; an id that is longer has a key.
+_LONGEST_WORD: Final = 512
+_COUNT: Final = re.compile(r"0|[1-9]\d*")
 _ACTIONS: Final = (
     (
         "failed",
@@ -58,7 +78,7 @@ _ACTIONS: Final = (
             re.IGNORECASE,
         ),
     ),
-    ("wrote", re.compile(r"\b(insert(?:ed)?|upsert(?:ed)?|wrote|written|stored|saved)\b", re.IGNORECASE)),
+    ("wrote", re.compile(rf"\b({_WROTE})\b", re.IGNORECASE)),
     ("fetched", re.compile(r"\b(fetch(?:ed)?|look(?:ed)? ?up|read)\b", re.IGNORECASE)),
     ("crashed", re.compile(r"\b(crash(?:ed)?|exit(?:ed)?(?: with)? code|killed)\b", re.IGNORECASE)),
 )
@@ -76,7 +96,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One event. `time` is ISO 8601 in UTC, or None; `fields` holds batch, worker, seq and their like, as text."""
+    """One event. `time` is ISO 8601 in UTC, or None; `fields` holds batch, worker, seq and their like, as text.
+
+    `record_ids`: what a key names, the record first and then perhaps others (a parent). `listed_ids`: everything that was written
+    in one go. `words`: what may be the record's id, or may be nothing of the kind, the likeliest first.
+    """
 
     file: str
     line_number: int
@@ -86,23 +110,33 @@ class LogEvent:
     action: str
     record_ids: tuple[str, ...] = ()
     vector_id: str | None = None
+    listed_ids: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     fields: dict[str, str] = field(default_factory=dict)
     stack: tuple[Frame, ...] = ()
 
     def to_json(self) -> str:
-        """Canonical JSON, one line."""
-        return canonical_json(asdict(self))
+        """Canonical JSON, one line. Half a character, which JSON may name and no text can hold, becomes U+FFFD."""
+        return _HALF_A_CHARACTER.sub("\ufffd", canonical_json(asdict(self)))
 
 
 def read_log(path: Path) -> Iterator[LogEvent]:
     """The events of a log file, as a stream. Undecodable bytes become U+FFFD. Raises SourceError where it cannot be read."""
     try:
         with path.open(encoding="utf-8", errors="replace", newline=None) as lines:
-            yield from parse_log(lines, path.name)
+            yield from parse_log(_bounded(lines), path.name)
     except OSError as error:
         raise SourceError(
             f"the log cannot be read ({error.strerror})", where=str(path), hint="Check logs in the case file"
         ) from None
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """The lines of a file, each without what lies beyond the longest that is looked at, which is never held."""
+    while line := file.readline(_MAX_JSON_LINE):
+        yield line
+        while line and not line.endswith("\n"):
+            line = file.readline(_MAX_JSON_LINE)
 
 
 def parse_log(lines: Iterable[str], name: str) -> Iterator[LogEvent]:
@@ -110,7 +144,7 @@ def parse_log(lines: Iterable[str], name: str) -> Iterator[LogEvent]:
     head: tuple[int, str] | None = None
     frames: list[Frame] = []
     for number, raw in enumerate(lines, 1):
-        line = raw.rstrip("\r\n")[:_MAX_LINE]
+        line = raw.rstrip("\r\n")[: _MAX_JSON_LINE if raw.startswith("{") else _MAX_LINE]
         frame = _frame(line)
         if head is not None and (
             frame is not None or line[:1] in (" ", "\t") or line.startswith("Traceback (")
@@ -138,28 +172,85 @@ def _frame(line: str) -> Frame | None:
 
 def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
     number, line = head
-    said = _structured(line) or _plain(line)
+    said = _structured(line) or _plain(line[:_MAX_LINE])
     ids = [(key, value) for key, value in said.pairs if _ID_KEY.fullmatch(key)]
-    ids += [(m["name"], _value(m)) for m in _ID.finditer(said.text)]
-    text = _ID.sub(lambda found: f"{found['name']} ", said.text)
+    listed, text = list(said.listed), said.text
+    if "[" in text:
+        listed += [one for found in _IDS.finditer(text) for one in _split(found["list"])]
+        text = _IDS.sub("ids=", text)
+    spoken_of = _Object.of(text)
+    if spoken_of.quoted:
+        text = text[: spoken_of.start] + text[spoken_of.stop :]
+    ids += [(m["name"], _value(m)) for m in _ID.finditer(text)]
+    text = _ID.sub(lambda found: f"{found['name']} ", text)
     rest = [(key, value) for key, value in said.pairs if not _ID_KEY.fullmatch(key)]
     spoken = " ".join([text, *map(_spelt, rest)])
     fields = {m["name"].lower(): _value(m) for m in _FIELD.finditer(text)}
     fields.update((key.lower(), value) for key, value in rest if key.lower() in _FIELDS)
     vector_ids = [value for key, value in ids if key.lower().startswith("vector")]
     records = [value for key, value in ids if not key.lower().startswith("vector") and value is not None]
+    action = next((action for action, pattern in _ACTIONS if pattern.search(spoken)), "noted")
     return LogEvent(
         file=name,
         line_number=number,
         time=said.time,
         level=said.level,
         message=said.message,
-        action=next((action for action, pattern in _ACTIONS if pattern.search(spoken)), "noted"),
+        action=action,
         record_ids=tuple(dict.fromkeys(records)),
         vector_id=next((value or "null" for value in vector_ids), None),
+        listed_ids=tuple(dict.fromkeys(listed)),
+        words=spoken_of.words(beside_ids=bool(ids)) if action == "wrote" and not listed else (),
         fields={key: value for key, value in fields.items() if value is not None},
         stack=tuple(frames),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """What stands behind the first verb of writing, up to the first key: `wrote user "a b"`, `upserted u0 to users batch=7`."""
+
+    said: str = ""
+    quoted: bool = False
+    start: int = 0
+    stop: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> _Object:
+        verb = _VERB.search(text)
+        if verb is None:
+            return cls()
+        said = text[verb.end() : verb.end() + _LONGEST_WORD]
+        called = _CALLED.match(said)
+        start = called.end() if called else 0
+        if said[start : start + 1] == '"' and '"' in said[start + 1 :]:
+            stop = said.index('"', start + 1)
+            return cls(said[start + 1 : stop], True, verb.end() + start, verb.end() + stop + 1)
+        ends = [found.start() for found in (_KEY.search(said), _ID.search(said)) if found]
+        return cls(said[: min(ends, default=len(said))])
+
+    def words(self, beside_ids: bool) -> tuple[str, ...]:
+        """What of it may be an id: the whole, the whole without `user` or the like before it, the first word of that.
+
+        A number counts only where it is called an id: what was written is counted (`wrote 100`) and numbered (`row 7`) too.
+        """
+        if self.quoted:
+            return (self.said,)
+        whole = self.said.strip().rstrip(".,;:!")
+        called = _CALLED.match(whole)
+        bare = whole[called.end() :].lstrip("#") if called else whole
+        first = bare.split(None, 1)[0].rstrip(".,;:!").strip("'`") if bare.strip() else ""
+        numbers = called is not None and called[0].lower().endswith("id ") and not beside_ids
+        return tuple(
+            word
+            for word in dict.fromkeys((whole, bare, first))
+            if word and (numbers or not _COUNT.fullmatch(word))
+        )
+
+
+def _split(text: str) -> list[str]:
+    """The ids in a list that is written out: bare, or in either kind of quotes."""
+    return [next(filter(None, parts), "") for parts in _LISTED.findall(text)]
 
 
 def _value(found: re.Match[str]) -> str | None:
@@ -173,16 +264,17 @@ def _spelt(pair: tuple[str, str | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A line taken apart: what it says in words, and what it names by keys (None: null)."""
+    """A line taken apart: what it says in words, what it names by keys (None: null), and the ids that it lists."""
 
     time: str | None
     level: str
     text: str
     pairs: tuple[tuple[str, str | None], ...] = ()
+    listed: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        return " ".join([self.text, *map(_spelt, self.pairs)]).strip()
+        return " ".join([self.text, *map(_spelt, self.pairs)]).strip()[:_MAX_LINE]
 
 
 def _plain(line: str) -> _Said:
@@ -215,8 +307,9 @@ def _structured(line: str) -> _Said | None:
     return _Said(
         _time(record.get(time_key)),
         _LEVELS[level] if isinstance(level, int) and level in _LEVELS else str(level).lower(),
-        str(record.get(text_key, "")),
+        str(record.get(text_key, ""))[:_MAX_LINE],
         tuple(_pairs(rest, _DEEPEST)),
+        tuple(_listed(rest, _DEEPEST)),
     )
 
 
@@ -228,6 +321,15 @@ def _pairs(record: Mapping[str, Any], deep: int) -> Iterator[tuple[str, str | No
                 yield from _pairs(value, deep - 1)
         elif not isinstance(value, list):
             yield key, value if isinstance(value, str) or value is None else json.dumps(value)
+
+
+def _listed(record: Mapping[str, Any], deep: int) -> Iterator[str]:
+    """What lists of ids hold: texts, and whole numbers as they are spelt; anything else in them is no id."""
+    for key, value in record.items():
+        if isinstance(value, dict) and deep > 1:
+            yield from _listed(value, deep - 1)
+        elif isinstance(value, list) and _IDS_KEY.fullmatch(key):
+            yield from (str(one) for one in value if type(one) in (str, int))
 
 
 def _time(value: Any) -> str | None:

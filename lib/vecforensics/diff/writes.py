@@ -1,8 +1,11 @@
 """When, by whom and in which batch a record was written: from the log's events, or from what the target's metadata say.
 
-A log event that wrote something names a record. Where it names its collection too, that decides; else the record belongs to the
-one collection that knows the id, and an id that two collections know is left alone. In metadata a few field names are taken for
-the writer's own, unless the case file lists them as data of the source. Nothing here is needed for a verdict on contents.
+A log event that wrote something names a record, by a key, by its place in a sentence, or in a list of all that went in one
+upsert. What it names is a record only if some collection knows the id: any word may stand where an id stands. Where the event
+names its collection too, that decides; else the record belongs to the one collection that knows the id, and an id that two
+collections know is left alone. Of an event that does not list what it wrote the first text that is a record counts, since a key
+may also name a parent. In metadata a few field names are taken for the writer's own, unless the case file lists them as data of
+the source. Nothing here is needed for a verdict on contents.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +34,11 @@ _TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at"
 _SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
 _ZONE: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
 _PLAIN_FIELDS: Final = ("batch", "worker", "namespace", "shard")
+# What is kept of each event, beside what it names.
+_SAID: Final = ("time", "collection", "seq", *_PLAIN_FIELDS)
+# So many events are read at once; so many texts under keys may name one record and what belongs to it.
+_AT_ONCE: Final = 20_000
+_MOST_NAMED: Final = 4
 # So many rows of the target are asked which fields a writer left in them.
 _LOOKED_AT: Final = 4096
 WRITERS_FIELDS: Final = frozenset({*_TIME_FIELDS, *_SEQUENCE_FIELDS, *_PLAIN_FIELDS})
@@ -53,14 +62,67 @@ class Writes:
 _NEVER: Final = np.int64(np.iinfo(np.int64).min)
 
 
-def _events(path: Path) -> Iterator[Mapping[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the log says of writes. Of each text that may be an id: `id_hash`, the number of its `event`, and whether it was
+    `listed`; of each event: `time`, `collection` and fields as text columns."""
+
+    id_hash: npt.NDArray[np.uint64]
+    event: npt.NDArray[np.int64]
+    listed: npt.NDArray[np.bool_]
+    said: Mapping[str, pa.Array]
+
+    @classmethod
+    def by(cls, path: Path) -> _Told:
+        """Read `logs.jsonl`, some thousand events at a time: of a long log stay some tens of bytes an event."""
+        hashes, events, listed = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
+        said: dict[str, list[pa.Array]] = {name: [] for name in _SAID}
+        count = 0
+        for some in _in_portions(_writes_of(path), _AT_ONCE):
+            spoken = [(count + n, text, one) for n, event in enumerate(some) for text, one in _named(event)]
+            hashes.append(hash_text(arrow.texts(text for _, text, _ in spoken)))
+            events.append(np.array([number for number, _, _ in spoken], np.int64))
+            listed.append(np.array([one for _, _, one in spoken], np.bool_))
+            for name, column in said.items():
+                column.append(arrow.texts(_as_text(event, name) for event in some))
+            count += len(some)
+        return cls(
+            np.concatenate(hashes),
+            np.concatenate(events),
+            np.concatenate(listed),
+            {name: pa.concat_arrays(column) if column else arrow.texts([]) for name, column in said.items()},
+        )
+
+
+def _writes_of(path: Path) -> Iterator[Mapping[str, Any]]:
     if not path.is_file():
         return
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             event = json.loads(line)
-            if event.get("action") == "wrote" and event.get("record_ids"):
+            if event.get("action") == "wrote":
                 yield event
+
+
+def _in_portions(events: Iterator[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    while some := list(islice(events, size)):
+        yield some
+
+
+def _named(event: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The texts that may be the id of what an event wrote, the likeliest first, and whether it lists them."""
+    listed = event.get("listed_ids")
+    if listed:
+        yield from ((text, True) for text in listed)
+        return
+    vector_id = event.get("vector_id")
+    one = (*event.get("words", ()), *event.get("record_ids", ())[:_MOST_NAMED], vector_id)
+    yield from ((text, False) for text in one if text is not None)
+
+
+def _as_text(event: Mapping[str, Any], name: str) -> str | None:
+    value = event.get("time") if name == "time" else event.get("fields", {}).get(name)
+    return None if value is None else str(value)
 
 
 def place_writes(
@@ -70,9 +132,9 @@ def place_writes(
     record's id, it is what is known of each row of the target instead."""
     asked = {name: sides.source if strays is None else sides.target for name, sides in all_sides.items()}
     placed = {name: _empty(side.rows) for name, side in asked.items()}
-    events = list(_events(evidence / "logs.jsonl"))
-    if events:
-        _from_events(events, asked, placed)
+    told = _Told.by(evidence / "logs.jsonl")
+    if len(told.event):
+        _from_log(told, asked, placed)
     for name, sides in all_sides.items():
         _from_metadata(sides, placed[name], None if strays is None else strays[name])
     return placed
@@ -87,42 +149,37 @@ def _empty(rows: int) -> Writes:
     )
 
 
-def _from_events(
-    events: list[Mapping[str, Any]], all_sides: Mapping[str, Side], placed: dict[str, Writes]
-) -> None:
-    spoken = [(number, text) for number, event in enumerate(events) for text in event["record_ids"][:4]]
-    hashes = hash_text(arrow.texts(text for _, text in spoken))
-    rows = {name: _rows_of(side, hashes) for name, side in all_sides.items()}
-    claimed: dict[str, dict[int, int]] = {name: {} for name in all_sides}
-    decided: set[int] = set()
-    for place, (number, _) in enumerate(spoken):
-        if number in decided:
+def _from_log(told: _Told, all_sides: Mapping[str, Side], placed: dict[str, Writes]) -> None:
+    rows = {name: _rows_of(side, told.id_hash) for name, side in all_sides.items()}
+    collection = told.said["collection"].take(arrow.numbers(told.event))
+    for name, row in rows.items():
+        row[arrow.flags(pc.not_equal(collection, arrow.text(name)))] = -1
+    good = np.flatnonzero(sum((row >= 0).astype(np.int8) for row in rows.values()) == 1)
+    # Of each event everything that it lists, or the first.
+    again = (
+        np.r_[False, told.event[good][1:] == told.event[good][:-1]] if len(good) else np.empty(0, np.bool_)
+    )
+    good = good[~again | told.listed[good]]
+    for name, row in rows.items():
+        mine = good[row[good] >= 0]
+        if not len(mine):
             continue
-        said = events[number].get("fields", {}).get("collection")
-        knowing = [name for name in all_sides if rows[name][place] >= 0 and said in (None, name)]
-        if len(knowing) == 1:
-            decided.add(number)
-            claimed[knowing[0]].setdefault(int(rows[knowing[0]][place]), number)
-    for name, first in claimed.items():
-        if not first:
-            continue
-        writes, at = placed[name], np.array(list(first), np.int64)
-        chosen = [events[number] for number in first.values()]
+        at, first = np.unique(row[mine], return_index=True)
+        number, writes = told.event[mine[first]], placed[name]
+        said = {key: column.take(arrow.numbers(number)) for key, column in told.said.items()}
         writes.sequence, writes.time, writes.line = (
             writes.sequence.copy(),
             writes.time.copy(),
             writes.line.copy(),
         )
-        writes.line[at] = np.array(list(first.values()), np.int64)
-        writes.time[at] = _times([event.get("time") for event in chosen])
-        writes.sequence[at] = _numbers([event.get("fields", {}).get("seq") for event in chosen])
-        for key in _PLAIN_FIELDS:
-            values = [event.get("fields", {}).get(key) for event in chosen]
-            if any(value is not None for value in values):
-                writes.fields[key] = _field(at, values, len(writes.line))
-        times = [event.get("time") for event in chosen]
-        if any(times):
-            writes.fields["written_at"] = _field(at, times, len(writes.line))
+        writes.line[at] = number
+        writes.time[at] = _times(said["time"].to_pylist())
+        writes.sequence[at] = _numbers(said["seq"].to_pylist())
+        for key in (*_PLAIN_FIELDS, "time"):
+            if said[key].null_count < len(at):
+                writes.fields["written_at" if key == "time" else key] = _field(
+                    at, said[key], len(writes.line)
+                )
 
 
 def _rows_of(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -185,8 +242,8 @@ def _numbers(values: list[Any]) -> npt.NDArray[np.float64]:
     return parsed
 
 
-def _field(at: npt.NDArray[np.int64], values: list[Any], rows: int) -> Field:
-    encoded = arrow.texts(None if value is None else str(value) for value in values).dictionary_encode()
+def _field(at: npt.NDArray[np.int64], values: pa.Array, rows: int) -> Field:
+    encoded = values.dictionary_encode()
     codes = np.full(rows, -1, np.int32)
     codes[at] = arrow.as_numpy(encoded.indices, -1)
     return Field(codes, encoded.dictionary)
