@@ -174,6 +174,30 @@ def test_a_record_that_appears_late_with_a_wrong_vector_is_not_called_missing(tm
     assert all(json.loads(row["detail"])["seen"] == "at a second look" for row in said.values())
 
 
+@pytest.mark.parametrize("held", ["as it was", "normalised", "beginning"])
+def test_a_record_that_appears_late_with_the_vector_of_an_earlier_version_is_stale(
+    tmp_path: Path, held: str
+) -> None:
+    world = World.make(count=60)
+    row, other = world.take(2)
+    for version in range(3):
+        old = world.rng.normal(size=world.dimension).astype(np.float32)
+        world.earlier += [(world.ids[row], old), (world.ids[other], -old)]
+        if version == 1:
+            shown = old / np.linalg.norm(old) if held == "normalised" else old
+    if held == "beginning":
+        # An edit may leave most of a vector as it was; the old one is still the better explanation.
+        shown = np.r_[world.expected[row][:20], np.zeros(world.dimension - 20)].astype(np.float32)
+        world.earlier[2] = (world.ids[row], shown)
+    del world.target[world.place(world.ids[row])]
+    later = [*world.target, (world.ids[row], shown, world.metadata[row])]
+    diff = look(world, tmp_path, LaterStore.of(world, later), 0.2)
+    [said] = diff.table.to_pylist()
+    assert (said["kind"], said["source_id"], said["partner_id"]) == ("stale", world.ids[row], None)
+    assert json.loads(said["detail"]) == {"version": "0002", "seen": "at a second look"}
+    assert said["distance"] > 0
+
+
 def test_without_expected_vectors_a_vector_that_is_still_not_finite_is_not_in_order(tmp_path: Path) -> None:
     world = World.make(count=60)
     PLANTERS["non_finite"](world, 3)

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from vecforensics.arrow_columns import as_numpy, flags, numbers, whole
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.stale import find_stale
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Bucket, Evidence, hash_text
 from vecforensics.records import PARENT_PREFIX
@@ -308,30 +309,18 @@ def _mark_stale(
     tolerance: float,
 ) -> None:
     """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
-    earlier = MappedVectors(bucket.earlier)
-    earlier_hash = as_numpy(whole(bucket.earlier["id_hash"]))
-    order = np.argsort(earlier_hash, kind="stable")
     pairs = np.flatnonzero(state >= Relation.PART_ZERO)
-    wanted = as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]]
-    low = np.searchsorted(earlier_hash[order], wanted, "left")
-    high = np.searchsorted(earlier_hash[order], wanted, "right")
-    counts = high - low
-    pair = np.repeat(pairs, counts)
-    inside = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-    rows = order[np.repeat(low, counts) + inside]
-    there = earlier.present[rows]
-    pair, rows = pair[there], rows[there]
-    if not len(pair):
-        return
-    relation = compare_pairs(earlier.take(rows), actual.take(target_row[pair]), tolerance).relation
-    matches = relation <= Relation.INT8
-    state[pair[matches]] = State.STALE
-    versions = bucket.earlier["version"].take(numbers(rows[matches])).to_pylist()
+    stale = find_stale(
+        bucket.earlier,
+        as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]],
+        lambda places: actual.take(target_row[pairs[places]]),
+        tolerance,
+    )
+    named = pairs[np.array(list(stale), np.int64)]
+    state[named] = State.STALE
     first = len(result.source_row) + np.cumsum(state != Relation.EQUAL) - 1
-    for number, version in zip(pair[matches].tolist(), versions, strict=True):
-        known = result.detail.setdefault(int(first[number]), {"version": version})
-        if version is not None and (known["version"] is None or version > known["version"]):
-            known["version"] = version
+    for number, version in zip(named.tolist(), stale.values(), strict=True):
+        result.detail[int(first[number])] = {"version": version}
 
 
 def _describe_ragged(

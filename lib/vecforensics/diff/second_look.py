@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import find_owners
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.stale import find_stale
 from vecforensics.findings import Kind
 from vecforensics.stores import VectorReader
 
@@ -106,6 +107,8 @@ def _judged(sides: Sides, rows: Index, ids: list[str], held: pa.Table, tolerance
             sights[number] = _compared(wanted[number], np.array(vector, np.float32), tolerance)
         else:
             sights[number] = _by_itself(np.array(vector, np.float32))
+    for number, version in _stale(sides, rows, sights, tolerance).items():
+        sights[number] = replace(sights[number], kind=Kind.STALE, detail={"version": version})
     drift = _drift(sides, rows, held, alone, at)
     return [
         Sight(Kind.METADATA_DRIFT, {"fields": drift[number]})
@@ -138,6 +141,26 @@ def _by_itself(vector: npt.NDArray[np.float32]) -> Sight:
     if not np.isfinite(vector).all():
         return Sight(*not_finite_parts(None, vector[None])[0])
     return Sight(None if vector.any() else Kind.ZERO)
+
+
+def _stale(sides: Sides, rows: Index, sights: Sequence[Sight], tolerance: float) -> dict[int, str | None]:
+    """By number in `rows`: the earlier version of the same record whose vector was seen where another is expected."""
+    if not sides.frozen.rows["earlier"]:
+        return {}
+    seen = {
+        number: sight.vector
+        for number, sight in enumerate(sights)
+        if sight.vector is not None and sight.kind in (Kind.DRIFTED, Kind.PARTIAL)
+    }
+    wrong = np.array(list(seen), np.int64)
+    stale: dict[int, str | None] = {}
+    for bucket, places, local in sides.source.split(rows[wrong]):
+        vectors = np.stack([seen[number] for number in wrong[places].tolist()])
+        earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
+        hashes = sides.source.column("id_hash", bucket)[local]
+        found = find_stale(earlier, hashes, vectors.__getitem__, tolerance)
+        stale.update({int(wrong[places[place]]): version for place, version in found.items()})
+    return stale
 
 
 def _drift(
