@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,90 @@ def test_which_components_are_not_finite_and_whether_the_others_are_right(
     assert found[wrong][0] == found[stranger][0] == "non_finite"
     assert found[wrong][1]["others"] == "partly right"
     assert found[stranger][1]["others"] == "not right"
+
+
+def partners(diff: Diff) -> dict[str, tuple[str, str | None, str]]:
+    return {
+        row["source_id"]: (row["kind"], row["partner_id"], json.loads(row["detail"])["others"])
+        for row in diff.table.to_pylist()
+        if row["severity"] == "corrupt"
+    }
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_whose_the_other_components_are_is_said_where_they_are_another_records(
+    tmp_path: Path, name: str, clustered: bool
+) -> None:
+    store = rounded_but_for_what_is_not_finite(ALL[name])
+    world = World.make(count=300, dimension=48, seed=6, normalised=False, clustered=clustered)
+    for row in range(300):
+        world.vector(row, store(world.expected[row]))
+    one, two, run, most, few, nobody = world.take(6)
+    owner, other = world.take(2)
+
+    def put(row: int, base: np.ndarray, places: Any, value: Any) -> None:
+        vector = base.copy()
+        vector[places] = value
+        world.vector(row, store(vector))
+
+    put(one, world.expected[two], 7, np.nan)
+    put(two, world.expected[one], [3, 40], [np.inf, np.nan])
+    put(run, world.expected[owner], slice(8, 40), np.nan)
+    put(most, world.expected[other], slice(12, 48), np.nan)
+    put(few, world.expected[other], slice(3, 48), np.nan)
+    put(nobody, world.rng.normal(size=48).astype(np.float32), 0, np.nan)
+    ids, another = world.ids, "another record's"
+    assert partners(investigate(world, tmp_path, impact=False)) == {
+        ids[one]: ("non_finite", ids[two], another),
+        ids[two]: ("non_finite", ids[one], another),
+        ids[run]: ("non_finite", ids[owner], another),
+        ids[most]: ("non_finite", ids[other], another),
+        ids[few]: ("non_finite", None, "not right"),
+        ids[nobody]: ("non_finite", None, "not right"),
+    }
+
+
+def test_an_owner_among_several_of_the_other_components_is_not_said(tmp_path: Path) -> None:
+    world = World.make(count=100, dimension=24)
+    row, first, second, third = world.take(4)
+    # Two records are the same in all that is left, a third one is nearly so.
+    world.expected[second] = world.expected[first]
+    world.expected[second][5] += 1
+    world.expected[third] = world.expected[first] * (1 + 1e-6 * world.rng.normal(size=24))
+    for one in (second, third):
+        world.vector(one, world.expected[one])
+    vector = world.expected[first].copy()
+    vector[5] = np.nan
+    world.vector(row, vector)
+    diff = investigate(world, tmp_path / "both", impact=False)
+    assert partners(diff) == {world.ids[row]: ("non_finite", None, "not right")}
+    vector[6:8] = np.nan
+    world.expected[second][9] += 1
+    world.vector(second, world.expected[second])
+    world.vector(row, vector)
+    diff = investigate(world, tmp_path / "one", impact=False)
+    assert partners(diff) == {world.ids[row]: ("non_finite", world.ids[first], "another record's")}
+
+
+def test_owners_of_other_components_do_not_depend_on_buckets_and_are_looked_for_within_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World.make(count=200, dimension=16)
+    rows = sorted(world.take(6))
+    for row, owner in zip(rows, rows[1:] + rows[:1], strict=True):
+        vector = world.expected[owner].copy()
+        vector[row % 16] = np.nan
+        world.vector(row, vector)
+    monkeypatch.setattr("vecforensics.diff.owners_of_rests._BUDGET", 4 * 2 * 200 * 16)
+    seen = set()
+    for buckets in (1, 5):
+        diff = investigate(world, tmp_path / str(buckets), buckets=buckets, impact=False)
+        named = {text: partner for text, (_, partner, _) in partners(diff).items() if partner}
+        assert named == {world.ids[row]: world.ids[owner] for row, owner in itertools.pairwise(rows[:5])}
+        assert any("2 vectors with NaN or infinity" in note for note in diff.collections["things"].notes)
+        seen.add(json.dumps(diff.as_dict(), sort_keys=True))
+    assert len(seen) == 1
 
 
 def test_without_an_expected_vector_the_components_are_named_all_the_same(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from vecforensics.diff.garbled import garbled
 from vecforensics.diff.leftovers import block_owners, earlier_owners, nobodys_groups
 from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import Owners
+from vecforensics.diff.owners_of_rests import owners_of_rests
 from vecforensics.diff.pairs import Pairs, Resolved
 from vecforensics.diff.partial_copies import owners_of_blocks, partly_right
 from vecforensics.diff.patterns import explain_exchanges
@@ -260,14 +261,15 @@ def _parts(pairs: Pairs, which: Index) -> list[dict[str, Any]]:
 
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
-    not_finite = _not_finite(sides, pairs)
+    not_finite, owner = _not_finite(sides, pairs, resolved)
     whole_collection = _benign_lines(pairs, resolved)
     told = ~done & ~np.isin(pairs.state, [int(Relation.EQUAL), *whole_collection])
     for state in np.unique(pairs.state[told]).tolist():
         which = np.flatnonzero(told & (pairs.state == state))
         if state == Relation.NON_FINITE:
             named = [not_finite[pair] for pair in which.tolist()]
-            _say(resolved.found, pairs, which, [kind for kind, _ in named], [detail for _, detail in named])
+            kinds, details = [kind for kind, _ in named], [detail for _, detail in named]
+            _say(resolved.found, pairs, which, kinds, details, owner[which])
             continue
         _say(resolved.found, pairs, which, *_named(pairs, which, state))
         if state == Relation.UNUSABLE:
@@ -276,12 +278,15 @@ def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resol
             resolved.unchecked += len(which)
 
 
-def _not_finite(sides: Sides, pairs: Pairs) -> dict[int, tuple[Kind, dict[str, Any]]]:
-    """Pair → what to call its vector, which is not all finite."""
+def _not_finite(
+    sides: Sides, pairs: Pairs, resolved: Resolved
+) -> tuple[dict[int, tuple[Kind, dict[str, Any]]], Index]:
+    """Pair → what to call its vector, which is not all finite; and of all pairs whose the other components are, -1 for none."""
     rows = np.flatnonzero(pairs.state == Relation.NON_FINITE)
     said: dict[int, tuple[Kind, dict[str, Any]]] = {}
+    owner = np.full(len(pairs.source), -1, np.int64)
     if not len(rows):
-        return said
+        return said, owner
     known = sides.source.integers("digest", pairs.source[rows]) != 0
     portion = max(_TOGETHER // (16 * sides.target.dimension), 256)
     for has_expected in (True, False):
@@ -291,7 +296,18 @@ def _not_finite(sides: Sides, pairs: Pairs) -> dict[int, tuple[Kind, dict[str, A
             expected = sides.source.take(pairs.source[part]) if has_expected else None
             answers = not_finite_parts(expected, sides.target.take(pairs.target[part]))
             said.update(zip(part.tolist(), answers, strict=True))
-    return said
+    strange = np.array(
+        [pair for pair, (_, detail) in said.items() if detail.get("others") == "not right"], np.int64
+    )
+    if len(strange):
+        owner[strange], left = owners_of_rests(sides, pairs.source[strange], pairs.target[strange])
+        for pair in strange[owner[strange] >= 0].tolist():
+            said[pair][1]["others"] = "another record's"
+        if left:
+            resolved.notes.append(
+                f"{left:,} vectors with NaN or infinity in them were not looked up by their other components, being too many"
+            )
+    return said, owner
 
 
 def _named(pairs: Pairs, which: Index, state: int) -> tuple[Kind, list[dict[str, Any]] | None]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.sides import Index, Side
 
-__all__ = ["PartlyRight", "owners_of_blocks", "partly_right", "right_components"]
+__all__ = ["PartlyRight", "coarseness", "owners_of_blocks", "partly_right", "right_components"]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -81,6 +81,12 @@ def right_components(
             better = np.isfinite(factor) & (score > best)
             right[better], best[better] = near[better], score[better]
     return right, best, coarse
+
+
+def coarseness(actual: Matrix) -> npt.NDArray[np.float64]:
+    """The cosine distance that the rounding of each row's own format (k, d) allows."""
+    with np.errstate(all="ignore"):
+        return _rounding(actual)[2]
 
 
 def _rounding(
