@@ -259,3 +259,34 @@ def test_metadata_that_becomes_visible_late_is_no_drift(tmp_path: Path) -> None:
     case, run = freeze(one, tmp_path / "old", settle_s=0.1)
     diff = diff_vectors(case, run, refetch={"things": LaterStore.of(one, after=10**9)})
     assert kinds(diff) == {"metadata_drift": 2}
+
+
+@pytest.mark.parametrize("expected", [True, False])
+@pytest.mark.parametrize("form", ["ragged", "not finite", "one of each", "narrower"])
+@pytest.mark.parametrize("under", ["its own id", "a mangled id"])
+def test_which_of_two_odd_copies_of_one_id_is_the_further_one_does_not_depend_on_the_scan(
+    tmp_path: Path, under: str, form: str, expected: bool
+) -> None:
+    seen = set()
+    for seed in range(6):
+        one = world(count=60)
+        for row in (4, 30, 50):
+            text, vector, metadata = one.target.pop(one.place(one.ids[row]))
+            shorter, longer = vector[:7], np.r_[vector, np.zeros(2, np.float32)]
+            holed, other = vector.copy(), vector.copy()
+            holed[3], other[5:7] = np.nan, np.inf
+            rounded = vector.astype(np.float16).astype(np.float32)
+            first, second = {
+                "ragged": (shorter, longer),
+                "not finite": (holed, other),
+                "one of each": (holed, shorter),
+                "narrower": (rounded, (vector.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)),
+            }[form]
+            text = text if under == "its own id" else text.upper()
+            one.target += [(text, first, metadata), (text, second, metadata)]
+        diff = investigate(
+            one, tmp_path / str(seed), shuffle=seed, buckets=1 + seed % 2, expected=expected, impact=False
+        )
+        assert diff.counts["duplicate" if under == "its own id" else "mangled_id"] == 3
+        seen.add(json.dumps(diff.as_dict(), sort_keys=True))
+    assert len(seen) == 1

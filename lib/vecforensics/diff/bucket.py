@@ -22,8 +22,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, flags, numbers, whole
+from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
+from vecforensics.diff.copies import own_first
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.stale import find_stale
 from vecforensics.diff.vectors import MappedVectors
@@ -103,9 +104,7 @@ class BucketResult:
 
 def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows]:
     """Joined pairs (source row, target row), then the further target rows of ids that stand more than once (source row, target
-    row). Among several target rows of one id the one that holds the expected vector is the joined one, else the one with the
-    smallest digest; among copies with one vector the one whose metadata are the source's, else the smallest text: the order in
-    which a store lists them says nothing.
+    row); which of these is the joined one says `copies.py`.
     """
     source_hash, target_hash = (as_numpy(whole(side["id_hash"])) for side in (source, target))
     # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
@@ -130,13 +129,9 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
     several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
     # Only the few ids that stand more than once are ranked; the rows of each keep their places among the others.
-    wanted = _digests(source)[source_row[several]]
-    held = _digests(target)[target_row[several]]
-    said = whole(target["metadata"]).take(numbers(target_row[several]))
-    asked = whole(source["metadata"]).take(numbers(source_row[several]))
-    told = as_numpy(pc.rank(said, tiebreaker="dense")), ~flags(pc.equal(said, asked))
-    ranking = np.lexsort((target_row[several], *told, held, held != wanted, source_row[several]))
-    target_row[several] = target_row[several][ranking]
+    target_row[several] = target_row[several][
+        own_first(source, target, source_row[several], target_row[several])
+    ]
     return source_row[~again], target_row[~again], source_row[again], target_row[again]
 
 

@@ -8,6 +8,7 @@ model; drift.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from vecforensics.diff.alone import alike_rows, copies_of_present, find_shared_v
 from vecforensics.diff.bucket import BucketResult, State
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
+from vecforensics.diff.copies import raw_vectors
 from vecforensics.diff.explain import explain_pairs
 from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
@@ -104,12 +106,31 @@ def _by_position(sides: Sides, side: str, rows: Index) -> Index:
 
 
 def _by_id(sides: Sides, rows: Index) -> Index:
-    """Target rows in the order of their ids, then of their digests: the order of a scan says nothing."""
+    """Target rows in the order of their ids, then of their digests, then of all they hold: the order of a scan says nothing."""
     if not len(rows):
         return rows
     texts, digests = sides.target.text("id", rows), sides.target.integers("digest", rows).tolist()
-    order = sorted(range(len(rows)), key=lambda number: (texts[number] or "", digests[number]))
+    keys = [(text or "", digest) for text, digest in zip(texts, digests, strict=True)]
+    order, counts = sorted(range(len(rows)), key=keys.__getitem__), Counter(keys)
+    alike = [number for number in order if counts[keys[number]] > 1]
+    if alike:
+        held = dict(zip(alike, _all_held(sides, rows[np.array(alike)]), strict=True))
+        order.sort(key=lambda number: (keys[number], held.get(number, ("", b""))))
     return rows[np.array(order, np.int64)]
+
+
+def _all_held(sides: Sides, rows: Index) -> list[tuple[str, bytes]]:
+    """Metadata and, where it has no digest, the vector of some target rows."""
+    raw = [b""] * len(rows)
+    unknown = np.flatnonzero(sides.target.integers("digest", rows) == 0)
+    for bucket, places, local in sides.target.split(rows[unknown]):
+        for place, held in zip(
+            unknown[places].tolist(),
+            raw_vectors(sides.target.table(bucket), sides.target.vectors(bucket), local),
+            strict=True,
+        ):
+            raw[place] = held
+    return [(text or "", held) for text, held in zip(sides.target.text("metadata", rows), raw, strict=True)]
 
 
 def _compare_mangled(
