@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from migration_faults import Faults
-from migration_scene import DIMENSION, Scene, user
+from migration_scene import DIMENSION, Scene, post, user
 
 from vecforensics.diff import diff_vectors
 from vecforensics.errors import EvidenceError
@@ -126,6 +126,22 @@ def test_a_source_id_is_never_removed_whatever_a_finding_says(tmp_path: Path) ->
     planned = scene.migrate("plan")
     assert planned.planned["users"] == {"upsert": 3, "delete": 0, "quarantine": 0}
     assert scene.migrate("repair").verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("store", ["parquet", "lancedb"])
+def test_records_whose_ids_were_rounded_onto_anothers_get_their_own_and_it_keeps_its_row(
+    tmp_path: Path, store: str
+) -> None:
+    users = [user(2**53 + number) for number in range(8)]
+    scene = Scene.make(tmp_path, store=store, users=users, posts=[post(1, 2**53)])
+    rounded = [(str(int(float(text))), *rest) for text, *rest in scene.right_rows("users")]
+    scene.put("users", rounded)
+    scene.put("posts", scene.right_rows("posts"))
+    scene.collect_again()
+    assert diff_vectors(scene.case, scene.run).counts["mangled_id"] == 4
+    done = scene.migrate("repair")
+    assert (done.verdict, done.deleted) == (Verdict.CLEAN, 1)
+    assert scene.stands_right()
 
 
 def test_findings_of_another_case_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["coercions", "pair_ids", "says_nothing"]
+__all__ = ["coercions", "conversion", "pair_ids", "says_nothing"]
 
 # What a lost id looks like, in lower case and without surrounding space.
 _SAYS_NOTHING: Final = frozenset(
@@ -174,6 +174,15 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
 def coercions(text: str) -> Mapping[str, str]:
     """The texts that known conversions make of an id, each with the name of the likeliest one; not those that say nothing."""
     return {result: name for result, name in _spellings(text).items() if not says_nothing(result)}
+
+
+def conversion(record: str, held: str) -> str | None:
+    """By which conversion the id `record` became `held`, or the other way round; None where none does it."""
+    made = coercions(record).get(held)
+    if made is not None:
+        return made
+    back = coercions(held).get(record)
+    return None if back is None else _reversed(back)
 
 
 @lru_cache(maxsize=2**16)

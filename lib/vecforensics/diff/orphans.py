@@ -22,7 +22,7 @@ from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 from vecforensics.records import canonical_json
 
-__all__ = ["explain_orphans", "pair_by_id"]
+__all__ = ["Agreement", "explain_orphans", "pair_by_id"]
 
 # Ids whose spellings are looked up together; each has some thirty.
 _AT_ONCE: Final = 20_000
@@ -75,7 +75,7 @@ def explain_orphans(
         if (len(candidates.get(number, ())) > 1 if sides.source.dimension else number not in candidates)
     ]
     spelt_like = _present_by_id(sides, texts, unclear)
-    agree = _Agreement(sides)
+    agree = Agreement(sides)
     unowned = [number for number in unclear if number not in spelt_like] if not sides.source.dimension else []
     by_metadata = _by_metadata(sides, missing, [(number, held_metadata[number]) for number in unowned], agree)
     left: list[int] = []
@@ -118,7 +118,7 @@ def explain_orphans(
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
 
 
-class _Agreement:
+class Agreement:
     """Whether metadata are what the source says, in the fields that the target should carry and as its store keeps them."""
 
     def __init__(self, sides: Sides) -> None:
@@ -140,7 +140,7 @@ class _Agreement:
 
 
 def _by_metadata(
-    sides: Sides, missing: Index, strays: list[tuple[int, str | None]], agree: _Agreement
+    sides: Sides, missing: Index, strays: list[tuple[int, str | None]], agree: Agreement
 ) -> dict[int, int]:
     """Number of an orphan → the missing record that alone in the source has its metadata; the orphan alone has them too."""
     if not agree.fields or not strays or not len(missing):

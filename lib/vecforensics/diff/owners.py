@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.alike import find_alike
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 
@@ -33,6 +34,11 @@ class Owners:
     exact: npt.NDArray[np.bool_]
     distance: npt.NDArray[np.float64]
 
+    def of(self, first: int, stop: int) -> Owners:
+        """The pairs of the queries from `first` to before `stop`, these numbered from nought."""
+        mine = (self.query >= first) & (self.query < stop)
+        return Owners(self.query[mine] - first, self.owner[mine], self.exact[mine], self.distance[mine])
+
 
 def find_owners(
     source: Side,
@@ -40,6 +46,7 @@ def find_owners(
     digests: Hashes,
     places: Index,
     tolerance: float,
+    grid: Grid | None = None,
 ) -> Owners:
     """All records whose expected vector is one of `vectors` (m, d), exactly or within what `compare_pairs` calls benign.
 
@@ -53,7 +60,7 @@ def find_owners(
     query, row = query[same], row[same]
     unowned = np.ones(len(vectors), np.bool_)
     unowned[query] = False
-    near, digest, distance = find_alike(source, vectors, np.flatnonzero(unowned), places, tolerance)
+    near, digest, distance = find_alike(source, vectors, np.flatnonzero(unowned), places, tolerance, grid)
     pair, near_row = _expecting(source, digest, places[near])
     return Owners(
         np.r_[query, near[pair]],

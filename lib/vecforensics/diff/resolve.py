@@ -22,6 +22,7 @@ from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
 from vecforensics.diff.copies import raw_vectors
 from vecforensics.diff.explain import explain_pairs
+from vecforensics.diff.further import FurtherRows
 from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
@@ -46,19 +47,6 @@ def resolve_collection(
     resolved = Resolved(found, missing, orphans)
     resolved.compared = sum(result.compared for result in results)
     resolved.unchecked = sum(result.unchecked for result in results)
-    for result in results:
-        for source_row, target_row, same in zip(
-            result.extra_source.tolist(),
-            result.extra_target.tolist(),
-            result.extra_same.tolist(),
-            strict=True,
-        ):
-            found.add(
-                Kind.DUPLICATE,
-                source=int(sides.source.offsets[result.bucket]) + source_row,
-                target=int(sides.target.offsets[result.bucket]) + target_row,
-                detail={"form": "same id"} if same else {"form": "same id", "vector": "another"},
-            )
     by_id = pair_by_id(sides, missing, orphans)
     for (source, target), (conversion, _) in by_id.items():
         resolved.mangled[source] = target
@@ -76,11 +64,15 @@ def resolve_collection(
     label = None
     if nobody or (len(orphans) and _lacks_vectors(sides.source)):
         label = alike_rows(sides)
-    owners = _ask(sides, pairs, questioned, orphans, tolerance, label)
+    further = FurtherRows.of(sides, results)
+    strangers = further.others if len(missing) and not nobody else orphans[:0]
+    owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
+    of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
+    missing = further.explain(sides, missing, of_strangers, found, resolved.mangled)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     resolved.orphans, resolved.missing = explain_orphans(
-        sides, orphans, missing, owners.of_orphans, found, resolved.mangled
+        sides, orphans, missing, owners.of_orphans.of(0, len(orphans)), found, resolved.mangled
     )
     if nobody:
         resolved.unchecked += len(resolved.mangled) - paired
@@ -147,7 +139,7 @@ def _compare_mangled(
     has = sides.source.integers("digest", source) != 0
     resolved.compared += int(has.sum())
     resolved.unchecked += int((~has).sum())
-    compared = compare_pairs(expected, actual, tolerance)
+    compared = compare_pairs(expected, actual, tolerance, sides.grid)
     state = compared.relation.copy()
     detail = {}
     for number in np.flatnonzero(ragged & has).tolist():
@@ -212,6 +204,7 @@ def _ask(
             sides.target.integers("digest", rows),
             places[start : start + portion],
             tolerance,
+            sides.grid,
         )
         parts.append(Owners(answer.query + start, answer.owner, answer.exact, answer.distance))
     whole = Owners(
@@ -221,10 +214,7 @@ def _ask(
         )
     )
     cut = len(questioned)
-    first, second = whole.query < cut, whole.query >= cut
-    of_orphans = Owners(
-        whole.query[second] - cut, whole.owner[second], whole.exact[second], whole.distance[second]
-    )
+    of_orphans = whole.of(cut, len(targets))
     if label is not None:
         copies = copies_of_present(sides, orphans, label)
         new = ~np.isin(copies.query, of_orphans.query)
@@ -234,6 +224,4 @@ def _ask(
             np.r_[of_orphans.exact, copies.exact[new]],
             np.r_[of_orphans.distance, copies.distance[new]],
         )
-    return _Answers(
-        Owners(whole.query[first], whole.owner[first], whole.exact[first], whole.distance[first]), of_orphans
-    )
+    return _Answers(whole.of(0, cut), of_orphans)

@@ -1,0 +1,103 @@
+"""Further rows under an id that stands there already: copies of its record, or another record's row that met it.
+
+Two ids of which a conversion makes one (rounded beyond 2^53, in lower case) meet in a store that appends: all but one of the
+records are missing, and their rows stand under the id of the one. Here id and content have to speak together: a row is a missing
+record's where no other missing record expects its vector, and where the record's id becomes this one by a known conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.bucket import BucketResult
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.ids import conversion
+from vecforensics.diff.orphans import Agreement
+from vecforensics.diff.owners import Owners
+from vecforensics.diff.pairs import running
+from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.findings import Kind
+
+__all__ = ["FurtherRows"]
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherRows:
+    """By running rows: the record under whose id each stands (`source`), the row itself (`target`), and whether its vector is
+    that of the record's own row (`same`)."""
+
+    source: Index
+    target: Index
+    same: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sides: Sides, results: Sequence[BucketResult]) -> FurtherRows:
+        return cls(
+            running(sides.source, [(result.bucket, result.extra_source) for result in results]),
+            running(sides.target, [(result.bucket, result.extra_target) for result in results]),
+            np.concatenate([np.empty(0, np.bool_), *(result.extra_same for result in results)]),
+        )
+
+    @property
+    def others(self) -> Index:
+        """Those that hold another vector than the record's own row."""
+        return self.target[~self.same]
+
+    def explain(
+        self, sides: Sides, missing: Index, owners: Owners, found: FoundRows, mangled: dict[int, int]
+    ) -> Index:
+        """Name each; returns the source rows that remain missing. `owners`: of `others`, by their place there."""
+        met = _met(sides, missing, self.others, owners)
+        for record, row, same in zip(
+            self.source.tolist(), self.target.tolist(), self.same.tolist(), strict=True
+        ):
+            if row in met:
+                source, name = met[row]
+                mangled[source] = row
+                found.add(
+                    Kind.MANGLED_ID,
+                    source=source,
+                    target=row,
+                    partner=record,
+                    detail={"by": "content", "conversion": name},
+                )
+            else:
+                detail = {"form": "same id"} if same else {"form": "same id", "vector": "another"}
+                found.add(Kind.DUPLICATE, source=record, target=row, detail=detail)
+        return missing[~np.isin(missing, np.array([source for source, _ in met.values()], np.int64))]
+
+
+def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[int, tuple[int, str]]:
+    """Target row → the missing record that it is, and the conversion that made its id of the record's. Of several rows that would
+    be one record's, one is: with its metadata, if any has them."""
+    asked = np.flatnonzero(np.isin(owners.owner, missing))
+    records, targets = np.unique(owners.owner[asked]), np.unique(rows[owners.query[asked]])
+    wanted = _ids_and_metadata(sides.source, records)
+    held = _ids_and_metadata(sides.target, targets)
+    candidates: dict[int, dict[int, str]] = {}
+    for row, record in zip(rows[owners.query[asked]].tolist(), owners.owner[asked].tolist(), strict=True):
+        name = conversion(wanted[record][0], held[row][0])
+        if name is not None:
+            candidates.setdefault(row, {})[record] = name
+    agree = Agreement(sides)
+    claims: dict[int, list[tuple[bool, str, str, int]]] = {}
+    for row, names in candidates.items():
+        text, metadata = held[row]
+        fitting = [record for record in names if agree(wanted[record][1], metadata)]
+        chosen = fitting if len(names) > 1 else list(names)
+        if len(chosen) == 1:
+            claims.setdefault(chosen[0], []).append((not fitting, text, metadata, row))
+    return {
+        row: (record, candidates[row][record]) for record, rows in claims.items() for *_, row in [min(rows)]
+    }
+
+
+def _ids_and_metadata(side: Side, rows: Index) -> dict[int, tuple[str, str]]:
+    texts, metadata = side.text("id", rows), side.text("metadata", rows)
+    return {
+        row: (text or "", said or "") for row, text, said in zip(rows.tolist(), texts, metadata, strict=True)
+    }
