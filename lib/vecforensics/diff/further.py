@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.crowded import Agreement, with_crowds
 from vecforensics.diff.ids import conversion
-from vecforensics.diff.orphans import Agreement
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import running
 from vecforensics.diff.sides import Index, Side, Sides
@@ -74,30 +74,30 @@ class FurtherRows:
 def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[int, tuple[int, str]]:
     """Target row → the missing record that it is, and the conversion that made its id of the record's. Of several rows that would
     be one record's, one is: with its metadata, if any has them."""
-    asked = np.flatnonzero(np.isin(owners.owner, missing))
-    records, targets = np.unique(owners.owner[asked]), np.unique(rows[owners.query[asked]])
-    wanted = _ids_and_metadata(sides.source, records)
-    held = _ids_and_metadata(sides.target, targets)
+    agree, open_records = Agreement(sides), set(missing.tolist())
+    queries = np.unique(owners.query)
+    held = dict(zip(queries.tolist(), _ids_and_metadata(sides.target, rows[queries]), strict=True))
+    owned = with_crowds(sides, missing, owners, {query: said for query, (_, said) in held.items()}, agree)
+    records = np.array(sorted(open_records & set().union(*owned.values())), np.int64)
+    wanted = dict(zip(records.tolist(), _ids_and_metadata(sides.source, records), strict=True))
     candidates: dict[int, dict[int, str]] = {}
-    for row, record in zip(rows[owners.query[asked]].tolist(), owners.owner[asked].tolist(), strict=True):
-        name = conversion(wanted[record][0], held[row][0])
-        if name is not None:
-            candidates.setdefault(row, {})[record] = name
-    agree = Agreement(sides)
+    for query, some in owned.items():
+        made = {row: conversion(wanted[row][0], held[query][0]) for row in some if row in wanted}
+        candidates[query] = {row: name for row, name in made.items() if name is not None}
     claims: dict[int, list[tuple[bool, str, str, int]]] = {}
-    for row, names in candidates.items():
-        text, metadata = held[row]
+    for query, names in candidates.items():
+        text, metadata = held[query]
         fitting = [record for record in names if agree(wanted[record][1], metadata)]
         chosen = fitting if len(names) > 1 else list(names)
         if len(chosen) == 1:
-            claims.setdefault(chosen[0], []).append((not fitting, text, metadata, row))
+            claims.setdefault(chosen[0], []).append((not fitting, text, metadata, query))
     return {
-        row: (record, candidates[row][record]) for record, rows in claims.items() for *_, row in [min(rows)]
+        int(rows[query]): (record, candidates[query][record])
+        for record, those in claims.items()
+        for *_, query in [min(those)]
     }
 
 
-def _ids_and_metadata(side: Side, rows: Index) -> dict[int, tuple[str, str]]:
+def _ids_and_metadata(side: Side, rows: Index) -> list[tuple[str, str]]:
     texts, metadata = side.text("id", rows), side.text("metadata", rows)
-    return {
-        row: (text or "", said or "") for row, text, said in zip(rows.tolist(), texts, metadata, strict=True)
-    }
+    return [(text or "", said or "") for text, said in zip(texts, metadata, strict=True)]

@@ -13,16 +13,15 @@ import numpy as np
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.crowded import Agreement, with_crowds
 from vecforensics.diff.id_affixes import pair_by_affix
 from vecforensics.diff.ids import coercions, pair_ids, says_nothing
-from vecforensics.diff.metadata import StoreHabits, as_doubles, as_object, field_drift
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
-from vecforensics.records import canonical_json
 
-__all__ = ["Agreement", "explain_orphans", "pair_by_id"]
+__all__ = ["explain_orphans", "pair_by_id"]
 
 # Ids whose spellings are looked up together; each has some thirty.
 _AT_ONCE: Final = 20_000
@@ -61,10 +60,9 @@ def explain_orphans(
     """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing."""
     texts = [text or "" for text in sides.target.text("id", orphans)]
     held_metadata = sides.target.text("metadata", orphans)
-    candidates: dict[int, list[int]] = {}
-    for query, owner in zip(owners.query.tolist(), owners.owner.tolist(), strict=True):
-        candidates.setdefault(query, []).append(owner)
-    everyone = np.unique(owners.owner)
+    agree = Agreement(sides)
+    candidates = with_crowds(sides, missing, owners, dict(enumerate(held_metadata)), agree)
+    everyone = np.array(sorted(set().union(*candidates.values())), np.int64)
     wanted_metadata = dict(zip(everyone.tolist(), sides.source.text("metadata", everyone), strict=True))
     position = dict(zip(everyone.tolist(), sides.source.integers("position", everyone).tolist(), strict=True))
     open_records = set(missing.tolist())
@@ -75,15 +73,20 @@ def explain_orphans(
         if (len(candidates.get(number, ())) > 1 if sides.source.dimension else number not in candidates)
     ]
     spelt_like = _present_by_id(sides, texts, unclear)
-    agree = Agreement(sides)
     unowned = [number for number in unclear if number not in spelt_like] if not sides.source.dimension else []
     by_metadata = _by_metadata(sides, missing, [(number, held_metadata[number]) for number in unowned], agree)
     left: list[int] = []
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
         unmatched = [row for row in owned if row in open_records]
-        same_metadata = [row for row in unmatched if agree(wanted_metadata[row], held_metadata[number])]
-        choice = same_metadata if len(unmatched) > 1 else unmatched
+        alike = [
+            row
+            for row in (owned if len(owned) > 1 or not unmatched else ())
+            if agree(wanted_metadata[row], held_metadata[number])
+        ]
+        fitting = [row for row in unmatched if row in alike]
+        # Where the metadata are those of a record that is there, a missing one has to have them as well.
+        choice = fitting if len(unmatched) > 1 or len(alike) > len(fitting) else unmatched
         source = choice[0] if len(choice) == 1 else by_metadata.get(number)
         if source is not None:
             open_records.discard(source)
@@ -97,8 +100,8 @@ def explain_orphans(
                     "conversion": "id lost" if says_nothing(texts[number]) else "another id",
                 },
             )
-        elif owned and not unmatched:
-            same = [row for row in owned if agree(wanted_metadata[row], held_metadata[number])] or owned
+        elif owned and (not unmatched or (alike and not fitting)):
+            same = alike or owned
             like = [row for row in same if row in spelt_like.get(number, ())] or same
             detail: dict[str, Any] = {"form": "another id"}
             if len(same) > 1:
@@ -116,27 +119,6 @@ def explain_orphans(
             left.append(target)
             found.add(Kind.ORPHAN, target=target, detail=detail)
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
-
-
-class Agreement:
-    """Whether metadata are what the source says, in the fields that the target should carry and as its store keeps them."""
-
-    def __init__(self, sides: Sides) -> None:
-        self.fields = sides.frozen.metadata
-        self.habits = StoreHabits.of(str(sides.frozen.facts.get("store", "")))
-
-    def __call__(self, wanted: str | None, held: str | None) -> bool:
-        return wanted == held or (
-            bool(self.fields)
-            and not field_drift(as_object(wanted), as_object(held), self.fields, self.habits)
-        )
-
-    def key(self, text: str | None) -> str:
-        """One text for metadata that agree but for the width of numbers and for nulls."""
-        held = as_object(text)
-        return canonical_json(
-            {name: as_doubles(held[name]) for name in self.fields if held.get(name) is not None}
-        )
 
 
 def _by_metadata(

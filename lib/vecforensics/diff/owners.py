@@ -18,11 +18,11 @@ from vecforensics.diff.grids import Grid
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 
-__all__ = ["Owners", "find_owners"]
+__all__ = ["NEAREST", "Owners", "find_owners"]
 
 _BLOCK: Final = 512
 # Owners that are told apart by nothing but their place (identical expected vectors): this many around the row are considered.
-_NEAREST: Final = 8
+NEAREST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def find_owners(
 
 
 def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArray[np.int64], Index]:
-    """Pairs (number in `digests`, running source row): the records that expect a vector of this digest, at most `_NEAREST` on
+    """Pairs (number in `digests`, running source row): the records that expect a vector of this digest, at most `NEAREST` on
     either side of the place."""
     wanted = np.unique(digests)
     if not len(wanted):
@@ -93,10 +93,10 @@ def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArra
     key, row, position = key[order], row[order], position[order]
     of = np.searchsorted(wanted, digests)
     low, high = np.searchsorted(key, of), np.searchsorted(key, of, "right")
-    # The window of `_NEAREST` owners on either side of the place.
+    # The window of `NEAREST` owners on either side of the place.
     spread = np.int64(max(position.max(), places.max())) + 2
     middle = np.searchsorted(key * spread + position, of * spread + places)
-    low, high = np.maximum(low, middle - _NEAREST), np.minimum(high, middle + _NEAREST)
+    low, high = np.maximum(low, middle - NEAREST), np.minimum(high, middle + NEAREST)
     counts = np.maximum(high - low, 0)
     return np.repeat(np.arange(len(digests)), counts), row[ranges(low, counts)]
 
