@@ -92,8 +92,10 @@ class Diff:
 
     @property
     def findings(self) -> Any:
-        """The findings as a pandas frame."""
-        return self.table.to_pandas()
+        """The findings as a pandas frame, which shows what is absent as an empty cell."""
+        from vecforensics.diff.findings_frame import FindingsFrame
+
+        return FindingsFrame.of(self.table)
 
     def of_kind(self, kind: Kind | str) -> pa.Table:
         """The findings of one kind."""
