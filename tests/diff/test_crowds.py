@@ -151,6 +151,13 @@ def test_a_copy_is_the_records_that_alone_has_its_metadata_wherever_it_stands(tm
     assert diff.of_kind("duplicate")["source_id"].to_pylist() == [world.ids[1500]]
 
 
+def test_a_copy_with_metadata_of_nobody_is_some_records(tmp_path: Path) -> None:
+    world = one_vector({})
+    world.target.append(("copy", world.expected[0].copy(), {"plan": "nobody's"}))
+    world.target.append(("copy without any", world.expected[0].copy(), {}))
+    assert kinds(investigate(world, tmp_path, impact=False)) == {"duplicate": 2}
+
+
 def test_two_missing_records_that_nothing_tells_apart_leave_an_orphan(tmp_path: Path) -> None:
     lost = {"plan": "team", "score": 99, "tags": ["x"]}
     world = one_vector({2800: lost, 2900: lost})

@@ -7,6 +7,7 @@ also has its metadata is the likelier, and one that is missing before one that i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -116,5 +117,5 @@ def _with_metadata(sides: Sides, digests: Hashes, texts: list[str]) -> dict[tupl
     begins = np.flatnonzero(fresh)
     return {
         (int(expects[begin]), wanted[int(said[begin])]): row[begin : min(end, begin + _MOST)].tolist()
-        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(row)], strict=True)
+        for begin, end in pairwise([*begins.tolist(), len(row)])
     }
