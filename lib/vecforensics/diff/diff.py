@@ -309,6 +309,11 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
             sentences.append(
                 f"{part.name}: {part.resolved.unchecked:,} contents had nothing to be compared with."
             )
+        if frozen.expected is not None and frozen.dimension == 1:
+            sentences.append(
+                f"{part.name}: vectors of one component: any number of the same sign points the same way, so a wrong one counts "
+                "as a rescaled copy."
+            )
         if not frozen.metadata:
             sentences.append(
                 f"{part.name}: the case file names no metadata fields; metadata was not compared."
