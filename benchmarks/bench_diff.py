@@ -32,8 +32,8 @@ from diff_tables import found_table, speed_table
 HERE = Path(__file__).resolve().parent
 PEERS_PYTHON = HERE.parent / ".cache" / "peers" / "bin" / "python"
 NEEDS = {"duckdb-hash": "duckdb", "duckdb-exact": "duckdb", "polars": "polars", "datacompy": "datacompy"}
-READS_EVIDENCE = frozenset({"limit", "mapped", "ours", "ours-1", "ours-impact"})
-SAYS_NOTHING = frozenset({"limit", "mapped", "decode"})
+READS_EVIDENCE = frozenset({"limit", "mapped", "ours", "ours-1", "ours-twice", "ours-impact"})
+SAYS_NOTHING = frozenset({"limit", "mapped", "decode", "freeze", "ours-twice"})
 ONCE_BEYOND_S = 60.0
 # Two sides, as evidence, as Parquet, and the evidence of the run from Parquet; ids and the rest come to a tenth.
 COPIES = 2 * 3 * 1.1

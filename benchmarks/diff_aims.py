@@ -1,4 +1,5 @@
-"""The aims that the project set itself, and what was measured: side by side, met or not. Ratios are taken turn by turn."""
+"""The aims that the project set itself, and what was measured: side by side, met or not. Ratios are taken turn by turn. Below two
+of them stands the floor (diff_floors.py) that any program would meet on this machine."""
 
 from __future__ import annotations
 
@@ -12,10 +13,13 @@ PEERS = ("duckdb-hash", "duckdb-exact", "polars", "pandas", "datacompy")
 # Anonymous memory that a diff may take.
 BASE_MB, BYTES_A_ROW = 250, 32
 
+Line = tuple[str, str, str, bool | None]
+"""What, the aim, what was measured, and whether it was met; None for a floor, which is no aim."""
+
 
 def aims(results: dict[int, dict[str, Any]], dimension: int) -> str:
     """One line an aim and size; an aim whose contestants did not run is left out."""
-    lines: list[tuple[str, str, str, bool]] = []
+    lines: list[Line] = []
     for rows, result in results.items():
         runs = {name: done for name, done in result["runs"].items() if done and not done[0].stopped}
         lines += _of_one_size(f"{rows:,}", rows, runs, dimension)
@@ -28,13 +32,12 @@ def aims(results: dict[int, dict[str, Any]], dimension: int) -> str:
             (f"time a row at {sizes[-1]:,} against {sizes[0]:,}", "at most 1.3 ×", f"{last / first:.2f} ×", last <= 1.3 * first)
         )  # fmt: skip
     head = ("aim", "set", "measured", "met")
-    return markdown(head, [(what, aim, got, "yes" if met else "**no**") for what, aim, got, met in lines])
+    said = {True: "yes", False: "**no**", None: ""}
+    return markdown(head, [(what, aim, got, said[met]) for what, aim, got, met in lines])
 
 
-def _of_one_size(
-    size: str, rows: int, runs: dict[str, list[Run]], dimension: int
-) -> list[tuple[str, str, str, bool]]:
-    lines: list[tuple[str, str, str, bool]] = []
+def _of_one_size(size: str, rows: int, runs: dict[str, list[Run]], dimension: int) -> list[Line]:
+    lines: list[Line] = []
 
     def work(name: str) -> float:
         return middle(runs[name], "work_s")
@@ -60,6 +63,9 @@ def _of_one_size(
         lines.append(
             (f"{size}: two cores over one", "at least 1.6 ×", spread(gains, 2, "×"), median(gains) >= 1.6)
         )
+    if "ours-1" in runs and "ours-twice" in runs:
+        gains = [2 * ratio for ratio in in_turn(runs["ours-1"], runs["ours-twice"])]
+        lines.append((f"{size}: … two diffs that share nothing, over one", "", spread(gains, 2, "×"), None))
     if "pandas" in runs:
         faster = in_turn(runs["pandas"], runs["ours"])
         leaner = max(run.anonymous_mb for run in runs["pandas"]) / anonymous
@@ -79,8 +85,18 @@ def _of_one_size(
             (f"{size}: ahead of every other tool", f"below {peers[best]:.2f} s ({best})", f"{ours:.2f} s", ours < peers[best])
         )  # fmt: skip
     if "ours-parquet" in runs and "decode" in runs:
-        ratios = in_turn(runs["ours-parquet"], runs["decode"], lambda run: float(run.said["collect_s"]))
+        ratios = in_turn(runs["ours-parquet"], runs["decode"], _collect_s)
         lines.append(
             (f"{size}: collect against only decoding", "at most 1.3 ×", spread(ratios, 2, "×"), median(ratios) <= 1.3)
         )  # fmt: skip
+    if "freeze" in runs and "decode" in runs:
+        ratios = in_turn(runs["freeze"], runs["decode"])
+        lines.append((f"{size}: … writing and SHA-256 alone, against it", "", spread(ratios, 2, "×"), None))
+    if "ours-parquet" in runs and "freeze" in runs:
+        ratios = in_turn(runs["ours-parquet"], runs["freeze"], _collect_s)
+        lines.append((f"{size}: … collect against these", "", spread(ratios, 2, "×"), None))
     return lines
+
+
+def _collect_s(run: Run) -> float:
+    return float(run.said["collect_s"])

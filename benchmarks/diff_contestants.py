@@ -1,9 +1,10 @@
 """What is run against what: each contestant is one whole process that reads both sides and says which ids are wrong.
 
 `python diff_contestants.py NAME FOLDER OUT` prints the seconds that its own work took, start of Python and imports left aside
-(the caller measures the whole), and writes the ids that it flagged to OUT. Nobody gets tuning that a user would not find on the
-first page of a tool's manual: DuckDB and Polars read the two Parquet files themselves with all cores, pandas loads them. Ours
-reads the same Parquet files, or the evidence that `collect` made of them.
+(the caller measures the whole; a contestant that has to prepare says its own `seconds`), and writes the ids that it flagged
+to OUT. Nobody gets tuning that a user would not find on the first page of a tool's manual: DuckDB and Polars read the two
+Parquet files themselves with all cores, pandas loads them. Ours reads the same Parquet files, or the evidence that `collect`
+made of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from diff_floors import freeze, twice
 
 CASE = """\
 case: BENCH
@@ -220,9 +223,11 @@ CONTESTANTS: dict[str, Callable[[], Work]] = {
     "prepare": prepare,
     "ours": lambda: ours(2),
     "ours-1": lambda: ours(1),
+    "ours-twice": twice,
     "ours-impact": lambda: ours(2, costs=True),
     "ours-parquet": ours_parquet,
     "decode": decode,
+    "freeze": freeze,
     "duckdb-hash": lambda: duckdb(hashed=True),
     "duckdb-exact": lambda: duckdb(hashed=False),
     "polars": polars,
