@@ -57,7 +57,8 @@ def sketch(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     return found
 
 
-def reach(difference: float, dimension: int) -> int:
+def reach(difference: npt.NDArray[np.float64] | float, dimension: int) -> npt.NDArray[np.int64]:
     """How many steps the sketches of two vectors may be apart in one byte where they differ by `difference` of their length."""
-    moved = min(difference, 6 * difference / np.sqrt(dimension))
-    return int(np.floor(moved * _STEPS * np.sqrt(dimension))) + 1
+    moved = np.minimum(difference, 6 * np.asarray(difference) / np.sqrt(dimension))
+    steps: npt.NDArray[np.int64] = np.floor(moved * _STEPS * np.sqrt(dimension)).astype(np.int64) + 1
+    return steps

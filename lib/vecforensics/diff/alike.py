@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare import Relation, compare_pairs, on_coarse_grid
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, project, reach, sketch
@@ -31,6 +32,8 @@ _ROUNDING: Final = 1e-5
 _HALF: Final = 6e-4
 _NARROW: Final = 1e-3
 _WIDE: Final = 2e-2
+# With one scale for the collection a short vector may move by more than any other copy does, and is looked for no farther away.
+_WIDEST: Final = 0.1
 _CELL_STEPS: Final = 8
 # More records than this in a cell, and a finer one is asked; more in a finer one, and only so many of them are compared.
 _CROWDED: Final = 1024
@@ -47,7 +50,12 @@ _NOTHING: Final[Alike] = (np.empty(0, np.int64), np.empty(0, np.uint64), np.empt
 
 
 def find_alike(
-    source: Side, vectors: npt.NDArray[np.float32], queries: Numbers, places: Index, tolerance: float
+    source: Side,
+    vectors: npt.NDArray[np.float32],
+    queries: Numbers,
+    places: Index,
+    tolerance: float,
+    grid: Grid | None = None,
 ) -> Alike:
     """The benign copies among `vectors` (m, d), of which only `queries` (numbers) are in question. `places` int64 (m,): the
     position in the source near which an owner is likelier. Each pair of vector and digest stands once."""
@@ -57,7 +65,7 @@ def find_alike(
     queries, own = queries[own != NO_DIRECTION], own[own != NO_DIRECTION]
     if not len(queries):
         return _NOTHING
-    search = _Search(source, vectors, queries, places[queries], own, tolerance)
+    search = _Search(source, vectors, queries, places[queries], own, tolerance, grid)
     probes = search.coarse_probes()
     counts = search.counted(probes, search.coarse)
     crowded = counts > _CROWDED
@@ -120,18 +128,25 @@ class _Search:
         places: Index,
         own: Hashes,
         tolerance: float,
+        grid: Grid | None,
     ) -> None:
         self.source, self.vectors, self.queries, self.places, self.own = source, vectors, queries, places, own
-        self.tolerance = tolerance
+        self.tolerance, self.grid = tolerance, grid
         dimension = vectors.shape[1]
         # A wide tolerance widens both reaches.
         self.narrow = max(_NARROW, 1.5 * float(np.sqrt(2 * tolerance)))
         widest = max(_WIDE, self.narrow)
         blocks = range(0, len(queries), _BLOCK)
         self.wide = np.concatenate([on_coarse_grid(vectors[queries[at : at + _BLOCK]]) for at in blocks])
-        self.steps = np.where(self.wide, reach(widest, dimension), reach(self.narrow, dimension))
+        difference = np.where(self.wide, widest, self.narrow)
+        if grid is not None:
+            # The shorter a vector, the coarser the grid of all is for it.
+            share = np.concatenate([grid.reach(vectors[queries[at : at + _BLOCK]]) for at in blocks])
+            self.wide |= share > self.narrow
+            difference = np.maximum(difference, np.minimum(share, _WIDEST))
+        self.steps = reach(difference, dimension)
         # A copy that moves by δ of its length moves by δ²/2 in cosine distance; fourfold, for what is not random about it.
-        self.furthest = np.where(self.wide, 2 * widest**2, 2 * self.narrow**2).astype(np.float32)
+        self.furthest = (2 * difference**2).astype(np.float32)
         # A reach must not touch more than two cells along a direction.
         self.cell = _CELL_STEPS
         while self.cell < 2 * int(self.steps.max()) and self.cell < 256:
@@ -262,7 +277,7 @@ class _Search:
             expected, actual = stored.take(rows), self.vectors[self.queries[asking]]
             near = _direction_apart(expected, actual) <= self.furthest[asking]
             near &= digests[rows] != 0
-            compared = compare_pairs(expected[near], actual[near], self.tolerance)
+            compared = compare_pairs(expected[near], actual[near], self.tolerance, self.grid)
             good = compared.relation <= Relation.INT8
             found.append(
                 (self.queries[asking[near]][good], digests[rows[near]][good], compared.distance[good])

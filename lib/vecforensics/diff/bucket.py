@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.copies import own_first
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.stale import find_stale
 from vecforensics.diff.vectors import MappedVectors
@@ -53,7 +54,8 @@ class State(IntEnum):
 class BucketTask:
     """Everything a process elsewhere needs: where the evidence lies, which bucket, and the settings.
 
-    `sampled`: only the contents of these source rows of the bucket are compared (None: of all).
+    `sampled`: only the contents of these source rows of the bucket are compared (None: of all). `grid`: what the collection is
+    kept on, where that has been learnt.
     """
 
     evidence: str
@@ -62,6 +64,7 @@ class BucketTask:
     tolerance: float
     habits: StoreHabits
     sampled: npt.NDArray[np.int32] | None = None
+    grid: Grid | None = None
 
 
 @dataclass
@@ -187,7 +190,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
     fixed = actual.present[target_row]
     ragged = looked_at & ~fixed
     unequal = _unequal(expected, actual, source_row, target_row, has_expected & fixed)
-    _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task.tolerance)
+    _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task)
     _describe_ragged(
         result, bucket, expected, source_row[ragged], target_row[ragged], has_expected[ragged], task
     )
@@ -258,7 +261,7 @@ def _relate(
     actual: MappedVectors,
     source_row: Rows,
     target_row: Rows,
-    tolerance: float,
+    task: BucketTask,
 ) -> None:
     """Say what the differing pairs are."""
     if not len(source_row):
@@ -268,7 +271,8 @@ def _relate(
         compare_pairs(
             expected.take(source_row[start : start + step]),
             actual.take(target_row[start : start + step]),
-            tolerance,
+            task.tolerance,
+            task.grid,
         )
         for start in range(0, len(source_row), step)
     ]
@@ -280,7 +284,7 @@ def _relate(
     )
     state = compared.relation.copy()
     if bucket.earlier.num_rows:
-        _mark_stale(result, bucket, actual, source_row, target_row, state, tolerance)
+        _mark_stale(result, bucket, actual, source_row, target_row, state, task)
     differs = state != Relation.EQUAL
     _append(
         result,
@@ -301,7 +305,7 @@ def _mark_stale(
     source_row: Rows,
     target_row: Rows,
     state: npt.NDArray[np.uint8],
-    tolerance: float,
+    task: BucketTask,
 ) -> None:
     """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
     pairs = np.flatnonzero(state >= Relation.PART_ZERO)
@@ -309,7 +313,8 @@ def _mark_stale(
         bucket.earlier,
         as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]],
         lambda places: actual.take(target_row[pairs[places]]),
-        tolerance,
+        task.tolerance,
+        task.grid,
     )
     named = pairs[np.array(list(stale), np.int64)]
     state[named] = State.STALE

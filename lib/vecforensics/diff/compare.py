@@ -9,6 +9,8 @@ Pairs come as two float32 matrices, a row a pair, and only pairs whose bytes dif
 * a part that is bit for bit right while the rest is zero, or is one block of something else;
 * none of these.
 
+What a collection is known to be kept on (`grids.py`) names more copies in int8 than a vector shows by itself.
+
 Cosine distance is computed as ½·|a/|a| − e/|e||², which keeps its digits where 1 − a·e would lose all of them.
 """
 
@@ -21,7 +23,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "Relation", "compare_pairs", "compare_ragged", "cosine_distances", "on_coarse_grid"]
+from vecforensics.diff.grids import Grid
+
+__all__ = [
+    "_FEWEST_FOR_GRID",
+    "Comparison",
+    "Relation",
+    "compare_pairs",
+    "compare_ragged",
+    "cosine_distances",
+    "on_coarse_grid",
+]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -59,6 +71,10 @@ class Relation(IntEnum):
         return Relation.EQUAL <= self <= Relation.INT8
 
 
+# What a row is called where a known grid says nothing better.
+_IF_NOT_ON_GRID: Final = (Relation.NOISE, Relation.NORMALISED, Relation.WRONG)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Arrays over k pairs: `relation` uint8, `distance` float64 (cosine; NaN where it has none), `right` float32 (the share of
@@ -90,8 +106,9 @@ def _distances_and_ratios(
         return np.where(np.isfinite(distance), distance, np.nan), held / length
 
 
-def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Comparison:
-    """Relate each row of `actual` (k, d) to the same row of `expected` (k, d). `tolerance`: cosine distance."""
+def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float, grid: Grid | None = None) -> Comparison:
+    """Relate each row of `actual` (k, d) to the same row of `expected` (k, d). `tolerance`: cosine distance. `grid`: what the
+    collection is kept on, where that is known."""
     count = len(expected)
     relation = np.full(count, Relation.WRONG, np.uint8)
     right = np.zeros(count, np.float32)
@@ -101,18 +118,25 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float) -> Compari
     with np.errstate(all="ignore"):
         distance, ratio = _distances_and_ratios(expected, actual)
         finite = np.isfinite(actual).all(axis=1)
-        zero = finite & ~actual.any(axis=1)
+        zero = np.asarray(finite & ~actual.any(axis=1))
         usable = np.isfinite(expected).all(axis=1)
         blank = usable & ~expected.any(axis=1)
     near = finite & ~zero & (distance <= max(tolerance, _FURTHEST_GRID))
     if near.any():
         rows = np.flatnonzero(near)
         relation[rows] = _near(expected[rows], actual[rows], distance[rows], ratio[rows], tolerance)
+    if grid is not None:
+        rows = np.flatnonzero(finite & ~zero & usable & np.isin(relation, _IF_NOT_ON_GRID))
+        held = grid.holds(expected[rows], actual[rows])
+        relation[rows[held]] = Relation.INT8
+        # The level that stands for zero, in every component, is zero.
+        rows = rows[~held]
+        zero[rows] = grid.nothing(actual[rows]).all(axis=1)
     relation[zero] = Relation.ZERO
     relation[~finite] = Relation.NON_FINITE
     parts = np.flatnonzero((relation == Relation.WRONG) & usable & ~blank)
     if len(parts):
-        _parts(expected[parts], actual[parts], parts, relation, right, start, stop)
+        _parts(expected[parts], actual[parts], parts, relation, right, start, stop, grid)
     relation[blank & zero] = Relation.EQUAL
     relation[~usable] = Relation.UNUSABLE
     # In value: a zero that lost its sign is the same zero.
@@ -245,6 +269,7 @@ def _parts(
     right: npt.NDArray[np.float32],
     start: npt.NDArray[np.int32],
     stop: npt.NDArray[np.int32],
+    grid: Grid | None,
 ) -> None:
     """Find the rows of which a part is right; writes into the result arrays at `rows`."""
     with np.errstate(all="ignore"):
@@ -260,6 +285,16 @@ def _parts(
         is_zero = some & rest_zero
         is_block = some & ~is_zero & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
         is_block[is_block] = _blocks(wrong[is_block], telling[is_block]) == 1
+        if grid is not None:
+            # One component in some hundred is right by chance: no proof beside a block of something, but beside nothing.
+            held = (expected != 0) | ~grid.nothing(actual)
+            kept = grid.right(expected, actual) & held
+            lost = held & ~kept
+            cut = (kept.sum(axis=1) >= 2) & lost.any(axis=1) & ~(lost & ~grid.nothing(actual)).any(axis=1)
+            cut &= ~is_zero & ~is_block & (kept.sum(axis=1) >= _LEAST_RIGHT * held.sum(axis=1))
+            is_zero |= cut
+            wrong[cut] = lost[cut]
+            share[cut] = kept[cut].sum(axis=1) / held[cut].sum(axis=1)
     width = expected.shape[1]
     first = wrong.argmax(axis=1)
     last = width - wrong[:, ::-1].argmax(axis=1)

@@ -214,7 +214,7 @@ def _explain_parts(
     for first in range(0, len(rest), portion):
         part = rest[first : first + portion]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        partly = partly_right(expected, actual)
+        partly = partly_right(expected, actual, sides.grid)
         owner = np.full(len(part), -1, np.int64)
         block = np.flatnonzero(partly.block)
         if len(block):
@@ -262,7 +262,7 @@ def _parts(pairs: Pairs, which: Index) -> list[dict[str, Any]]:
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
     not_finite, owner = _not_finite(sides, pairs, resolved)
-    whole_collection = _benign_lines(pairs, resolved)
+    whole_collection = _benign_lines(sides, pairs, resolved)
     told = ~done & ~np.isin(pairs.state, [int(Relation.EQUAL), *whole_collection])
     for state in np.unique(pairs.state[told]).tolist():
         which = np.flatnonzero(told & (pairs.state == state))
@@ -294,7 +294,7 @@ def _not_finite(
         for start in range(0, len(some), portion):
             part = some[start : start + portion]
             expected = sides.source.take(pairs.source[part]) if has_expected else None
-            answers = not_finite_parts(expected, sides.target.take(pairs.target[part]))
+            answers = not_finite_parts(expected, sides.target.take(pairs.target[part]), sides.grid)
             said.update(zip(part.tolist(), answers, strict=True))
     strange = np.array(
         [pair for pair, (_, detail) in said.items() if detail.get("others") == "not right"], np.int64
@@ -331,7 +331,7 @@ def _named(pairs: Pairs, which: Index, state: int) -> tuple[Kind, list[dict[str,
     return simple[relation], None
 
 
-def _benign_lines(pairs: Pairs, resolved: Resolved) -> set[int]:
+def _benign_lines(sides: Sides, pairs: Pairs, resolved: Resolved) -> set[int]:
     """What a store did to (nearly) every vector is one line and not one a row; returns the states that are said so."""
     said: set[int] = set()
     what = {
@@ -349,6 +349,8 @@ def _benign_lines(pairs: Pairs, resolved: Resolved) -> set[int]:
         detail: dict[str, Any] = {"whole_collection": True, "rows": count}
         if relation in _FORMATS:
             detail["format"] = _FORMATS[relation]
+        if relation is Relation.INT8 and sides.grid is not None:
+            detail |= sides.grid.described()
         resolved.found.add(kind, detail=detail)
         resolved.notes.append(
             f"{count:,} of {resolved.compared:,} vectors are {words}: the work of the store, benign"

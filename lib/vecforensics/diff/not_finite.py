@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.partial_copies import right_components
 from vecforensics.findings import Kind
 
@@ -22,12 +23,15 @@ Flags = npt.NDArray[np.bool_]
 
 # One component out of twenty is no part of a vector; so few right ones are right by chance.
 _LEAST: Final = 0.05
-# Bit for bit two components prove something; up to a factor, which explains one by itself, it takes more.
+# Bit for bit, or on a known grid, two components prove something; up to a factor, which explains one by itself, it takes more.
 _FEWEST_EQUAL, _FEWEST_NEAR = 2, 4
 
 
-def not_finite_parts(expected: Matrix | None, actual: Matrix) -> list[tuple[Kind, dict[str, Any]]]:
+def not_finite_parts(
+    expected: Matrix | None, actual: Matrix, grid: Grid | None = None
+) -> list[tuple[Kind, dict[str, Any]]]:
     """What to call vectors (k, d) that are not all finite, and its detail. `expected`: finite, None where nobody knows it.
+    `grid`: what the collection is kept on, where that is known.
 
     `not_finite` counts the components, `wrong_from` and `wrong_to` bound them where they are one stretch, `rest` says what they
     are; `right` is the share of the components that say anything and are right, `others` how the finite ones are.
@@ -53,7 +57,7 @@ def not_finite_parts(expected: Matrix | None, actual: Matrix) -> list[tuple[Kind
         said.append((Kind.NON_FINITE, detail))
     if expected is None:
         return said
-    share, others, enough = _others(expected, held, finite)
+    share, others, enough = _others(expected, held, finite, grid)
     for row, (_, detail) in enumerate(said):
         detail["right"] = round(float(share[row]), 4)
         if others[row]:
@@ -65,16 +69,17 @@ def not_finite_parts(expected: Matrix | None, actual: Matrix) -> list[tuple[Kind
 
 
 def _others(
-    expected: Matrix, held: Matrix, finite: Flags
+    expected: Matrix, held: Matrix, finite: Flags, grid: Grid | None
 ) -> tuple[npt.NDArray[np.float64], list[str], Flags]:
     """Of each row: the share of the telling components that are right, how the finite ones are, and whether all of them are
     right. `held`: the vectors with zero for what is not finite."""
-    right, near, _ = right_components(np.where(finite, expected, np.float32(0)), held)
+    right, near, _ = right_components(np.where(finite, expected, np.float32(0)), held, grid)
     equal = (expected == held) & finite
     telling = ((expected != 0) | (held != 0)) & finite
     told, same = telling.sum(axis=1), (equal & telling).sum(axis=1)
     exact = (same == told) & (same >= _FEWEST_EQUAL)
-    proved = near >= np.maximum(_FEWEST_NEAR, _LEAST * told)
+    fewest = _FEWEST_EQUAL if grid is not None and grid.shared else _FEWEST_NEAR
+    proved = near >= np.maximum(fewest, _LEAST * told)
     close = (right | ~telling).all(axis=1) & proved
     good = np.where(exact, same, np.where(proved, (right & telling).sum(axis=1), same))
     share = good / np.maximum(told + (~finite).sum(axis=1), 1)

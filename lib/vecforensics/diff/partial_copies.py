@@ -4,6 +4,8 @@ Where vectors are kept bit for bit, `compare.py` sees such a part by its bits. A
 or int8, leaves no bit as it was: a part is right there where it is the expected one up to one common factor and the rounding of
 the row's own number format. The factor is read off each quarter of the vector in turn, since nobody knows which part is right.
 
+Where a whole collection is known to be kept on one grid, that grid says which components are right.
+
 What stands in the rest decides: nothing, or one block that points, within that rounding, as the same block of another record.
 """
 
@@ -15,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.sides import Index, Side
 
 __all__ = ["PartlyRight", "coarseness", "owners_of_blocks", "partly_right", "right_components"]
@@ -46,10 +49,10 @@ class PartlyRight:
     coarse: npt.NDArray[np.float64]
 
 
-def partly_right(expected: Matrix, actual: Matrix) -> PartlyRight:
-    """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding."""
+def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> PartlyRight:
+    """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding. `grid`: the collection's."""
     width = expected.shape[1]
-    right, best, coarse = right_components(expected, actual)
+    right, best, coarse = right_components(expected, actual, grid)
     telling = (expected != 0) | (actual != 0)
     good, wrong = right & telling, ~right & telling
     share = good.sum(axis=1) / np.maximum(telling.sum(axis=1), 1)
@@ -66,7 +69,7 @@ def partly_right(expected: Matrix, actual: Matrix) -> PartlyRight:
 
 
 def right_components(
-    expected: Matrix, actual: Matrix
+    expected: Matrix, actual: Matrix, grid: Grid | None = None
 ) -> tuple[Flags, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Which components of finite pairs (k, d) are right up to one factor a row and the rounding of the row's own format; how
     many that are not zero; the cosine distance that the rounding allows."""
@@ -74,6 +77,9 @@ def right_components(
     best = np.full(len(expected), -1)
     with np.errstate(all="ignore"):
         relative, absolute, coarse = _rounding(actual)
+        if grid is not None and grid.shared:
+            right = grid.right(expected, actual)
+            return right, (right & (expected != 0)).sum(axis=1), np.full(len(expected), _COARSE)
         for factor in _factors(expected, actual):
             scaled = expected * factor[:, None].astype(np.float32)
             near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + absolute[:, None]

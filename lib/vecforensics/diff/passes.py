@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -20,6 +20,8 @@ from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
+from vecforensics.diff.grid_learning import find_grid
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.hotspots_dimensions import Population, lay_out
 from vecforensics.diff.metadata import StoreHabits
 from vecforensics.diff.pairs import Resolved, running
@@ -80,6 +82,12 @@ class Work:
             )
             for name in self.names
         }
+        grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
+        known = {name: grid for name, grid in grids.items() if grid is not None}
+        if known:
+            # Compared once more, now that it is known what the store makes of a vector.
+            results |= self._compared(contents, known)
+            sides |= {name: replace(sides[name], grid=grid) for name, grid in known.items()}
         writes = place_writes(self.evidence.path, sides)
         # Where something differs the hot spots will ask for all records along all lines. Arrow lays them out meanwhile.
         differs = any(result.differs for some in results.values() for result in some)
@@ -114,9 +122,13 @@ class Work:
             find_premature(name, sides, writes, resolved, resolved[name].found)
         return resolved
 
-    def _compared(self, contents: Mapping[str, Index] | None) -> dict[str, list[BucketResult]]:
+    def _compared(
+        self, contents: Mapping[str, Index] | None, grids: Mapping[str, Grid] | None = None
+    ) -> dict[str, list[BucketResult]]:
+        """What differs in all collections, or in those of which the grid is known."""
+        names = self.names if grids is None else sorted(grids)
         tasks = []
-        for name in self.names:
+        for name in names:
             frozen = self.evidence.collections[name]
             habits = StoreHabits.of(str(frozen.facts.get("store", "")))
             sampled = contents is not None and name in contents
@@ -129,6 +141,7 @@ class Work:
                     self.case.tolerance.cosine,
                     habits,
                     chosen.get(bucket, np.empty(0, np.int32)) if sampled else None,
+                    grids[name] if grids else None,
                 )
                 for bucket in range(frozen.buckets)
             ]
@@ -142,7 +155,7 @@ class Work:
                 advance=advance,
             )
         give_back()
-        grouped: dict[str, list[BucketResult]] = {name: [] for name in self.names}
+        grouped: dict[str, list[BucketResult]] = {name: [] for name in names}
         for task, result in zip(tasks, results, strict=True):
             grouped[task.collection].append(result)
         return grouped

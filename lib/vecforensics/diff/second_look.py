@@ -104,7 +104,7 @@ def _judged(sides: Sides, rows: Index, ids: list[str], held: pa.Table, tolerance
             expected = wanted[number : number + 1] if has_expected[number] else None
             sights[number] = _of_another_length(expected, vector or other or [], sides, tolerance)
         elif has_expected[number]:
-            sights[number] = _compared(wanted[number], np.array(vector, np.float32), tolerance)
+            sights[number] = _compared(sides, wanted[number], np.array(vector, np.float32), tolerance)
         else:
             sights[number] = _by_itself(np.array(vector, np.float32))
     for number, version in _stale(sides, rows, sights, tolerance).items():
@@ -128,10 +128,12 @@ def _of_another_length(
     return Sight(Kind.WRONG_DIMENSION, compare_ragged(expected, [row], tolerance)[0])
 
 
-def _compared(expected: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], tolerance: float) -> Sight:
+def _compared(
+    sides: Sides, expected: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], tolerance: float
+) -> Sight:
     if not np.isfinite(vector).all():
-        return Sight(*not_finite_parts(expected[None], vector[None])[0])
-    found = compare_pairs(expected[None], vector[None], tolerance)
+        return Sight(*not_finite_parts(expected[None], vector[None], sides.grid)[0])
+    found = compare_pairs(expected[None], vector[None], tolerance, sides.grid)
     relation = Relation(int(found.relation[0]))
     kind = None if relation.benign else _KINDS.get(int(relation), Kind.DRIFTED)
     return Sight(kind, vector=vector, distance=float(found.distance[0]))
@@ -158,7 +160,7 @@ def _stale(sides: Sides, rows: Index, sights: Sequence[Sight], tolerance: float)
         vectors = np.stack([seen[number] for number in wrong[places].tolist()])
         earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
         hashes = sides.source.column("id_hash", bucket)[local]
-        found = find_stale(earlier, hashes, vectors.__getitem__, tolerance)
+        found = find_stale(earlier, hashes, vectors.__getitem__, tolerance, sides.grid)
         stale.update({int(wrong[places[place]]): version for place, version in found.items()})
     return stale
 
@@ -193,7 +195,7 @@ def owner_of_each(sides: Sides, sights: Mapping[int, Sight], tolerance: float) -
     vectors = np.stack(list(asked.values()))
     digests = np.array([xxhash.xxh3_64_intdigest(vector.tobytes()) for vector in vectors], np.uint64)
     places = sides.source.integers("position", rows).astype(np.int64)
-    owners = find_owners(sides.source, vectors, digests, places, tolerance)
+    owners = find_owners(sides.source, vectors, digests, places, tolerance, sides.grid)
     away = np.abs(sides.source.integers("position", owners.owner).astype(np.int64) - places[owners.query])
     order = np.lexsort((owners.owner, away, owners.distance, owners.query))[::-1]
     return {

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Evidence, FrozenCollection
 
@@ -152,11 +153,12 @@ class Side:
 
 @dataclass
 class Sides:
-    """Source and target of one collection."""
+    """Source and target of one collection, and the grid that its store keeps it on, where that has been learnt."""
 
     frozen: FrozenCollection
     source: Side
     target: Side
+    grid: Grid | None = None
 
     @classmethod
     def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]], workers: int = 1) -> Sides:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Relation, compare_pairs
+from vecforensics.diff.grids import Grid
 from vecforensics.diff.lookup import ranges
 from vecforensics.diff.vectors import MappedVectors
 
@@ -24,6 +25,7 @@ def find_stale(
     id_hash: npt.NDArray[np.uint64],
     held: Callable[[Places], npt.NDArray[np.float32]],
     tolerance: float,
+    grid: Grid | None = None,
 ) -> dict[int, str | None]:
     """Which of some records (by place in `id_hash`) hold what an earlier version of theirs should have held, and the highest such
     version. `earlier`: of their bucket. `held`: the vectors, float32 (k, d), that stand under the records at these places."""
@@ -39,7 +41,7 @@ def find_stale(
     place, rows = place[there], rows[there]
     if not len(place):
         return {}
-    matches = compare_pairs(vectors.take(rows), held(place), tolerance).relation <= Relation.INT8
+    matches = compare_pairs(vectors.take(rows), held(place), tolerance, grid).relation <= Relation.INT8
     versions = earlier["version"].take(numbers(rows[matches])).to_pylist()
     stale: dict[int, str | None] = {}
     for number, version in zip(place[matches].tolist(), versions, strict=True):
