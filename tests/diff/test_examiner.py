@@ -290,3 +290,31 @@ def test_which_of_two_odd_copies_of_one_id_is_the_further_one_does_not_depend_on
         assert diff.counts["duplicate" if under == "its own id" else "mangled_id"] == 3
         seen.add(json.dumps(diff.as_dict(), sort_keys=True))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("form", ["NaN", "infinity", "cut off", "padded"])
+def test_a_damaged_row_is_nearer_to_its_record_than_a_stranger_under_the_same_id(
+    tmp_path: Path, form: str
+) -> None:
+    one = world()
+    vector = one.expected[4].copy()
+    if form in ("NaN", "infinity"):
+        vector[5] = np.nan if form == "NaN" else np.inf
+    vector = {"cut off": vector[:20], "padded": np.r_[vector, np.ones(3, np.float32)]}.get(form, vector)
+    one.vector(4, vector)
+    one.target.append((one.ids[4], one.rng.normal(size=24).astype(np.float32), dict(one.metadata[4])))
+    diff = investigate(one, tmp_path, impact=False)
+    assert kinds(diff) == {
+        "non_finite" if form in ("NaN", "infinity") else "wrong_dimension": 1,
+        "duplicate": 1,
+    }
+    [(_, detail)] = details(diff, "duplicate").values()
+    assert detail == {"form": "same id", "vector": "another"}
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 3.0])
+def test_a_rescaled_copy_beside_the_exact_one_is_the_further_copy(tmp_path: Path, factor: float) -> None:
+    one = world()
+    for row in range(0, 40, 2):
+        one.target.append((one.ids[row], one.expected[row] * np.float32(factor), dict(one.metadata[row])))
+    assert kinds(investigate(one, tmp_path, impact=False)) == {"duplicate": 20}

@@ -29,20 +29,22 @@ def own_first(source: pa.Table, target: pa.Table, source_row: Rows, target_row: 
     """The order of joined pairs by record, a record's own row before the further copies."""
     wanted, held = _digests(source)[source_row], _digests(target)[target_row]
     expected, actual = MappedVectors(source), MappedVectors(target)
+    without_digest = np.flatnonzero(held == 0)
+    raw = raw_vectors(target, actual, target_row[without_digest])
+    raw_of = dict(zip(without_digest.tolist(), raw, strict=True))
     away = np.full(len(source_row), np.inf)
-    asked = np.flatnonzero(
-        (wanted != 0) & (held != 0) & expected.present[source_row] & actual.present[target_row]
-    )
+    asked = np.flatnonzero((wanted != 0) & (held != wanted) & expected.present[source_row])
     for start in range(0, len(asked), _BLOCK):
         part = asked[start : start + _BLOCK]
-        away[part] = cosine_distances(expected.take(source_row[part]), actual.take(target_row[part]))
+        vectors = np.array(actual.take(target_row[part]))
+        for place in np.flatnonzero(held[part] == 0).tolist():
+            vectors[place] = _as_far_as_it_goes(raw_of[int(part[place])], expected.dimension)
+        away[part] = cosine_distances(expected.take(source_row[part]), vectors)
     # In single precision, which every machine agrees on; without a direction is as far as can be.
     away = np.where(np.isnan(away), np.inf, away).astype(np.float32)
-    without_digest = np.flatnonzero(held == 0)
-    bytes_of = raw_vectors(target, actual, target_row[without_digest])
-    rank = {raw: number for number, raw in enumerate(sorted(set(bytes_of)))}
+    rank = {one: number for number, one in enumerate(sorted(set(raw)))}
     raw_rank = np.zeros(len(source_row), np.int64)
-    raw_rank[without_digest] = [rank[raw] for raw in bytes_of]
+    raw_rank[without_digest] = [rank[one] for one in raw]
     said = whole(target["metadata"]).take(numbers(target_row))
     told = whole(source["metadata"]).take(numbers(source_row))
     order: npt.NDArray[np.intp] = np.lexsort(
@@ -69,6 +71,14 @@ def raw_vectors(target: pa.Table, vectors: MappedVectors, rows: Rows) -> list[by
         else np.array(ragged[place] or (), np.float32).tobytes()
         for place, row in enumerate(rows.tolist())
     ]
+
+
+def _as_far_as_it_goes(raw: bytes, dimension: int) -> npt.NDArray[np.float32]:
+    """A vector that holds NaN or has another length, with zeros for what is not there."""
+    held = np.frombuffer(raw, np.float32)[:dimension]
+    vector = np.zeros(dimension, np.float32)
+    vector[: len(held)] = np.where(np.isfinite(held), held, np.float32(0))
+    return vector
 
 
 def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
