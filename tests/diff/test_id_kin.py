@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecforensics.diff.ids import _kin, _spellings, pair_ids
+from vecforensics.diff.ids import _kin, _spellings, pair_ids, related
 
 _NUMBERS = st.one_of(
     st.integers(-(10**25), 10**25).map(str),
@@ -53,3 +53,9 @@ def test_ids_without_a_relation_are_not_spelt_out_and_those_with_one_are_paired(
 def test_a_number_whose_first_digits_round_up_is_not_taken_for_ten_times_itself() -> None:
     assert pair_ids(["999999950"], ["9.9999995e+09"]) == {}
     assert pair_ids(["999999950"], ["9.9999995e+08"]) == {0: (0, "read as a floating-point number")}
+
+
+def test_which_ids_may_have_become_one_is_told_without_spelling_them_out() -> None:
+    held = ["9007199254740992", "stranger", "x7", "x7"]
+    assert related(["9007199254740993", "X7", "user-1"], held) == [0, 2, 3]
+    assert related([], held) == related(["user-1"], []) == []

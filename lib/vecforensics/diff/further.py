@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.crowded import Agreement, with_crowds
-from vecforensics.diff.ids import conversion
+from vecforensics.diff.ids import conversion, related
 from vecforensics.diff.owners import Owners
 from vecforensics.diff.pairs import running
 from vecforensics.diff.sides import Index, Side, Sides
@@ -42,16 +42,26 @@ class FurtherRows:
             np.concatenate([np.empty(0, np.bool_), *(result.extra_same for result in results)]),
         )
 
-    @property
-    def others(self) -> Index:
-        """Those that hold another vector than the record's own row."""
-        return self.target[~self.same]
+    def strangers(self, sides: Sides, missing: Index) -> Index:
+        """Those that hold another vector than the record's own row, under an id that a missing record's may have become."""
+        others = self.target[~self.same]
+        if not len(missing) or not len(others):
+            return others[:0]
+        records, held = sides.source.text("id", missing), sides.target.text("id", others)
+        places = related((text or "" for text in records), [text or "" for text in held])
+        return others[np.array(places, np.int64)]
 
     def explain(
-        self, sides: Sides, missing: Index, owners: Owners, found: FoundRows, mangled: dict[int, int]
+        self,
+        sides: Sides,
+        missing: Index,
+        strangers: Index,
+        owners: Owners,
+        found: FoundRows,
+        mangled: dict[int, int],
     ) -> Index:
-        """Name each; returns the source rows that remain missing. `owners`: of `others`, by their place there."""
-        met = _met(sides, missing, self.others, owners)
+        """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there."""
+        met = _met(sides, missing, strangers, owners)
         for record, row, same in zip(
             self.source.tolist(), self.target.tolist(), self.same.tolist(), strict=True
         ):

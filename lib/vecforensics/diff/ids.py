@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["coercions", "conversion", "pair_ids", "says_nothing"]
+__all__ = ["coercions", "conversion", "pair_ids", "related", "says_nothing"]
 
 # What a lost id looks like, in lower case and without surrounding space.
 _SAYS_NOTHING: Final = frozenset(
@@ -215,6 +215,15 @@ def _kin(text: str) -> frozenset[str | float]:
         value = float(stripped)
         kin |= {value, float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
     return frozenset(kin)
+
+
+def related(records: Iterable[str], held: Sequence[str]) -> list[int]:
+    """Places in `held` of the ids that may be another spelling of one of `records`: no false "no", a few false "maybe"."""
+    kin = [_kin(text) for text in held]
+    theirs, met = set().union(*kin), set()
+    for text in records:
+        met |= theirs & _kin(text)
+    return [place for place, one in enumerate(kin) if not one.isdisjoint(met)]
 
 
 def _bare(text: str) -> str:

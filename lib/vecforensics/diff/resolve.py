@@ -65,10 +65,10 @@ def resolve_collection(
     if nobody or (len(orphans) and _lacks_vectors(sides.source)):
         label = alike_rows(sides)
     further = FurtherRows.of(sides, results)
-    strangers = further.others if len(missing) and not nobody else orphans[:0]
+    strangers = orphans[:0] if nobody else further.strangers(sides, missing)
     owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
     of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
-    missing = further.explain(sides, missing, of_strangers, found, resolved.mangled)
+    missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     resolved.orphans, resolved.missing = explain_orphans(
