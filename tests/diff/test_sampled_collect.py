@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vecforensics.__main__ import main
+from vecforensics.diff.one_record import neighbours_of
 from vecforensics.embedding import open_embedder
 from vecforensics.errors import InputError
 from vecforensics.evidence import Evidence
@@ -179,6 +180,13 @@ def test_the_command_line_embeds_a_sample_only(case_file: Path, capsys: pytest.C
     assert len(paid(case_file)) <= 300
     run = said.splitlines()[-1]
     assert Evidence.open(Path(run) / "evidence").files["sample.arrow"]
+
+
+def test_the_nearest_among_a_sample_are_not_told_as_the_nearest_of_all(case_file: Path) -> None:
+    inv = investigate(case_file, case_file.parent / "reports")
+    inv.collect(sample=SAMPLE)
+    with pytest.raises(InputError, match="only a sample of the records has expected vectors"):
+        neighbours_of(inv.run, "notes", "n17")
 
 
 def test_a_failing_embedder_leaves_nothing_that_counts_as_evidence(case_file: Path) -> None:

@@ -9,6 +9,7 @@ from vecforensics.diff.dimensions import EvidenceIds, EvidenceVectors, source_or
 from vecforensics.diff.impact import compare_neighbours
 from vecforensics.diff.impact_results import Neighbours
 from vecforensics.diff.rows import RowDimensions
+from vecforensics.diff.sampled import was_sampled
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.errors import InputError
 from vecforensics.evidence import Evidence
@@ -22,7 +23,8 @@ def neighbours_of(
 ) -> Neighbours:
     """The `k` nearest of a record by the expected vectors, and by what stands in the target, from the frozen evidence.
 
-    Raises EvidenceError for a collection that was not frozen, InputError for a record that is none or has no expected vector.
+    Raises EvidenceError for a collection that was not frozen, InputError for a record that is none or has no expected vector, and
+    where only a sample has one: the nearest among a sample are not the nearest.
     """
     evidence = Evidence.open(run.evidence)
     frozen = evidence.collection(collection)
@@ -36,6 +38,14 @@ def neighbours_of(
             "there are no expected vectors, so nobody knows who its neighbours should be",
             where=f"collection {collection}",
             hint="Name an embedder, a column or another store under expected",
+        )
+    if was_sampled(evidence) and not all(
+        sides.source.vectors(bucket).present.all() for bucket in range(frozen.buckets)
+    ):
+        raise InputError(
+            "only a sample of the records has expected vectors, so nobody knows who is nearest",
+            where=f"collection {collection}",
+            hint="Collect again without --sample",
         )
     order = source_order(sides)
     rows = RowDimensions(collection, np.zeros(len(order), np.uint32), {}, EvidenceIds(sides.source, order))
