@@ -113,11 +113,26 @@ class ParquetRows:
                 done += batch.num_rows
                 if unfolded > limit or unfolded / done * self.rows > limit:
                     raise self._bomb(unfolded / done * self.rows)
-                yield _plain(batch)
+                plain = _plain(batch)
+                self._check_text(plain, done - plain.num_rows)
+                yield plain
         except (pa.ArrowInvalid, OSError) as broken:
             raise self.error(
                 f"is damaged after row {done} ({broken})", where=str(self.path), hint="Copy the file again"
             ) from None
+
+    def _check_text(self, batch: pa.RecordBatch, first_row: int) -> None:
+        """Arrow hands on any bytes as text; Python would break on them much later."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                if "string" in str(column.type):  # also inside a struct or a list
+                    column.validate(full=True)
+            except pa.ArrowInvalid:
+                raise self.error(
+                    f"the column {name!r} holds text that is not UTF-8 in the rows from {first_row} on",
+                    where=str(self.path),
+                    hint="Write the file again with its texts as UTF-8",
+                ) from None
 
     def table(self) -> pa.Table:
         """The whole file as plain columns."""

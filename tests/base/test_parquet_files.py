@@ -131,3 +131,23 @@ def test_large_strings_and_dictionaries_read_like_strings(tmp_path: Path) -> Non
             open_source(Source(uri=path.name, id="id", text=("body",)), tmp_path).scan()
         )
         assert table.column("id").to_pylist() == table.column("text").to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("column", ["id", "metadata", "nested"])
+def test_text_that_is_not_utf_8(tmp_path: Path, column: str) -> None:
+    """Arrow writes and reads it without a word."""
+    bad = pa.array([b"a", b"\xe9"]).view(pa.string())
+    columns = {
+        "id": pa.array(["a", "b"]),
+        "metadata": pa.array(["{}", "{}"]),
+        "vector": pa.array([[1.0], [2.0]]),
+    }
+    columns |= {"metadata": pa.StructArray.from_arrays([bad], ["k"])} if column == "nested" else {column: bad}
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+
+    reader = open_reader(Target(uri="parquet:c.parquet", collection="c"), tmp_path)
+    with pytest.raises(TargetError, match="holds text that is not UTF-8 in the rows from 0 on"):
+        list(reader.scan("c"))
+    if column == "id":
+        with pytest.raises(SourceError, match="the column 'id' holds text that is not UTF-8"):
+            list(open_source(Source(uri="c.parquet", id="id"), tmp_path).scan())

@@ -237,6 +237,14 @@ class TestParquetOfStrangers:
 
         assert table.column("metadata").to_pylist() == ['{"plan":"pro","seats":3}']
 
+    def test_half_a_surrogate_pair_in_one_row_of_metadata(self, tmp_path: Path) -> None:
+        texts = ['{"k": "\\ud800", "\\udfff": 1}', '{"k": "\\ud83d\\ude42"}', '{"k": "é"}']
+        table = self.read(tmp_path, pa.table({"id": list("abc"), "vector": [[1.0]] * 3, "metadata": texts}))
+
+        kept = table.column("metadata").to_pylist()
+        assert kept == ['{"k":"\\\\ud800","\\\\udfff":1}', '{"k":"🙂"}', '{"k":"é"}']
+        assert json.loads(kept[0]) == {"k": "\\ud800", "\\udfff": 1}
+
     def test_metadata_that_is_no_json_is_kept_for_the_diff_to_judge(self, tmp_path: Path) -> None:
         texts = ["{broken", "[object Object]", "NaN", '{"a": NaN}', None, "{}"]
         table = self.read(

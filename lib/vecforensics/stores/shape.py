@@ -7,6 +7,8 @@ the others, and whether metadata is one JSON text or spread over columns. Each i
 from __future__ import annotations
 
 import json
+import re
+from typing import Final
 
 import pyarrow as pa
 
@@ -16,6 +18,8 @@ from vecforensics.records import canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
 
 __all__ = ["as_target_batch", "spread_metadata"]
+
+_HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 
 def as_target_batch(
@@ -56,13 +60,17 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
 
 
 def _canonical(text: str | None) -> str | None:
-    """JSON text with one spelling; what is no JSON object is kept as a JSON string, for the diff to judge."""
+    """JSON text with one spelling; what is no JSON object is kept as a JSON string, for the diff to judge.
+
+    JSON can name half a surrogate pair, which UTF-8 cannot hold: it becomes the six characters by which it was named.
+    """
     if text is None:
         return None
     try:
-        return canonical_json(json.loads(text))
+        spelt = canonical_json(json.loads(text))
     except (ValueError, RecursionError):
         return canonical_json(text)
+    return spelt if spelt.isascii() else _HALF_A_CHARACTER.sub(lambda half: f"\\\\u{ord(half[0]):04x}", spelt)
 
 
 def spread_metadata(batch: pa.Table, columns: Columns, schema: pa.Schema, *, where: str) -> pa.Table:
