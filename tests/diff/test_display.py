@@ -55,3 +55,13 @@ def test_the_table_of_a_notebook_shows_gaps_as_well(diff: Diff) -> None:
     table = tables.examples(Investigation(run.case(), run))
     assert re.findall(r"\b(?:NaN|None|nan)\b", str(table)) == ["NaN"]
     assert re.findall(">(?:NaN|None|nan)<", table._repr_html_()) == [">NaN<"]
+
+
+def test_a_line_about_a_whole_collection_says_how_many_rows_it_stands_for(tmp_path: Path) -> None:
+    world = World.make(count=60, dimension=16)
+    world.vector(7, np.full(16, np.nan, np.float32))
+    diff = investigate(world, tmp_path, expected=False)
+    assert diff.said_at_once == {"unchecked": 60}
+    for shown in (str(diff), diff._repr_html_()):
+        assert "whole collections count as one, 60 rows" in shown
+    assert "1 row is wrong (ids of all, contents of 0 of 60 records checked)" in diff.headline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,17 @@ class Diff:
 
         return FindingsFrame.of(self.table)
 
+    @property
+    def said_at_once(self) -> dict[str, int]:
+        """By kind, of how many rows a finding about a whole collection speaks, which is one line and not one a row."""
+        rows: dict[str, int] = {}
+        whole = pa.compute.and_(
+            pa.compute.is_null(self.table["source_id"]), pa.compute.is_null(self.table["target_id"])
+        )
+        for one in self.table.filter(whole).select(["kind", "detail"]).to_pylist():
+            rows[one["kind"]] = rows.get(one["kind"], 0) + int(json.loads(one["detail"]).get("rows", 0))
+        return rows
+
     def of_kind(self, kind: Kind | str) -> pa.Table:
         """The findings of one kind."""
         return self.table.filter(pa.compute.equal(self.table["kind"], text(Kind(kind).value)))
@@ -127,11 +139,14 @@ class Diff:
         """The verdict in one sentence."""
         total = sum(one.source_rows for one in self.collections.values())
         checked = f"{self.rows_checked:,} of {total:,} records checked"
+        if self.rows_checked < total:
+            checked = f"ids of all, contents of {checked}"
         sampled = self._estimated is not None
         if self.verdict is Verdict.CORRUPT:
             least = "at least " if sampled else ""
             rest = "; contents were sampled, so this is an estimate" if sampled else ""
-            return f"CORRUPT: {least}{self.rows_corrupt:,} rows are wrong ({checked}){rest}"
+            rows = "row is" if self.rows_corrupt == 1 else "rows are"
+            return f"CORRUPT: {least}{self.rows_corrupt:,} {rows} wrong ({checked}){rest}"
         if self.verdict is Verdict.CLEAN:
             return f"CLEAN: every record stands in the target as it should ({checked})"
         return f"UNKNOWN: nothing wrong was found, but not everything could be checked ({checked})"
@@ -176,6 +191,14 @@ class Diff:
                 lines.append(", ".join(words))
         return lines
 
+    def _meanings(self) -> dict[Kind, str]:
+        at_once = self.said_at_once
+        return {
+            kind: MEANING[kind]
+            + (f"; whole collections count as one, {at_once[kind.value]:,} rows" if kind.value in at_once else "")
+            for kind in Kind
+        }
+
     def __str__(self) -> str:
         width = max(len(kind) for kind in Kind)
         lines = [f"{printable(self.case)}  {self.headline}"]
@@ -183,13 +206,14 @@ class Diff:
             lines.append(printable(self._estimated))
         for name, one in self.collections.items():
             lines.append(
-                f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, {one.checked:,} checked, "
+                f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, {one.checked:,} contents checked, "
                 f"{one.rows_corrupt:,} rows corrupt"
             )
             lines += [f"    {printable(note)}" for note in one.notes]
         lines.append("")
+        meanings = self._meanings()
         lines += [
-            f"  {kind.value:<{width}}  {self.counts[kind.value]:>9,}  {MEANING[kind]}"
+            f"  {kind.value:<{width}}  {self.counts[kind.value]:>9,}  {meanings[kind]}"
             + ("" if SEVERITY[kind] is Severity.CORRUPT else f" ({SEVERITY[kind].value})")
             for kind in Kind
         ]
@@ -207,6 +231,7 @@ class Diff:
     def _repr_html_(self) -> str:
         names = list(self.collections)
         head = Markup("").join(Markup("<th>{}</th>").format(name) for name in names)
+        meanings = self._meanings()
         rows = Markup("").join(
             Markup(
                 "<tr><td><code>{}</code></td><td>{}</td>{}<td><b>{:,}</b></td><td style='text-align:left'>{}</td></tr>"
@@ -218,7 +243,7 @@ class Diff:
                     for name in names
                 ),
                 self.counts[kind.value],
-                MEANING[kind],
+                meanings[kind],
             )
             for kind in Kind
         )
