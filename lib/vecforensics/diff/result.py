@@ -195,7 +195,11 @@ class Diff:
         at_once = self.said_at_once
         return {
             kind: MEANING[kind]
-            + (f"; whole collections count as one, {at_once[kind.value]:,} rows" if kind.value in at_once else "")
+            + (
+                f"; whole collections count as one, {at_once[kind.value]:,} rows"
+                if kind.value in at_once
+                else ""
+            )
             for kind in Kind
         }
 
@@ -206,8 +210,8 @@ class Diff:
             lines.append(printable(self._estimated))
         for name, one in self.collections.items():
             lines.append(
-                f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, {one.checked:,} contents checked, "
-                f"{one.rows_corrupt:,} rows corrupt"
+                f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, "
+                f"{one.checked:,} contents checked, {one.rows_corrupt:,} rows corrupt"
             )
             lines += [f"    {printable(note)}" for note in one.notes]
         lines.append("")
