@@ -155,6 +155,22 @@ def test_where_only_some_records_have_an_expected_vector_copies_are_seen_in_the_
     assert diff.verdict is Verdict.CORRUPT
 
 
+@pytest.mark.parametrize("everybody", [True, False])
+def test_a_vector_under_many_ids_may_be_that_of_a_record_of_which_nothing_is_expected(
+    tmp_path: Path, everybody: bool
+) -> None:
+    world = World.make(count=100, dimension=16, seed=8)
+    for row in range(10, 15):
+        world.vector(row, world.expected[70] if not everybody else world.rng.normal(size=16))
+    for row in range(11, 15):
+        world.vector(row, world.target[10][1])
+    if not everybody:
+        world.expected[50:] = np.nan
+    diff = investigate(world, tmp_path, impact=False)
+    owners = {json.loads(row["detail"])["owner"] for row in diff.of_kind("broadcast").to_pylist()}
+    assert owners == {"nobody" if everybody else "unknown"}
+
+
 def test_an_id_that_was_lost_is_paired_by_metadata_that_only_one_record_has(tmp_path: Path) -> None:
     world = World.make(count=100, dimension=16, seed=8)
     for row, text in ((3, "NaN"), (50, "7f3a-fresh"), (70, "also fresh"), (71, "still fresh")):

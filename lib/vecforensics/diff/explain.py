@@ -162,8 +162,11 @@ def _explain_rest(
         np.array(list(block_owner.values()), np.int64),
     )
     rest = rest[~done[rest]]
-    for members in nobodys_groups(sides, pairs.target[rest]):
-        group_of = {"group": len(members), "owner": "nobody"}
+    groups = nobodys_groups(sides, pairs.target[rest])
+    # Whoever has no expected vector (not sampled, say) may own it.
+    owner = "unknown" if groups and sides.source.lacks_vectors else "nobody"
+    for members in groups:
+        group_of = {"group": len(members), "owner": owner}
         done[rest[members]] = True
         _say(found, pairs, rest[members], Kind.BROADCAST, [group_of] * len(members))
     rest = rest[~done[rest]]

@@ -26,7 +26,7 @@ from vecforensics.diff.further import FurtherRows
 from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
-from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
@@ -62,7 +62,7 @@ def resolve_collection(
     # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
     nobody = not sides.source.dimension
     label = None
-    if nobody or (len(orphans) and _lacks_vectors(sides.source)):
+    if nobody or (len(orphans) and sides.source.lacks_vectors):
         label = alike_rows(sides)
     further = FurtherRows.of(sides, results)
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)
@@ -84,11 +84,6 @@ def resolve_collection(
         find_shared_vectors(sides, found, label)
         resolved.notes += find_suspicious(sides, found)
     return resolved
-
-
-def _lacks_vectors(side: Side) -> bool:
-    """Whether some rows have no vector, or one that is not finite."""
-    return any(not side.column("digest", bucket).all() for bucket in range(side.buckets))
 
 
 def _by_position(sides: Sides, side: str, rows: Index) -> Index:

@@ -124,6 +124,11 @@ class Side:
         """The largest value of a column without negative ones; 0 where there is no row."""
         return max(int(self.column(column, bucket).max(initial=0)) for bucket in range(self.buckets))
 
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether some rows have no vector, or one that is not finite."""
+        return any(not self.column("digest", bucket).all() for bucket in range(self.buckets))
+
     def take(self, numbers: Index) -> npt.NDArray[np.float32]:
         """Vectors of some rows, float32 (k, dimension). Rows without a vector of the right length are NaN."""
         found = np.empty((len(numbers), self.dimension), np.float32)
