@@ -318,3 +318,16 @@ def test_a_rescaled_copy_beside_the_exact_one_is_the_further_copy(tmp_path: Path
     for row in range(0, 40, 2):
         one.target.append((one.ids[row], one.expected[row] * np.float32(factor), dict(one.metadata[row])))
     assert kinds(investigate(one, tmp_path, impact=False)) == {"duplicate": 20}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_rows_under_one_mangled_id_the_one_with_the_records_vector_is_its_own(
+    tmp_path: Path, seed: int
+) -> None:
+    one = world(shape="numeric")
+    for row in range(100, 130):
+        text, vector, metadata = one.target[row]
+        one.target[row] = (f"{text}.0", vector, metadata)
+        one.target.append((f"{text}.0", one.rng.normal(size=24).astype(np.float32), dict(metadata)))
+    diff = investigate(one, tmp_path, shuffle=seed, impact=False)
+    assert kinds(diff) == {"mangled_id": 30, "orphan": 30}

@@ -33,7 +33,9 @@ def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, 
         return {}
     texts = [text or "" for text in sides.target.text("id", orphans)]
     distinct = list(dict.fromkeys(texts))
-    first = {text: number for number, text in reversed(list(enumerate(texts)))}
+    rows_of: dict[str, list[int]] = {}
+    for number, text in enumerate(texts):
+        rows_of.setdefault(text, []).append(number)
     records = [text or "" for text in sides.source.text("id", missing)]
     pairs = pair_ids(records, distinct)
     taken = {record for record, _ in pairs.values()}
@@ -48,10 +50,20 @@ def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, 
         open_orphans[orphan]: (open_records[record], conversion)
         for orphan, (record, conversion) in more.items()
     }
-    return {
-        (int(missing[record]), int(orphans[first[distinct[orphan]]])): (conversion, first[distinct[orphan]])
-        for orphan, (record, conversion) in pairs.items()
-    }
+    joined: dict[tuple[int, int], tuple[str, int]] = {}
+    for orphan, (record, conversion) in pairs.items():
+        number = _own(sides, int(missing[record]), orphans, rows_of[distinct[orphan]])
+        joined[int(missing[record]), int(orphans[number])] = conversion, number
+    return joined
+
+
+def _own(sides: Sides, record: int, orphans: Index, numbers: list[int]) -> int:
+    """Which of the orphans under one id is the record's: the one that holds what it expects, else the first."""
+    if len(numbers) == 1:
+        return numbers[0]
+    wanted = sides.source.integers("digest", np.array([record]))[0]
+    held = sides.target.integers("digest", orphans[np.array(numbers)])
+    return numbers[int(np.argmax((held == wanted) & (held != 0)))]
 
 
 def explain_orphans(
