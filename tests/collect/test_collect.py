@@ -16,11 +16,14 @@ from vecforensics.arrow_columns import fixed_vectors
 from vecforensics.case import Target, load_case
 from vecforensics.collect import collect
 from vecforensics.custody import digest_of
+from vecforensics.diff import diff_vectors
 from vecforensics.embedding.hashing import HashingEmbedder
 from vecforensics.errors import CaseError, SourceError, TargetError, VecforensicsError
 from vecforensics.evidence import Evidence
+from vecforensics.investigation import Investigation
 from vecforensics.run_folder import RunFolder
 from vecforensics.stores import open_writer
+from vecforensics.tables import log_events
 
 USERS = [
     {"id": f"{n:03d}", "bio": f"writes about {n}", "plan": "free", "password": f"secret-{n}"}
@@ -92,6 +95,34 @@ def test_log_events_lie_beside_the_evidence(folder: Path) -> None:
     _, run = begin(folder)
     [event] = [json.loads(line) for line in (run.evidence / "logs.jsonl").read_text().splitlines()]
     assert (event["record_ids"], event["vector_id"]) == (["003"], "NaN")
+
+
+def test_the_table_of_log_events_shows_the_ids_that_one_upsert_lists(folder: Path) -> None:
+    line = {"event": "upsert", "ids": ["000", "<b>"], "batch": 9}
+    (folder / "migration.log").write_text(json.dumps(line) + "\n")
+    _, run = begin(folder)
+    table = log_events(Investigation(run.case(), run))
+    assert table.frame["ids"].tolist() == ["000, <b>"]
+    assert "<b>" not in table._repr_html_().replace("<p><b>", "")
+
+
+@pytest.mark.parametrize("said", ["users", "live"])
+def test_a_log_may_call_a_collection_as_the_store_does(folder: Path, said: str) -> None:
+    text = CASE.replace('"lancedb:target", collection: users', '"parquet:target", collection: live')
+    (folder / "case.yaml").write_text(text)
+    fill(folder, ["000", "001"], np.ones((2, 32), np.float32), "parquet:target", "live")
+    lines = [
+        f"INFO wrote 000 collection={said} batch=7",
+        'INFO wrote "001" collection=others batch=8',
+        json.dumps({"event": "upsert", "collection": said, "ids": ["002", "003"], "batch": 9}),
+    ]
+    (folder / "migration.log").write_text("\n".join(lines))
+    _, run = begin(folder)
+    rows = diff_vectors(load_case(folder / "case.yaml"), run, impact=False).table.to_pylist()
+    batches = {row["source_id"]: row["batch"] for row in rows if row["source_id"] is not None}
+    assert batches["000"] == "7"
+    assert batches["001"] is None
+    assert batches["002"] == batches["003"] == "9"
 
 
 def test_expected_vectors_from_a_backup_follow_the_id(folder: Path) -> None:

@@ -220,10 +220,15 @@ def _described(one: Collection) -> str | None:
 def _facts(reader: VectorReader | None, one: Collection) -> dict[str, Any]:
     """What the store said of itself, and how we know that we could not write."""
     if reader is None:
-        return {"target_uri": one.target.uri, "note": "nothing was there yet"}
+        return {
+            "target_uri": one.target.uri,
+            "target_collection": one.target.collection,
+            "note": "nothing was there yet",
+        }
     info, fresh = reader.describe(one.target.collection), reader.freshness()
     return {
         "target_uri": one.target.uri,
+        "target_collection": one.target.collection,
         "store": one.target.uri.partition(":")[0],
         "snapshot": info.snapshot,
         "settled": fresh.settled,

@@ -2,10 +2,10 @@
 
 A log event that wrote something names a record, by a key, by its place in a sentence, or in a list of all that went in one
 upsert. What it names is a record only if some collection knows the id: any word may stand where an id stands. Where the event
-names its collection too, that decides; else the record belongs to the one collection that knows the id, and an id that two
-collections know is left alone. Of an event that does not list what it wrote the first text that is a record counts, since a key
-may also name a parent. In metadata a few field names are taken for the writer's own, unless the case file lists them as data of
-the source. Nothing here is needed for a verdict on contents.
+names its collection too, as the case or the store calls it, that decides; else the record belongs to the one collection that knows
+the id, and an id that two collections know is left alone. Of an event that does not list what it wrote the first text that is a
+record counts, since a key may also name a parent. In metadata a few field names are taken for the writer's own, unless the case
+file lists them as data of the source. Nothing here is needed for a verdict on contents.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def _from_log(told: _Told, all_sides: Mapping[str, Side], placed: dict[str, Writ
     rows = {name: _rows_of(side, told.id_hash) for name, side in all_sides.items()}
     collection = told.said["collection"].take(arrow.numbers(told.event))
     for name, row in rows.items():
-        row[arrow.flags(pc.not_equal(collection, arrow.text(name)))] = -1
+        in_store = all_sides[name].evidence.collection(name).facts.get("target_collection", name)
+        meant = pc.is_in(collection, arrow.texts([name, str(in_store)]))
+        row[~arrow.flags(meant) & arrow.present(collection)] = -1
     good = np.flatnonzero(sum((row >= 0).astype(np.int8) for row in rows.values()) == 1)
     # Of each event everything that it lists, or the first.
     again = (
