@@ -331,3 +331,18 @@ def test_of_two_rows_under_one_mangled_id_the_one_with_the_records_vector_is_its
         one.target.append((f"{text}.0", one.rng.normal(size=24).astype(np.float32), dict(metadata)))
     diff = investigate(one, tmp_path, shuffle=seed, impact=False)
     assert kinds(diff) == {"mangled_id": 30, "orphan": 30}
+
+
+def test_the_earlier_version_of_a_record_under_a_mangled_id_is_stale_and_not_swapped_with_itself(
+    tmp_path: Path,
+) -> None:
+    one = world(shape="words")
+    for row, noise in ((5, 0), (6, 1e-4)):
+        text, _, metadata = one.target[row]
+        old = one.rng.normal(size=one.dimension).astype(np.float32)
+        one.earlier.append((text, old))
+        one.target[row] = (text.upper(), old + np.float32(noise), metadata)
+    diff = investigate(one, tmp_path, impact=False)
+    assert kinds(diff) == {"mangled_id": 2, "stale": 2, "dangling": 2}
+    versions = {row["source_id"]: json.loads(row["detail"]) for row in diff.of_kind("stale").to_pylist()}
+    assert versions == {one.ids[5]: {"version": "0000"}, one.ids[6]: {"version": "0001"}}

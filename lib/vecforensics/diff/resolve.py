@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from vecforensics.diff.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.owners import Owners, find_owners
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.stale import stale_records
 from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
@@ -136,7 +137,7 @@ def _compare_mangled(
     resolved.unchecked += int((~has).sum())
     compared = compare_pairs(expected, actual, tolerance, sides.grid)
     state = compared.relation.copy()
-    detail = {}
+    detail: dict[int, dict[str, Any]] = {}
     for number in np.flatnonzero(ragged & has).tolist():
         bucket = int(np.searchsorted(sides.target.offsets, target[number], "right")) - 1
         row = int(target[number] - sides.target.offsets[bucket])
@@ -147,6 +148,11 @@ def _compare_mangled(
         detail[number] = compare_ragged(
             expected[number : number + 1], [np.array(values, np.float32)], tolerance
         )[0]
+    wrong = np.flatnonzero(has & (compared.relation >= Relation.PART_ZERO))
+    stale = stale_records(sides, source[wrong], lambda some: actual[wrong[some]], tolerance)
+    for place, version in stale.items():
+        state[wrong[place]] = State.STALE
+        detail[int(wrong[place])] = {"version": version}
     kept = np.flatnonzero(has & (state != Relation.EQUAL))
     renumbered = {int(np.searchsorted(kept, number)): item for number, item in detail.items()}
     pairs.append(

@@ -18,7 +18,7 @@ from vecforensics.diff.metadata import StoreHabits, drift_of_rows
 from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import find_owners
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.stale import find_stale
+from vecforensics.diff.stale import stale_records
 from vecforensics.findings import Kind
 from vecforensics.stores import VectorReader
 
@@ -147,22 +147,19 @@ def _by_itself(vector: npt.NDArray[np.float32]) -> Sight:
 
 def _stale(sides: Sides, rows: Index, sights: Sequence[Sight], tolerance: float) -> dict[int, str | None]:
     """By number in `rows`: the earlier version of the same record whose vector was seen where another is expected."""
-    if not sides.frozen.rows["earlier"]:
-        return {}
     seen = {
         number: sight.vector
         for number, sight in enumerate(sights)
         if sight.vector is not None and sight.kind in (Kind.DRIFTED, Kind.PARTIAL)
     }
     wrong = np.array(list(seen), np.int64)
-    stale: dict[int, str | None] = {}
-    for bucket, places, local in sides.source.split(rows[wrong]):
-        vectors = np.stack([seen[number] for number in wrong[places].tolist()])
-        earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
-        hashes = sides.source.column("id_hash", bucket)[local]
-        found = find_stale(earlier, hashes, vectors.__getitem__, tolerance, sides.grid)
-        stale.update({int(wrong[places[place]]): version for place, version in found.items()})
-    return stale
+    found = stale_records(
+        sides,
+        rows[wrong],
+        lambda some: np.stack([seen[number] for number in wrong[some].tolist()]),
+        tolerance,
+    )
+    return {int(wrong[place]): version for place, version in found.items()}
 
 
 def _drift(

@@ -13,9 +13,10 @@ from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Relation, compare_pairs
 from vecforensics.diff.grids import Grid
 from vecforensics.diff.lookup import ranges
+from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.vectors import MappedVectors
 
-__all__ = ["find_stale"]
+__all__ = ["find_stale", "stale_records"]
 
 Places = npt.NDArray[np.integer[Any]]
 
@@ -48,4 +49,21 @@ def find_stale(
         known = stale.setdefault(number, version)
         if version is not None and (known is None or version > known):
             stale[number] = version
+    return stale
+
+
+def stale_records(
+    sides: Sides, rows: Index, held: Callable[[Places], npt.NDArray[np.float32]], tolerance: float
+) -> dict[int, str | None]:
+    """The same for records of a whole collection, given by their running numbers; by place in `rows`."""
+    stale: dict[int, str | None] = {}
+    if not sides.frozen.rows["earlier"]:
+        return stale
+    for bucket, places, local in sides.source.split(rows):
+        earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
+        hashes = sides.source.column("id_hash", bucket)[local]
+        found = find_stale(
+            earlier, hashes, lambda some, places=places: held(places[some]), tolerance, sides.grid
+        )
+        stale |= {int(places[place]): version for place, version in found.items()}
     return stale
