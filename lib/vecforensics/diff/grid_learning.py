@@ -33,8 +33,8 @@ Flags = npt.NDArray[np.bool_]
 FEWEST: Final = 16
 """So many rows must lie on a grid before it is believed."""
 
-# Beyond this cosine distance a row says more about damage than about a grid.
-_CLOSE: Final = 0.1
+# Below this cosine distance a row is off by float noise, beyond that it says more about damage than about a grid.
+_NOISE, _CLOSE = 1e-9, 0.1
 _ASKED: Final = (Relation.WRONG, Relation.PART_ZERO, Relation.PART_OTHER)
 _TELLING: Final = (*_ASKED, Relation.INT8, Relation.NOISE, Relation.NORMALISED)
 _MOST_ROWS: Final = 4096
@@ -49,8 +49,9 @@ _FEWEST_ON_A_LINE: Final = 32
 _STEPS: Final = (1.2, 8.0)
 _BINS, _ROOM = 16384, 131072
 _BIN: Final = 0.125
-# How much of the values must bunch; how many peaks are looked at; how many lines are held against whole rows.
-_BUNCHED: Final = 0.4
+# How many of the values must bunch, and how many of them need no better line; how many peaks are looked at; how many lines are
+# held against whole rows.
+_BUNCHED, _NEARLY_ALL = 0.4, 0.97
 _CANDIDATES, _LIKELIEST = 16, 3
 # Levels between the smallest and the largest value: fewer are no int8, more neither.
 _LEVELS: Final = (32, 256)
@@ -61,7 +62,8 @@ def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
     hashes, source, target, asking = [], [], [], False
     most = int(np.clip(_MOST_VALUES // max(sides.source.dimension, 1), 256, _MOST_ROWS))
     for result in results:
-        rows = np.flatnonzero(np.isin(result.state, _TELLING) & (result.distance <= _CLOSE))
+        near = (result.distance > _NOISE) & (result.distance <= _CLOSE)
+        rows = np.flatnonzero(np.isin(result.state, _TELLING) & near)
         if not len(rows):
             continue
         asking |= bool(np.isin(result.state[rows], _ASKED).any())
@@ -148,8 +150,8 @@ def _with_ends(step: Wide, origin: Wide, length_one: bool, wanted: Wide, held: W
     full = np.rint((top - bottom) / step) >= _LEVELS[1] - 1
     for rounding, (least, most) in ROUNDINGS.items():
         mirrored = rounding is Rounding.TO_ZERO
-        over = np.where(mirrored & (top < 0), -least, most) + ON_LEVEL
-        under = np.where(mirrored & (bottom < 0), most, -least) + ON_LEVEL
+        over = np.where(mirrored & (top < 0), -least, most) + ON_LEVEL / 2
+        under = np.where(mirrored & (bottom < 0), most, -least) + ON_LEVEL / 2
         above = (wanted > top + over * step) & (held >= top - ON_LEVEL * step)
         below = (wanted < bottom - under * step) & (held <= bottom + ON_LEVEL * step)
         yield Grid(
@@ -180,22 +182,35 @@ def _lines(wanted: Wide, held: Wide) -> list[tuple[float, float]]:
     if len(held) < _FEWEST_ON_A_LINE:
         return []
     away = np.abs(wanted - held)
+    cut_off = ((held == held.max()) & (wanted > held)) | ((held == held.min()) & (wanted < held))
     lines: dict[tuple[float, float], int] = {}
-    # Where both ends of the scale are in use they give the step away, however few the values between.
-    peak = float(np.abs(held).max())
-    guesses = [float(np.ptp(held)) / 255, peak / 127, peak / 128]
-    # The median misleads where much was cut off at the ends, and where few different values are.
-    for share, times in ((0.5, 1.0), (0.25, 2.0), (0.95, 0.5)):
-        usual = times * float(np.quantile(away, share))
-        guesses += _guesses(held, usual) if usual > 0 else []
-    for line in filter(None, (_refined(held, guess) for guess in guesses)):
-        moved = away > 0.05 * line[0]
-        if not _lies_on(wanted[moved], *line):
-            lines[line] = int((_on_line(held, *line) & (away <= 1.01 * line[0])).sum())
+    for guesses in _guesses(held, away):
+        for line in filter(None, (_refined(held, guess) for guess in guesses)):
+            step, _ = line
+            copies = held[_on_line(held, *line) & (cut_off | (away <= 1.01 * step))]
+            few = len(copies) < _BUNCHED * len(held)
+            if few or not _LEVELS[0] <= np.rint(np.ptp(copies) / step) <= _LEVELS[1]:
+                continue
+            if not _lies_on(wanted[away > 0.05 * step], *line):
+                lines[line] = len(copies)
+        if max(lines.values(), default=0) >= _NEARLY_ALL * len(held):
+            break
     return sorted(lines, key=lambda line: (-lines[line], -line[0]))[:_LIKELIEST]
 
 
-def _guesses(held: Wide, usual: float) -> list[float]:
+def _guesses(held: Wide, away: Wide) -> Iterator[list[float]]:
+    """What the step may be, the cheapest guesses first. `away`: how far each value is from what was expected."""
+    # Where both ends of the scale are in use they give it away, however few the values between.
+    peak = float(np.abs(held).max())
+    yield [float(np.ptp(held)) / 255, peak / 127, peak / 128]
+    # The median misleads where much was cut off at the ends, and where few different values are.
+    for share, times in ((0.5, 1.0), (0.25, 2.0), (0.95, 0.5)):
+        usual = times * float(np.quantile(away, share))
+        if usual > 0:
+            yield _bunched(held, usual)
+
+
+def _bunched(held: Wide, usual: float) -> list[float]:
     """Steps, of `_STEPS` times what is usually lost, at which the values bunch."""
     place = np.rint((held - np.median(held)) / (usual * _BIN)).astype(np.int64) + _BINS // 2
     histogram = np.bincount(place[(place >= 0) & (place < _BINS)], minlength=_BINS)
@@ -211,7 +226,7 @@ def _guesses(held: Wide, usual: float) -> list[float]:
 
 
 def _refined(held: Wide, step: float) -> tuple[float, float] | None:
-    """A straight line through levels and values, from a first guess of the step; None where there are too few levels, or many."""
+    """A straight line through levels and values, from a first guess of the step; None where there is none."""
     if step <= 0:
         return None
     middle = float(np.median(held))
@@ -225,8 +240,7 @@ def _refined(held: Wide, step: float) -> tuple[float, float] | None:
         number, value = level[on_it] - level[on_it].mean(), held[on_it]
         step = float((number * value).sum() / (number * number).sum())
         origin = float(value.mean() - step * level[on_it].mean())
-    span = float(np.ptp(level[on_it]))
-    return (step, origin) if _LEVELS[0] <= span <= _LEVELS[1] else None
+    return step, origin
 
 
 def _on_line(values: Wide, step: float, origin: float) -> Flags:

@@ -65,17 +65,22 @@ class Grid:
 
     def right(self, expected: Matrix, actual: Matrix) -> Flags:
         """Which components of `actual` (k, d) are what the store makes of `expected` (k, d)."""
+        return self._made_of(self._reference(expected), actual)
+
+    def _made_of(self, wanted: Wide, actual: Matrix) -> Flags:
         with np.errstate(all="ignore"):
-            wanted = self._reference(expected)
             step, origin = self._scale(wanted)
             held = actual.astype(np.float64)
             level = (held - origin) / step
-            above = (np.clip(wanted, self.low, self.high) - held) / step
+            kept = np.clip(wanted, self.low, self.high)
+            above = (kept - held) / step
             if self.rounding is Rounding.TO_ZERO:
                 above *= np.where(wanted < 0, -1.0, 1.0)
             least, most = ROUNDINGS[self.rounding]
-            on_it = np.abs(level - np.rint(level)) <= ON_LEVEL
-        return np.asarray(on_it & (above >= least - ON_LEVEL) & (above <= most + ON_LEVEL))
+            right = np.abs(level - np.rint(level)) <= ON_LEVEL
+            right = right & (above >= least - ON_LEVEL) & (above <= most + ON_LEVEL)
+        # What was cut off stands at the end of the scale and nowhere else.
+        return np.asarray(right & ((kept == wanted) | (np.abs(above) <= ON_LEVEL)))
 
     def holds(self, expected: Matrix, actual: Matrix) -> Flags:
         """Which rows of `actual` are what the store makes of the same row of `expected`."""
@@ -85,10 +90,7 @@ class Grid:
         """Which components hold zero, or the level that stands for it."""
         if not self.shared:
             return np.asarray(actual == 0)
-        level = -self.origin / self.step
-        level = np.floor(level + ON_LEVEL) if self.rounding is Rounding.DOWN else np.rint(level)
-        nothing = np.clip(self.origin + level * self.step, self.low, self.high)
-        return np.asarray((actual == 0) | (np.abs(actual - nothing) <= ON_LEVEL * self.step))
+        return np.asarray((actual == 0) | self._made_of(np.zeros(actual.shape), actual))
 
     def reach(self, actual: Matrix) -> Wide:
         """How far each of `actual` (k, d) may be from the vector that it is a copy of, as a share of its own length; infinite
