@@ -207,23 +207,15 @@ def neighbours(where: str, collection: str, record: str, k: int) -> tuple[Invest
 @click.command(context_settings=CONTEXT)
 @click.argument("where", metavar="CASE.yaml|RUN")
 @with_out
-@click.option("--apply", "mode", flag_value="apply", help="Migrate everything into the target.")
-@click.option("--repair", "mode", flag_value="repair", help="Write only what the diff proved bad.")
-@click.option(
-    "--plan",
-    "mode",
-    flag_value="plan",
-    default=True,
-    help="Print what would be done and write nothing (the default).",
-)
-@click.option(
-    "--rollback", "mode", flag_value="rollback", help="Put every row back as it stood before the run wrote."
-)
+@click.option("--apply", is_flag=True, help="Migrate everything into the target.")
+@click.option("--repair", is_flag=True, help="Write only what the diff proved bad.")
+@click.option("--plan", is_flag=True, help="Print what would be done and write nothing (the default).")
+@click.option("--rollback", is_flag=True, help="Put every row back as it stood before the run wrote.")
 @click.option(
     "--strategy", type=click.Choice(["serial", "locked", "waves"]), default="waves", show_default=True
 )
 @ends_with_run
-def migrate(where: str, out: Path | None, mode: str, strategy: str) -> tuple[Investigation, int]:
+def migrate(where: str, out: Path | None, strategy: str, **modes: bool) -> tuple[Investigation, int]:
     """Migrate again, in an order that cannot race, and verify the target.
 
     \b
@@ -232,6 +224,11 @@ def migrate(where: str, out: Path | None, mode: str, strategy: str) -> tuple[Inv
       vecforensics migrate RUN --repair               write what the diff proved bad
       vecforensics migrate RUN --rollback
     """
+    chosen = [mode for mode, given in modes.items() if given] or ["plan"]
+    if len(chosen) > 1:
+        # The last one would win in silence, and one of them writes more than another.
+        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude one another: name one of them.")
+    mode = chosen[0]
     with opened(where, out) as inv:
         result = inv.migrate(mode, strategy=strategy)
     say(result)
