@@ -346,3 +346,19 @@ def test_the_earlier_version_of_a_record_under_a_mangled_id_is_stale_and_not_swa
     assert kinds(diff) == {"mangled_id": 2, "stale": 2, "dangling": 2}
     versions = {row["source_id"]: json.loads(row["detail"]) for row in diff.of_kind("stale").to_pylist()}
     assert versions == {one.ids[5]: {"version": "0000"}, one.ids[6]: {"version": "0001"}}
+
+
+@pytest.mark.parametrize(
+    ("alike", "said"), [(3, {"candidates": 3}), (40, {"candidates": 8, "at_least": True})]
+)
+def test_of_a_crowd_it_is_said_that_there_are_more_candidates_than_were_looked_at(
+    tmp_path: Path, alike: int, said: dict[str, Any]
+) -> None:
+    one = world()
+    for row in range(alike):
+        one.expected[row] = one.expected[0]
+        one.metadata[row] = one.metadata[0]
+        one.target[row] = (one.ids[row], one.expected[0], dict(one.metadata[0]))
+    one.target.append(("another", one.expected[0], dict(one.metadata[0])))
+    found = details(investigate(one, tmp_path, impact=False), "duplicate")
+    assert found == {one.ids[0]: (None, {"form": "another id", **said})}

@@ -16,7 +16,7 @@ from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.crowded import Agreement, with_crowds
 from vecforensics.diff.id_affixes import pair_by_affix
 from vecforensics.diff.ids import coercions, pair_ids, says_nothing
-from vecforensics.diff.owners import Owners
+from vecforensics.diff.owners import NEAREST, Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
@@ -115,9 +115,7 @@ def explain_orphans(
         elif owned and (not unmatched or (alike and not fitting)):
             same = alike or owned
             like = [row for row in same if row in spelt_like.get(number, ())] or same
-            detail: dict[str, Any] = {"form": "another id"}
-            if len(same) > 1:
-                detail["candidates"] = len(same)
+            detail = {"form": "another id", **(_how_many(same) if len(same) > 1 else {})}
             found.add(Kind.DUPLICATE, source=like[0], target=target, detail=detail)
         elif spelt_like.get(number) and not sides.source.dimension:
             found.add(
@@ -127,10 +125,15 @@ def explain_orphans(
                 detail={"form": "another spelling of the id"},
             )
         else:
-            detail = {"candidates": len(unmatched)} if unmatched else {}
+            detail = _how_many(unmatched) if unmatched else {}
             left.append(target)
             found.add(Kind.ORPHAN, target=target, detail=detail)
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
+
+
+def _how_many(records: list[int]) -> dict[str, Any]:
+    """Of how many records a row may be; of a crowd not all were looked at."""
+    return {"candidates": len(records), **({"at_least": True} if len(records) >= NEAREST else {})}
 
 
 def _by_metadata(
