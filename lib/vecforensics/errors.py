@@ -5,6 +5,7 @@
     │   ├── CaseError            the case file
     │   ├── SourceError          the source records
     │   ├── TargetError          the vector store
+    │   │   └── TargetNotThere   there is no such store, or no such collection in it
     │   ├── EvidenceError        a run folder or the frozen evidence in it
     │   └── SuspectError         the migration code under test
     ├── MissingExtra             an optional library is not installed
@@ -28,6 +29,7 @@ __all__ = [
     "SourceError",
     "SuspectError",
     "TargetError",
+    "TargetNotThere",
     "ToolFailed",
     "VecforensicsError",
     "printable",
@@ -71,6 +73,10 @@ class SourceError(InputError):
 
 class TargetError(InputError):
     """The vector store or the collection cannot be read as the case file says."""
+
+
+class TargetNotThere(TargetError):
+    """There is no such store, or no such collection in it: lost, not made yet, or misspelt."""
 
 
 class EvidenceError(InputError):

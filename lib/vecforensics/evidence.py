@@ -96,6 +96,11 @@ class FrozenCollection:
     digests: Mapping[str, str]
     facts: Mapping[str, Any]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person has to know of the target before anything is said of its rows: that there are none, and why."""
+        return tuple(filter(None, [self.facts.get("note")]))
+
     def as_dict(self) -> dict[str, Any]:
         """The entry of the index."""
         return {
@@ -240,11 +245,12 @@ class Evidence:
 
     def __str__(self) -> str:
         lines = [f"Evidence in {printable(self.path)}"]
-        lines += [
-            f"  {printable(name)}: {one.rows['source']:,} records, {one.rows['target']:,} vectors of {one.dimension}"
-            + (f", expected by {printable(one.expected)}" if one.expected else ", no expected vectors")
-            for name, one in sorted(self.collections.items())
-        ]
+        for name, one in sorted(self.collections.items()):
+            lines.append(
+                f"  {printable(name)}: {one.rows['source']:,} records, {one.rows['target']:,} vectors of {one.dimension}"
+                + (f", expected by {printable(one.expected)}" if one.expected else ", no expected vectors")
+            )
+            lines += [f"    {printable(note)}" for note in one.notes]
         return "\n".join([*lines, f"  content digest {self.digest}"])
 
     def _repr_html_(self) -> str:
@@ -263,7 +269,12 @@ class Evidence:
         )
         titles = ("collection", "records", "vectors", "earlier versions", "dimension", "expected by")
         head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
-        return f"<table>{head}{rows}</table><p>content digest <code>{self.digest}</code></p>"
+        notes = markupsafe.Markup("").join(
+            markupsafe.Markup("<p>{}: {}</p>").format(name, note)
+            for name, one in sorted(self.collections.items())
+            for note in one.notes
+        )
+        return f"<table>{head}{rows}</table>{notes}<p>content digest <code>{self.digest}</code></p>"
 
 
 def _collection(name: str, entry: Mapping[str, Any]) -> FrozenCollection:

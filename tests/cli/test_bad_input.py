@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,13 +76,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown key": (lambda f: case(f, "expected:", "expectd:"), "unknown key 'collections.items.expectd'"),
     "an unknown scheme": (lambda f: case(f, "parquet:target", "ftp:target"), "unknown URI scheme 'ftp'"),
     "an empty source": (lambda f: (f / "items.jsonl").write_text(""), "no records"),
-    "an empty target": (
-        lambda f: pq.write_table(
-            pq.read_table(f / "target" / "items.parquet").slice(0, 0), f / "target" / "items.parquet"
-        ),
-        "is empty",
-    ),
+    "no store": (lambda f: shutil.rmtree(f / "target"), "there is no such file or folder"),
     "no target": (lambda f: (f / "target" / "items.parquet").unlink(), "there is no 'items'.parquet"),
+    "a misspelt collection": (
+        lambda f: case(f, "collection: items", "collection: itmes"),
+        "Check target.collection; collections there: items",
+    ),
     "a parent that is no collection": (
         lambda f: case(f, "metadata: [kind]", "depends_on: {people: kind}"),
         "no collection 'people'",

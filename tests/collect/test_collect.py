@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +20,9 @@ from vecforensics.collect import collect
 from vecforensics.custody import digest_of
 from vecforensics.diff import diff_vectors
 from vecforensics.embedding.hashing import HashingEmbedder
-from vecforensics.errors import CaseError, SourceError, TargetError, VecforensicsError
+from vecforensics.errors import CaseError, SourceError, TargetError, TargetNotThere, VecforensicsError
 from vecforensics.evidence import Evidence
+from vecforensics.findings import Verdict
 from vecforensics.investigation import Investigation
 from vecforensics.run_folder import RunFolder
 from vecforensics.stores import open_writer
@@ -221,12 +224,97 @@ def test_a_duplicate_source_id_names_the_id_and_both_rows(folder: Path) -> None:
         begin(folder)
 
 
-def test_an_empty_target_is_refused_unless_this_is_the_first_migration(folder: Path) -> None:
-    open_writer(Target(uri="lancedb:target", collection="users"), folder).delete(
-        "users", [user["id"] for user in USERS]
-    )
+TWO = """\
+case: two
+collections:
+  users:
+    source: {uri: users.jsonl, id: id, text: [bio], metadata: [plan]}
+    target: {uri: "URI", collection: users}
+    expected: {embedder: hashing-32}
+  posts:
+    source: {uri: users.jsonl, id: id, text: [bio], depends_on: {users: id}}
+    target: {uri: "URI", collection: posts}
+    expected: {embedder: hashing-32}
+"""
+
+
+def two_collections(folder: Path, uri: str, *, posts: bool) -> None:
+    """Users as they should be; of the posts an empty table, or none."""
+    (folder / "case.yaml").write_text(TWO.replace("URI", uri))
+    fill(folder, [user["id"] for user in USERS], HashingEmbedder(32).embed([u["bio"] for u in USERS]), uri)
+    if posts:
+        open_writer(Target(uri=uri, collection="posts"), folder).create("posts", 32)
+
+
+@pytest.mark.parametrize("uri", ["lancedb:store", "parquet:store"])
+@pytest.mark.parametrize(
+    ("posts", "note"),
+    [(True, "the collection 'posts' is empty"), (False, "Check target.collection; [a-z]+ there: users$")],
+)
+def test_all_posts_are_lost_and_the_users_are_still_looked_at(
+    folder: Path, uri: str, posts: bool, note: str
+) -> None:
+    two_collections(folder, uri, posts=posts)
+    evidence, run = begin(folder)
+    found = diff_vectors(load_case(folder / "case.yaml"), run)
+
+    assert {kind: count for kind, count in found.counts.items() if count} == {"missing": 20}
+    assert found.collections["users"].rows_corrupt == 0
+    assert found.collections["posts"].rows_corrupt == 20
+    [said] = found.collections["posts"].notes
+    assert re.search(note, said)
+    assert said in str(evidence)
+    assert said in str(found)
+    assert not found.collections["users"].notes
+
+
+def test_a_table_that_is_not_there_is_asked_for_again_until_its_rows_are_old_enough(folder: Path) -> None:
+    two_collections(folder, "lancedb:store", posts=False)
+    with (folder / "case.yaml").open("a") as file:
+        file.write("settle_s: 0.2\n")
+    _, run = begin(folder)
+    found = diff_vectors(load_case(folder / "case.yaml"), run)
+
+    assert (found.counts["missing"], found.counts["pending"]) == (20, 0)
+
+
+def test_a_table_that_appears_meanwhile_is_seen_at_the_second_look(folder: Path) -> None:
+    two_collections(folder, "lancedb:store", posts=False)
+    with (folder / "case.yaml").open("a") as file:
+        file.write("settle_s: 3600\n")
+    _, run = begin(folder)
+    vectors = HashingEmbedder(32).embed([user["bio"] for user in USERS])
+    fill(folder, [user["id"] for user in USERS], vectors, "lancedb:store", "posts")
+    found = diff_vectors(load_case(folder / "case.yaml"), run)
+
+    assert found.verdict is Verdict.CLEAN
+
+
+def test_an_empty_target_without_expected_vectors_misses_everything(folder: Path) -> None:
+    two_collections(folder, "parquet:store", posts=False)
+    text = (folder / "case.yaml").read_text().replace("    expected: {embedder: hashing-32}\n", "")
+    (folder / "case.yaml").write_text(text)
+    _, run = begin(folder)
+
+    assert diff_vectors(load_case(folder / "case.yaml"), run).counts["missing"] == 20
+
+
+def test_a_store_without_any_collection_of_the_case_is_the_wrong_one(folder: Path) -> None:
+    two_collections(folder, "lancedb:store", posts=True)
+    text = (folder / "case.yaml").read_text()
+    (folder / "case.yaml").write_text(text.replace("n: users}", "n: user}").replace("n: posts}", "n: post}"))
     case = load_case(folder / "case.yaml")
     run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
-    with pytest.raises(TargetError, match="is empty"):
+    with pytest.raises(TargetNotThere, match=r"no table 'user'.* tables there: posts, users"):
         collect(case, run)
     assert collect(case, run, empty_target=True).collection("users").rows["target"] == 0
+
+
+def test_a_damaged_table_is_not_taken_for_one_that_is_not_there(folder: Path) -> None:
+    two_collections(folder, "lancedb:store", posts=True)
+    shutil.rmtree(folder / "store" / "posts.lance" / "_versions")
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    for empty_target in (False, True):
+        with pytest.raises(TargetError, match="the table 'posts' is damaged"):
+            collect(case, run, empty_target=empty_target)

@@ -10,9 +10,11 @@ import pytest
 from migration_faults import Faults
 from migration_scene import DIMENSION, Scene, post, user
 
+from vecforensics.collect import collect
 from vecforensics.diff import diff_vectors
 from vecforensics.errors import EvidenceError
 from vecforensics.findings import Kind, Verdict
+from vecforensics.run_folder import RunFolder
 
 USERS = [user(number, boss=number - 1 if number % 7 == 0 else None) for number in range(1, 41)]
 
@@ -52,6 +54,26 @@ def test_what_the_diff_found_is_repaired_and_a_new_investigation_finds_nothing(
     diff_vectors(scene.case, scene.run)
     assert json.loads(scene.run.findings_json.read_text())["verdict"] == "clean"
     scene.run = repaired
+    scene.migrate("rollback")
+    assert scene.dump() == before
+
+
+@pytest.mark.parametrize("store", ["parquet", "lancedb"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_collection_that_is_lost_altogether_is_written_again(
+    tmp_path: Path, store: str, there: bool
+) -> None:
+    scene = Scene.make(tmp_path, store=store)
+    scene.put("users", scene.right_rows("users"))
+    if there:
+        scene.writer("posts").create("posts", DIMENSION)
+    scene.run = RunFolder.begin(scene.folder / "case.yaml", scene.case, scene.folder / "reports")
+    collect(scene.case, scene.run)
+    before = scene.dump()
+
+    assert diff_vectors(scene.case, scene.run).counts["missing"] == 6
+    assert scene.migrate("repair").verdict is Verdict.CLEAN
+    assert scene.stands_right()
     scene.migrate("rollback")
     assert scene.dump() == before
 

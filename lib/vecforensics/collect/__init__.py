@@ -27,7 +27,7 @@ from vecforensics.collect.logs import Frame, LogEvent, parse_log, read_log
 from vecforensics.collect.sampled import Chooser, SampledEvidenceWriter
 from vecforensics.custody import record_inputs
 from vecforensics.embedding import Embedder, open_embedder
-from vecforensics.errors import SourceError, TargetError
+from vecforensics.errors import SourceError, TargetNotThere
 from vecforensics.evidence import Evidence
 from vecforensics.progress import progress
 from vecforensics.records import target_schema
@@ -48,10 +48,11 @@ def collect(
 ) -> Evidence:
     """Freeze source, target, logs and the suspect's code into `run.evidence`.
 
-    `empty_target`: a target that is empty or not there yet is frozen as empty (a first migration) instead of refused. `choose`
-    draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected vectors
-    come from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read; then
-    nothing is left that counts as evidence.
+    A collection that is empty, or not there while others of this case are in the same store, is frozen as empty: what was in it
+    is lost. `empty_target`: so is one whose store has none of the case, or is not there (a first migration), instead of refused.
+    `choose` draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected
+    vectors come from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read;
+    then nothing is left that counts as evidence.
     """
     with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
         if not any(one.expected and one.expected.embedder for one in case.collections.values()):
@@ -64,7 +65,7 @@ def collect(
         stack.callback(stop.set)
         inputs = pool.submit(record_inputs, case, run, stop, targets)
         # Everything that can be refused cheaply is refused before anything is written.
-        readers = {name: _reader(case, one, empty_target) for name, one in case.collections.items()}
+        readers = _readers(case, empty_target)
         sources = {
             name: open_source(one.source, case.folder, vector=one.expected.column if one.expected else None)
             for name, one in case.collections.items()
@@ -91,7 +92,7 @@ def collect(
             if isinstance(writer, SampledEvidenceWriter) and name in later:
                 writer.wait_for(name, later[name])
             reader = readers[name]
-            rows_hint = reader.describe(one.target.collection).rows if reader is not None else 0
+            rows_hint = reader.describe(one.target.collection).rows if isinstance(reader, VectorReader) else 0
             with progress(f"reading the source of {name}", rows_hint) as advance:
                 rows = writer.source(
                     name,
@@ -124,22 +125,22 @@ def collect(
         return writer.finish(case=case.case)
 
 
-def _reader(case: Case, one: Collection, empty_target: bool) -> VectorReader | None:
-    """The target's read-only handle; None where a first migration may find nothing there."""
-    try:
-        reader = open_reader(one.target, case.folder)
-        info = reader.describe(one.target.collection)
-    except TargetError:
-        if empty_target:
-            return None
-        raise
-    if info.rows == 0 and not empty_target:
-        raise TargetError(
-            f"the collection {one.target.collection!r} is empty",
-            where=one.target.uri,
-            hint="Check target.collection; to fill an empty target: vecforensics migrate CASE.yaml --apply",
-        )
-    return reader
+def _readers(case: Case, empty_target: bool) -> dict[str, VectorReader | TargetNotThere]:
+    """Each target's read-only handle, or why there is none. A store that has none of the case's collections is the wrong one."""
+    readers: dict[str, VectorReader | TargetNotThere] = {}
+    for name, one in case.collections.items():
+        try:
+            reader = open_reader(one.target, case.folder)
+            reader.describe(one.target.collection)
+            readers[name] = reader
+        except TargetNotThere as error:
+            readers[name] = error
+    right = {reader.uri for reader in readers.values() if isinstance(reader, VectorReader)}
+    for name, one in case.collections.items():
+        found = readers[name]
+        if isinstance(found, TargetNotThere) and not empty_target and one.target.uri not in right:
+            raise found
+    return readers
 
 
 _Giver = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -179,8 +180,8 @@ def _embedded(batches: Iterable[pa.RecordBatch], embedder: Embedder) -> Iterator
         yield batch.append_column("vector", fixed_vectors(np.asarray(vectors)))
 
 
-def _scan(reader: VectorReader | None, one: Collection) -> Iterator[pa.RecordBatch]:
-    if reader is not None:
+def _scan(reader: VectorReader | TargetNotThere, one: Collection) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, VectorReader):
         return reader.scan(one.target.collection)
     return iter([pa.RecordBatch.from_pylist([], schema=target_schema(0))])
 
@@ -217,23 +218,24 @@ def _described(one: Collection) -> str | None:
     return one.expected.embedder or f"{one.expected.uri} {one.expected.collection}"
 
 
-def _facts(reader: VectorReader | None, one: Collection) -> dict[str, Any]:
+def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, Any]:
     """What the store said of itself, and how we know that we could not write."""
-    if reader is None:
-        return {
-            "target_uri": one.target.uri,
-            "target_collection": one.target.collection,
-            "note": "nothing was there yet",
-        }
-    info, fresh = reader.describe(one.target.collection), reader.freshness()
-    return {
+    facts = {
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,
         "store": one.target.uri.partition(":")[0],
+    }
+    if isinstance(reader, TargetNotThere):
+        return facts | {"note": str(reader)}
+    info, fresh = reader.describe(one.target.collection), reader.freshness()
+    return facts | {
         "snapshot": info.snapshot,
         "settled": fresh.settled,
         "freshness": fresh.note,
         "write_blocked": reader.write_blocked(),
+        "note": f"{one.target.uri}: the collection {one.target.collection!r} is empty"
+        if info.rows == 0
+        else "",
     }
 
 

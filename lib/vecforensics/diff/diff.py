@@ -257,7 +257,7 @@ def _summary(part: Part) -> CollectionSummary:
         records_corrupt=records,
         counts=counts,
         digests=dict(frozen.digests),
-        notes=tuple(part.resolved.notes),
+        notes=(*frozen.notes, *part.resolved.notes),
     )
 
 

@@ -34,6 +34,7 @@ from vecforensics.diff.second_look import (
 )
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
+from vecforensics.errors import TargetNotThere
 from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.stores import VectorReader
 
@@ -257,7 +258,12 @@ class Settling:
         self._until = self._until or now + self.patience_s
         while True:
             still = np.flatnonzero(~settled)
-            settled[still] = look(rows[still], reader)
+            try:
+                settled[still] = look(rows[still], reader)
+            except TargetNotThere:
+                # Nothing was there when the evidence was frozen either, not even the collection.
+                if self.sides.frozen.rows["target"]:
+                    raise
             now = self.clock().timestamp()
             if settled.all():
                 break

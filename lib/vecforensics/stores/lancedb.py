@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
-from vecforensics.errors import TargetError
+from vecforensics.errors import TargetError, TargetNotThere, printable
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch, spread_metadata
@@ -34,7 +34,7 @@ class LanceReader(VectorReader):
         self.uri = uri or f"lancedb:{path}"
         self._path, self._columns = path, columns
         if not path.is_dir():
-            raise TargetError(
+            raise TargetNotThere(
                 "there is no such LanceDB folder", where=self.uri, hint="Check target.uri in the case file"
             )
         self._db = _connect(path)
@@ -89,10 +89,18 @@ class LanceReader(VectorReader):
     def _open(self, collection: str) -> Any:
         try:
             table = self._db.open_table(collection)
-        except (ValueError, FileNotFoundError, RuntimeError):
-            known = ", ".join(self.collections()) or "none"
-            raise TargetError(
-                f"there is no table {collection!r}", where=self.uri, hint=f"Tables there: {known}"
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            there = self.collections()
+            if collection in there:
+                raise TargetError(
+                    f"the table {collection!r} is damaged ({printable(error)})",
+                    where=self.uri,
+                    hint="Restore it from a copy, or remove its folder",
+                ) from None
+            raise TargetNotThere(
+                f"there is no table {collection!r}",
+                where=self.uri,
+                hint=f"Check target.collection; tables there: {', '.join(there) or 'none'}",
             ) from None
         for role in ("id", "vector"):
             name = getattr(self._columns, role)

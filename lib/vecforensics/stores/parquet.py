@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
-from vecforensics.errors import TargetError
+from vecforensics.errors import TargetError, TargetNotThere
 from vecforensics.parquet_files import ParquetRows, open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
@@ -32,7 +32,7 @@ class ParquetReader(VectorReader):
         self.uri = uri or f"parquet:{path}"
         self._path, self._columns = path, columns
         if not path.exists():
-            raise TargetError(
+            raise TargetNotThere(
                 "there is no such file or folder", where=self.uri, hint="Check target.uri in the case file"
             )
 
@@ -77,8 +77,10 @@ class ParquetReader(VectorReader):
             return self._path
         if collection not in self.collections():
             known = ", ".join(self.collections()) or "none"
-            raise TargetError(
-                f"there is no {collection!r}.parquet", where=self.uri, hint=f"Collections there: {known}"
+            raise TargetNotThere(
+                f"there is no {collection!r}.parquet",
+                where=self.uri,
+                hint=f"Check target.collection; collections there: {known}",
             )
         return self._path / f"{collection}.parquet"
 

@@ -66,7 +66,7 @@ class VectorReader(ABC):
 
     @abstractmethod
     def describe(self, collection: str) -> CollectionInfo:
-        """Rows, dimension and snapshot of one collection. Raises TargetError where there is none of that name."""
+        """Rows, dimension and snapshot of one collection. Raises TargetNotThere where there is none of that name."""
 
     @abstractmethod
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
