@@ -191,6 +191,35 @@ def test_half_a_character_in_a_json_line_is_kept_visible() -> None:
     assert (written["listed_ids"], written["record_ids"]) == (["a\ufffd"], ["\ufffd"])
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"msg": "upserted", "id": "u1", "error": null}',
+        '{"msg": "upserted", "id": "u1", "failed": 0, "reject": false, "failure": ""}',
+        "INFO upserted id=u1 failed=0 error=null",
+        "INFO upserted id=u1 error=none failed=0, timeout=false",
+    ],
+)
+def test_a_line_that_counts_no_failure_is_no_failure(line: str) -> None:
+    [event] = events(f"{line}\n")
+    assert (event.action, event.record_ids) == ("wrote", ("u1",))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"msg": "upserted", "id": "u1", "error": "time out"}',
+        '{"msg": "upserted", "id": "u1", "failed": 3}',
+        "INFO upserted id=u1 failed=10",
+        "INFO upserted id=u1 failed=0.5",
+        "ERROR key not found: null id=u1",
+    ],
+)
+def test_a_line_that_counts_one_is(line: str) -> None:
+    [event] = events(f"{line}\n")
+    assert (event.action, event.words) == ("failed", ())
+
+
 def test_lists_of_what_was_not_written_are_left_alone() -> None:
     line = {
         "event": "upsert",

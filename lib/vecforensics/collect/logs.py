@@ -70,6 +70,9 @@ _CALLED: Final = re.compile(rf"(?:the )?(?:(?:{_NOUN})(?: id)?|id) ", re.IGNOREC
 # So much of a line is looked at behind the verb; an id that is longer has a key.
 _LONGEST_WORD: Final = 512
 _COUNT: Final = re.compile(r"0|[1-9]\d*")
+# `failed=0`, `"error": null`: what is said not to have been.
+_NOTHING: Final = (None, "", "0", "false")
+_NONE: Final = re.compile(r"(?<!\S)[\w.-]+=(?:0|null|none|false)(?=[\s,;]|$)", re.IGNORECASE)
 _ACTIONS: Final = (
     (
         "failed",
@@ -184,7 +187,7 @@ def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
     ids += [(m["name"], _value(m)) for m in _ID.finditer(text)]
     text = _ID.sub(lambda found: f"{found['name']} ", text)
     rest = [(key, value) for key, value in said.pairs if not _ID_KEY.fullmatch(key)]
-    spoken = " ".join([text, *map(_spelt, rest)])
+    spoken = " ".join([_NONE.sub("", text), *(_spelt(pair) for pair in rest if pair[1] not in _NOTHING)])
     fields = {m["name"].lower(): _value(m) for m in _FIELD.finditer(text)}
     fields.update((key.lower(), value) for key, value in rest if key.lower() in _FIELDS)
     vector_ids = [value for key, value in ids if key.lower().startswith("vector")]
