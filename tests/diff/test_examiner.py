@@ -16,8 +16,9 @@ from planted_world import World
 
 from vecforensics.diff import Diff, diff_vectors
 from vecforensics.diff.id_affixes import pair_by_affix
-from vecforensics.diff.metadata import StoreHabits, field_drift
+from vecforensics.diff.metadata import field_drift
 from vecforensics.findings import Verdict
+from vecforensics.stores.habits import StoreHabits
 
 
 def world(**settings: Any) -> World:

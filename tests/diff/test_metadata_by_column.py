@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from vecforensics.diff import metadata
 from vecforensics.diff.json_columns import loaded, metadata_columns, typed_columns
-from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.metadata import drift_of_rows
 from vecforensics.records import canonical_json
+from vecforensics.stores.habits import StoreHabits
 
 FIELDS = ("a", "b", 'odd "name"', "ü")
 VALUES = st.one_of(

@@ -21,11 +21,11 @@ from planting import PLANTERS
 from vecforensics.diff import diff_vectors
 from vecforensics.diff import shared as shared_module
 from vecforensics.diff.bucket import BucketTask, compare_bucket
-from vecforensics.diff.metadata import StoreHabits
 from vecforensics.diff.shared import compare_shared, publish
 from vecforensics.errors import EvidenceError, InputError, ToolFailed
 from vecforensics.evidence import Evidence
 from vecforensics.run_folder import RunFolder
+from vecforensics.stores.habits import StoreHabits
 
 pytest.importorskip("distributed")
 fsspec = pytest.importorskip("fsspec")

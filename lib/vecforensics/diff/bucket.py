@@ -26,11 +26,12 @@ from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.copies import own_first
 from vecforensics.diff.grids import Grid
-from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.metadata import drift_of_rows
 from vecforensics.diff.stale import find_stale
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Bucket, Evidence, hash_text
 from vecforensics.records import PARENT_PREFIX
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["BucketResult", "BucketTask", "State", "compare_bucket", "join_ids"]
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.lookup import Filter, Hashes
-from vecforensics.diff.metadata import StoreHabits, as_doubles, as_object, field_drift
+from vecforensics.diff.metadata import as_object, field_drift
 from vecforensics.diff.owners import NEAREST, Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
 from vecforensics.records import canonical_json
+from vecforensics.stores.habits import StoreHabits, as_doubles
 
 __all__ = ["Agreement", "with_crowds"]
 

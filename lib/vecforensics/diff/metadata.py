@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -24,12 +23,12 @@ from vecforensics.arrow_columns import flags, numbers, present, whole
 from vecforensics.diff.ids import coercions
 from vecforensics.diff.json_columns import or_empty, typed_columns
 from vecforensics.records import canonical_json
+from vecforensics.stores.habits import StoreHabits
 
-__all__ = ["StoreHabits", "as_doubles", "as_object", "drift_of_rows", "field_drift"]
+__all__ = ["as_object", "drift_of_rows", "field_drift"]
 
 _ABSENT: Final = object()
 _SHOWN: Final = 80  # characters of a value in a finding
-_EXACT_DOUBLE: Final = 2**53
 _LARGEST_SINGLE: Final = 3.4e38
 _LONGEST: Final = 4000  # characters of a text that are looked at for what happened to it
 _NAN: Final = "NaN"
@@ -37,21 +36,6 @@ _NAN: Final = "NaN"
 _SAYS_NULL: Final = frozenset({"null", "none", "nan", "undefined", "nil", "<na>"})
 # From so many differing texts on they are looked at by column first.
 _BY_COLUMN: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class StoreHabits:
-    """What a store does to metadata by nature: null values dropped, whole numbers kept as doubles."""
-
-    drops_nulls: bool = False
-    numbers_are_doubles: bool = False
-
-    @classmethod
-    def of(cls, store: str) -> StoreHabits:
-        """The habits of a store by its URI scheme (measured; FACTS of the adapters)."""
-        return cls(
-            drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
-        )
 
 
 def drift_of_rows(
@@ -138,12 +122,12 @@ def field_drift(
     """
     drift = {}
     for name in fields:
+        if habits.kept(name, wanted, held):
+            continue
         expected, actual = wanted.get(name), held.get(name, _ABSENT)
-        if actual is _ABSENT and (name not in wanted or (expected is None and habits.drops_nulls)):
-            continue
-        change = _change(expected, actual, habits)
-        if change is None:
-            continue
+        change = (
+            "missing" if actual is _ABSENT else "retyped" if _same_content(expected, actual) else "changed"
+        )
         entry: dict[str, Any] = {"change": change, "expected": _shown(expected)}
         if actual is not _ABSENT:
             entry["actual"] = _shown(actual)
@@ -156,31 +140,6 @@ def field_drift(
             entry["form"] = form
         drift[name] = entry
     return drift
-
-
-def _change(expected: Any, actual: Any, habits: StoreHabits) -> str | None:
-    if actual is _ABSENT:
-        return "missing"
-    if canonical_json(expected) == canonical_json(actual):
-        return None
-    if habits.numbers_are_doubles and as_doubles(expected) == canonical_json(actual):
-        return None
-    return "retyped" if _same_content(expected, actual) else "changed"
-
-
-def as_doubles(value: Any) -> str:
-    """The value as a store that knows only doubles gives it back; numbers that a double cannot hold stay as they are."""
-
-    def doubled(part: Any) -> Any:
-        if isinstance(part, bool) or not isinstance(part, int | list | dict):
-            return part
-        if isinstance(part, int):
-            return float(part) if abs(part) <= _EXACT_DOUBLE else part
-        if isinstance(part, list):
-            return [doubled(item) for item in part]
-        return {key: doubled(item) for key, item in part.items()}
-
-    return canonical_json(doubled(value))
 
 
 def _same_content(expected: Any, actual: Any) -> bool:

@@ -23,7 +23,6 @@ from vecforensics.diff.execute import compare_all
 from vecforensics.diff.grid_learning import find_grid
 from vecforensics.diff.grids import Grid
 from vecforensics.diff.hotspots_dimensions import Population, lay_out
-from vecforensics.diff.metadata import StoreHabits
 from vecforensics.diff.pairs import Resolved, running
 from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.rows import RowDimensions
@@ -36,6 +35,7 @@ from vecforensics.findings import Kind
 from vecforensics.memory import give_back
 from vecforensics.progress import progress
 from vecforensics.stores import VectorReader, open_reader
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["Part", "Passed", "Work"]
 

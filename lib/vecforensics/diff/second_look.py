@@ -14,13 +14,14 @@ import xxhash
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare import Relation, compare_pairs, compare_ragged
-from vecforensics.diff.metadata import StoreHabits, drift_of_rows
+from vecforensics.diff.metadata import drift_of_rows
 from vecforensics.diff.not_finite import not_finite_parts
 from vecforensics.diff.owners import find_owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.stale import stale_records
 from vecforensics.findings import Kind
 from vecforensics.stores import VectorReader
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["Sight", "count_ids", "look_at_records", "look_for_others", "owner_of_each"]
 

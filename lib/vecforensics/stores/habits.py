@@ -1,0 +1,55 @@
+"""What a store does to metadata by nature, so that it is no change: nulls dropped, whole numbers kept as doubles.
+
+The one rule by which metadata are called the same, for the diff and for the verification after a repair alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vecforensics.records import canonical_json
+
+__all__ = ["StoreHabits", "as_doubles"]
+
+_EXACT_DOUBLE: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHabits:
+    """What a store does to metadata by nature: null values dropped, whole numbers kept as doubles."""
+
+    drops_nulls: bool = False
+    numbers_are_doubles: bool = False
+
+    @classmethod
+    def of(cls, store: str) -> StoreHabits:
+        """The habits of a store by its URI scheme (measured; FACTS of the adapters)."""
+        return cls(
+            drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
+        )
+
+    def kept(self, name: str, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+        """Whether `held` says of the field `name` what such a store makes of what `wanted` says."""
+        if name not in held:
+            return name not in wanted or (wanted[name] is None and self.drops_nulls)
+        expected, actual = wanted.get(name), canonical_json(held[name])
+        return canonical_json(expected) == actual or (
+            self.numbers_are_doubles and as_doubles(expected) == actual
+        )
+
+
+def as_doubles(value: Any) -> str:
+    """The value as a store that knows only doubles gives it back; numbers that a double cannot hold stay as they are."""
+
+    def doubled(part: Any) -> Any:
+        if isinstance(part, bool) or not isinstance(part, int | list | dict):
+            return part
+        if isinstance(part, int):
+            return float(part) if abs(part) <= _EXACT_DOUBLE else part
+        if isinstance(part, list):
+            return [doubled(item) for item in part]
+        return {key: doubled(item) for key, item in part.items()}
+
+    return canonical_json(doubled(value))
