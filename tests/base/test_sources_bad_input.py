@@ -123,7 +123,68 @@ def test_a_broken_line_is_named_by_its_number(tmp_path: Path, line: str, words: 
 def test_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
     assert "is not UTF-8" in refusal(made(tmp_path, "a.jsonl", b'{"id": 1}\n{"id": "\xff"}\n'))
     assert "cannot be read as JSON" in refusal(made(tmp_path, "b.json", b'[{"id": "\xff"}]'))
-    assert "row" in refusal(made(tmp_path, "c.csv", b"id\n1\n\xff\n"))
+    assert "line 3 is not UTF-8 (byte 5 of the file). Save it" in refusal(
+        made(tmp_path, "c.csv", b"id\n1\n\xff\n")
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_csv_in_another_encoding(tmp_path: Path, ending: str) -> None:
+    """The header is read before all rows, a row far down in the second block; a character may lie across two blocks."""
+    # The rows take 5 bytes, the header 10: of the character at 2**23 - 1 the first byte ends a block of 8 MB.
+    long = b"id,bodies\n" + b"1,\xc3\xa9\n" * 2_000_000
+    assert long[(8 << 20) - 1 : (8 << 20) + 1] == "é".encode()
+    for content, words in (
+        ("id,größe\n1,x\n".encode("latin-1"), "line 1 is not UTF-8 (byte 5 of"),
+        ("id,bodies\n1,x\n2,é\n".encode("latin-1"), "line 3 is not UTF-8 (byte 16 of"),
+        ("id,bodies\n1,x\n".encode("utf-16"), "line 1 is not UTF-8 (byte 0 of"),
+        (long + b"2,\xe9\n", f"line 2000002 is not UTF-8 (byte {len(long) + 2} of"),
+    ):
+        path = made(tmp_path, f"a.{ending}", gzip.compress(content, 1) if ending.endswith("gz") else content)
+        assert words in refusal(path, text=("bodies",) if b"bodies" in content else ())
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('id,body\n1,"a\n2,b\n', 2),
+        ('id,body\n1,a\n2,"b\n', 3),
+        ('id,body\n1,a\n2,"b', 3),
+        ('id,body\n1,a\n2,"', 3),
+        ('id,body\r\n1,"two\r\nlines"\r\n2,"b\r\n3,c\r\n', 4),
+        ('id,body\n1,"a ""quoted"" word\n2,b\n', 2),
+        ('body,id\nx,"1\ny,2\n', 2),
+        ('id\n1\n"2\n3\n', 3),
+        ('id,body\n1,a\n2,"' + "x\n" * (9 << 19), 3),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_quote_that_is_never_closed_swallows_no_rows_in_silence(
+    tmp_path: Path, content: str, line: int, ending: str
+) -> None:
+    path = made(
+        tmp_path, f"a.{ending}", gzip.compress(content.encode(), 1) if ending.endswith("gz") else content
+    )
+    assert f"a quote that is opened on line {line} is not closed" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ('id,body\n1,"ends\nlate\n"\n', ["1"]),
+        ('id,body\n1,"ends\nlate\n"', ["1"]),
+        ('id,body\n1,5" wide\n2,b', ["1", "2"]),
+        ('id,body\n1,""\n2,""', ["1", "2"]),
+        ('id,body\n1,"a ""quoted"" word"\n', ["1"]),
+        ("id\n1\n\n2\n\n\n", ["1", "2"]),
+        ('\ufeffid,body\r\n"1\n",a\r\n', ["1\n"]),
+        ("id,body", []),
+    ],
+)
+def test_quotes_and_ends_that_only_look_odd(tmp_path: Path, content: str, ids: list[str]) -> None:
+    made(tmp_path, "a.csv", content)
+    batches = open_source(Source(uri="a.csv", id="id"), tmp_path).scan()
+    assert [one for batch in batches for one in batch.column("id").to_pylist()] == ids
 
 
 def test_half_a_surrogate_pair(tmp_path: Path) -> None:

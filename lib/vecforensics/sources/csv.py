@@ -1,8 +1,16 @@
-"""CSV and TSV, read as a stream; every value is text, so that an id keeps its leading zeros. An empty unquoted field is null."""
+"""CSV and TSV, read as a stream; every value is text, so that an id keeps its leading zeros. An empty unquoted field is null.
+
+A quote that is opened and never closed swallows all rows behind it, and Arrow takes the end of the file for its end without a
+word. So one more row is read behind the last: where that does not come out, something swallowed it.
+"""
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,20 +37,28 @@ class CsvSource:
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
         row, dimension = 1, None
+        end, ended = uuid.uuid4().hex, False
         try:
-            for block in self._open():
+            for block in self._open(end):
+                ended = bool(block.num_rows) and block.column(self._source.id)[-1].as_py() == end
+                block = block.slice(0, block.num_rows - ended)
                 for start in range(0, block.num_rows, batch_rows):
                     raw = block.slice(start, batch_rows)
                     if self._vector is not None:
                         raw, dimension = self._with_vectors(raw, dimension, row)
                     yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
                     row += raw.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
+        except pa.ArrowInvalid as error:
+            raise self._broken(error, row - 1) from None
+        except OSError as error:
             raise SourceError(
-                f"broken after row {row - 1} ({error})", where=str(self.path), hint="Mend that row"
+                f"breaks off after row {row - 1} ({error})", where=str(self.path), hint="Copy the file again"
             ) from None
+        if not ended:
+            raise self._open_quote()
 
-    def _open(self) -> pc_csv.CSVStreamingReader:
+    def _open(self, end: str) -> pc_csv.CSVStreamingReader:
+        """The rows, and behind them one with `end` in each column."""
         header = self.header()
         wanted = wanted_columns(self._source, self._vector)
         for name in wanted:
@@ -52,8 +68,9 @@ class CsvSource:
                     where=str(self.path),
                     hint=f"Columns there: {', '.join(header)}",
                 )
+        last = self._delimiter.join([end] * len(header))
         return pc_csv.open_csv(
-            self.path,
+            _Extended(pa.input_stream(str(self.path)), f"\n{last}\n".encode()),
             read_options=pc_csv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=self._parse(),
             convert_options=pc_csv.ConvertOptions(
@@ -65,6 +82,50 @@ class CsvSource:
             ),
         )
 
+    def _broken(self, error: pa.ArrowInvalid, row: int) -> SourceError:
+        """What Arrow met after `row`, in words that help."""
+        if "UTF8" in str(error):
+            return self._not_utf_8()
+        if "straddling" in str(error):
+            return self._open_quote()
+        return SourceError(f"broken after row {row} ({error})", where=str(self.path), hint="Mend that row")
+
+    def _not_utf_8(self) -> SourceError:
+        """Says where: the first byte that is not, counted from 0 like the line from 1."""
+        decoder, line, place = codecs.getincrementaldecoder("utf-8")(), 1, 0
+        with pa.input_stream(str(self.path)) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                held = len(decoder.getstate()[0])
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:
+                    line += block[: max(error.start - held, 0)].count(b"\n")
+                    place += error.start - held
+                    break
+                line, place = line + block.count(b"\n"), place + len(block)
+        return SourceError(
+            f"line {line} is not UTF-8 (byte {place} of the file)",
+            where=str(self.path),
+            hint="Save it as UTF-8",
+        )
+
+    def _open_quote(self) -> SourceError:
+        """Says where: Arrow counts rows, and Python's own reader also the lines."""
+        line = 1
+        with pa.input_stream(str(self.path)) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
+            records = csv.reader(text, delimiter=self._delimiter, strict=True)
+            try:
+                for _ in records:
+                    line = records.line_num + 1
+            except csv.Error:
+                pass
+        return SourceError(
+            f"a quote that is opened on line {line} is not closed, and swallows what follows",
+            where=str(self.path),
+            hint='Close it; a quote inside a quoted field is written twice: ""',
+        )
+
     def header(self) -> list[str]:
         """The column names."""
         try:
@@ -72,10 +133,12 @@ class CsvSource:
                 first = stream.read(1 << 20)
             # Rows of another width are the scan's to report, with their number.
             reader = pc_csv.open_csv(
-                pa.BufferReader(first[: first.rfind(b"\n") + 1] or first),
+                pa.BufferReader(first[: first.rfind(b"\n") + 1] or first + b"\n"),
                 parse_options=self._parse(invalid_row_handler=lambda row: "skip"),
             )
             return list(reader.schema.names)
+        except UnicodeDecodeError:
+            raise self._not_utf_8() from None
         except OSError as error:
             raise SourceError(
                 f"cannot be read ({error})", where=str(self.path), hint="Copy the file again"
@@ -85,10 +148,12 @@ class CsvSource:
                 f"is no CSV with a header ({error})", where=str(self.path), hint="Put the column names first"
             ) from None
 
+    @property
+    def _delimiter(self) -> str:
+        return "\t" if ".tsv" in self.path.suffixes else ","
+
     def _parse(self, **more: Any) -> pc_csv.ParseOptions:
-        return pc_csv.ParseOptions(
-            delimiter="\t" if ".tsv" in self.path.suffixes else ",", newlines_in_values=True, **more
-        )
+        return pc_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True, **more)
 
     def _with_vectors(
         self, raw: pa.RecordBatch, dimension: int | None, row: int
@@ -106,3 +171,22 @@ class CsvSource:
                 hint="Check expected.column in the case file",
             ) from None
         return raw.set_column(index, str(self._vector), lists), dimension or usual_length(lists)
+
+
+class _Extended(io.RawIOBase):
+    """A stream and some bytes behind it."""
+
+    def __init__(self, stream: pa.NativeFile, behind: bytes) -> None:
+        self._stream, self._behind = stream, behind
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """As many bytes as asked for, until both are used up: Arrow wants the header in its first block."""
+        block: bytes = self._stream.read(size)
+        while len(block) < size and (more := self._stream.read(size - len(block))):
+            block += more
+        room = size - len(block)
+        block, self._behind = block + self._behind[:room], self._behind[room:]
+        return block
