@@ -4,6 +4,10 @@ Each world has all kinds planted in it at once, over another shape of ids, dimen
 among them. A row of the matrix is what was planted, a column what the diff said of that record; right answers stand on the
 diagonal.
 
+A second matrix is over half as many worlds whose store has kept everything, damage included, in int8 with one scale for all
+vectors or for each component, in few dimensions or with few components that are not zero. `foreign_model` is planted there from
+12 dimensions on.
+
     python benchmarks/bench_kinds.py            python benchmarks/bench_kinds.py --worlds 200 --each 30
 """
 
@@ -19,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "diff"))
 
+from int8_store import SCALES, Int8Store
 from planted_run import found, investigate
 from planted_world import ID_SHAPES, World
 from planting import PLANTERS, add_dangling, add_premature
@@ -33,15 +38,7 @@ _NOTHING = "nothing"
 def make_world(number: int) -> World:
     """World number `number`: every shape of ids in turn, dimensions 8 to 384, every third one of sparse hashed text."""
     rng = np.random.default_rng(number)
-    dimension = 384 if number % 3 == 2 else (8, 16, 33, 96)[number % 4]
-    world = World.make(
-        1500,
-        dimension=dimension,
-        shape=ID_SHAPES[number % len(ID_SHAPES)],
-        normalised=bool(number & 1),
-        clustered=bool(number & 2),
-        seed=number,
-    )
+    world = make_dense_world(number, 384 if number % 3 == 2 else (8, 16, 33, 96)[number % 4])
     if number % 3 == 2:
         texts = [
             " ".join(rng.choice(_WORDS.split(), size=rng.integers(3, 9))) + f" record {n}"
@@ -54,13 +51,35 @@ def make_world(number: int) -> World:
     return world
 
 
-def confusion(worlds: int, each: int) -> Counter[tuple[str, str]]:
-    """(planted, said) → how many records."""
+def make_dense_world(number: int, dimension: int) -> World:
+    return World.make(
+        1500,
+        dimension=dimension,
+        shape=ID_SHAPES[number % len(ID_SHAPES)],
+        normalised=bool(number & 1),
+        clustered=bool(number & 2),
+        seed=number,
+    )
+
+
+def make_int8_world(number: int) -> tuple[World, Int8Store]:
+    """World number `number` of those kept in int8: 4 to 12 dimensions, every third one of sparse hashed text."""
+    world = make_world(number) if number % 3 == 2 else make_dense_world(number, (4, 6, 8, 12)[number % 4])
+    rounding = ("nearest", "to zero")[number // 2 % 2]
+    return world, Int8Store(SCALES[number % len(SCALES)], rounding, axis=0 if number % 4 == 3 else None)
+
+
+def confusion(worlds: int, each: int, *, int8: bool = False) -> Counter[tuple[str, str]]:
+    """(planted, said) → how many records. `int8`: in worlds whose store has kept everything so."""
     matrix: Counter[tuple[str, str]] = Counter()
     for number in range(worlds):
-        world = make_world(number)
-        for plant in PLANTERS.values():
-            plant(world, each)
+        world, store = make_int8_world(number) if int8 else (make_world(number), None)
+        for name, plant in PLANTERS.items():
+            # What is benign in a store that rounds is no longer what was planted.
+            if store is None or (name != "benign" and (name != "foreign_model" or world.dimension >= 12)):
+                plant(world, each)
+        if store is not None:
+            store.keep(world)
         add_dangling(world)
         add_premature(world, each)
         with tempfile.TemporaryDirectory() as folder:
@@ -82,9 +101,15 @@ def main() -> None:
     options.add_argument("--worlds", type=int, default=24)
     options.add_argument("--each", type=int, default=24, help="faults of each kind in a world")
     given = options.parse_args()
-    matrix = confusion(given.worlds, given.each)
+    table(given.worlds, confusion(given.worlds, given.each), "worlds")
+    print()
+    kept = max(given.worlds // 2, 1)
+    table(kept, confusion(kept, given.each, int8=True), "worlds kept in int8")
+
+
+def table(worlds: int, matrix: Counter[tuple[str, str]], what: str) -> None:
     kinds = [kind.value for kind in Kind if any(kind.value in pair for pair in matrix)]
-    print(f"{given.worlds} worlds of 1,500 records, {sum(matrix.values()):,} judged\n")
+    print(f"{worlds} {what} of 1,500 records, {sum(matrix.values()):,} judged\n")
     print("| planted | n | recall | precision | said instead |\n|---|---|---|---|---|")
     for kind in [*kinds, _NOTHING]:
         total = sum(count for (planted, _), count in matrix.items() if planted == kind)

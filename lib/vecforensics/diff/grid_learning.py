@@ -76,7 +76,8 @@ def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
         return None
     first = np.argsort(np.concatenate(hashes))[:most]
     expected = sides.source.take(np.concatenate(source)[first])
-    return learn_grid(expected, sides.target.take(np.concatenate(target)[first]))
+    with np.errstate(all="ignore"):
+        return learn_grid(expected, sides.target.take(np.concatenate(target)[first]))
 
 
 def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
@@ -212,9 +213,9 @@ def _guesses(held: Wide, away: Wide) -> Iterator[list[float]]:
 
 def _bunched(held: Wide, usual: float) -> list[float]:
     """Steps, of `_STEPS` times what is usually lost, at which the values bunch."""
-    place = np.rint((held - np.median(held)) / (usual * _BIN)).astype(np.int64) + _BINS // 2
-    histogram = np.bincount(place[(place >= 0) & (place < _BINS)], minlength=_BINS)
-    power = np.abs(np.fft.rfft(histogram, _ROOM))
+    place = np.rint((held - np.median(held)) / (usual * _BIN)) + _BINS // 2
+    inside = place[(place >= 0) & (place < _BINS)].astype(np.int64)
+    power = np.abs(np.fft.rfft(np.bincount(inside, minlength=_BINS), _ROOM))
     # Wave number n is a step of `_ROOM * _BIN / n` times `usual`.
     first, last = int(_ROOM * _BIN / _STEPS[1]), int(_ROOM * _BIN / _STEPS[0])
     seen = power[first : last + 1]

@@ -31,6 +31,8 @@ _BLOCK_RIGHT: Final = (0.1, 0.95)
 _MOST_CHANCE: Final = 0.2
 _SHORTEST_BLOCK: Final = 4
 _EXACT, _COARSE = 1e-5, 1e-3
+# No farther, as a share of its length, than this does a shared grid move the block of another record by which it is to be known.
+_FARTHEST: Final = 0.1
 # Multiplications that looking for the owners of blocks may cost: about a second a core.
 _BUDGET: Final = 4e10
 _ROWS: Final = 4096
@@ -53,7 +55,8 @@ def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> 
     """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding. `grid`: the collection's."""
     width = expected.shape[1]
     right, best, coarse = right_components(expected, actual, grid)
-    telling = (expected != 0) | (actual != 0)
+    something = actual != 0 if grid is None else ~grid.nothing(actual)
+    telling = (expected != 0) | something
     good, wrong = right & telling, ~right & telling
     share = good.sum(axis=1) / np.maximum(telling.sum(axis=1), 1)
     some = (best >= max(_SHORTEST_BLOCK, _LEAST_RIGHT * width)) & wrong.any(axis=1)
@@ -62,7 +65,7 @@ def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> 
     columns = np.arange(width)
     inside = (columns >= start[:, None]) & (columns < stop[:, None])
     chance = (good & inside).sum(axis=1) <= _MOST_CHANCE * (telling & inside).sum(axis=1)
-    zero = some & (share >= _LEAST_RIGHT) & ~(wrong & (actual != 0)).any(axis=1)
+    zero = some & (share >= _LEAST_RIGHT) & ~(wrong & something).any(axis=1)
     block = some & ~zero & chance & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
     block &= stop - start >= _SHORTEST_BLOCK
     return PartlyRight(zero, block, share, start, stop, coarse)
@@ -79,7 +82,8 @@ def right_components(
         relative, absolute, coarse = _rounding(actual)
         if grid is not None and grid.shared:
             right = grid.right(expected, actual)
-            return right, (right & (expected != 0)).sum(axis=1), np.full(len(expected), _COARSE)
+            coarse = np.maximum(np.minimum(grid.reach(actual), _FARTHEST) ** 2, _COARSE)
+            return right, (right & (expected != 0)).sum(axis=1), coarse
         for factor in _factors(expected, actual):
             scaled = expected * factor[:, None].astype(np.float32)
             near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + absolute[:, None]
