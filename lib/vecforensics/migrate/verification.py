@@ -20,12 +20,15 @@ METHOD: Final = (
     "fresh read-only handles, the whole target enumerated by scan",
     "every frozen source record looked up by id: absent, once, more than once",
     "vectors bit for bit, else cosine distance against the case's tolerance; NaN, zero and length looked for first",
-    "every metadata field that the case names, with its type; null and absent are the same",
+    "beyond tolerance: damage, unless the row stands to the last bit as it stood and the diff of this run called it benign",
+    "every metadata field that the case names, with its type, by the rule of the diff: null and absent are the same only where "
+    "the store drops every null",
     "every parent looked up in the target; every row without a source record counted",
 )
 BLIND: Final = (
     "which corruption it is: another record's vector counts as drifted, a mangled id as an orphan and a missing record",
     "whether the embedder itself is right: expected vectors are what collect froze",
+    "benign differences of rows that nobody touched are the diff's word: whether it is right about them is not asked again",
     "metadata fields of the target that the case does not name, and rows that were written by somebody else afterwards",
 )
 

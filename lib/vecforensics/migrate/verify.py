@@ -1,9 +1,9 @@
 """Verification: does the target hold what the source says? Asked by another path than the writer's.
 
 Everything here is made anew: a reader that cannot write, an enumeration of the whole target by `scan`, an own comparison. It
-shares no code with the lanes, the ledger or the diff, so that an error there cannot hide itself here; it is small for the same
-reason and says only *that* something is wrong, seldom why: a swapped vector is `drifted` here, a mangled id is an `orphan` and
-a `missing` record. Run the diff on fresh evidence for the classes.
+shares no code with the lanes or the ledger, so that an error there cannot hide itself here; it is small for the same reason and
+says only *that* something is wrong, seldom why: a swapped vector is `drifted` here, a mangled id is an `orphan` and a `missing`
+record. Run the diff on fresh evidence for the classes. What is benign the diff has said already (`doubts.py`).
 
 How it goes: the target is written once into a scratch SQLite file; then the frozen source streams past it in batches. Memory is
 bounded by a batch, whatever the size of either side.
@@ -15,7 +15,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -30,9 +30,11 @@ from vecforensics.custody import inputs_of
 from vecforensics.errors import EvidenceError, TargetError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
+from vecforensics.migrate.doubts import Doubts, vector_bytes
 from vecforensics.migrate.verification import Tally, Verification
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import RunFolder, write_json
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["changed_sources", "verify_target"]
 
@@ -56,11 +58,12 @@ def verify_target(case: Case, run: RunFolder, evidence: Evidence) -> Verificatio
     tally = Tally()
     with _scratch(run.migration) as db:
         places, settled, unread = _enumerate(case, db, tally)
+        doubts = Doubts(db, evidence, run.findings_parquet)
         for name in case.collections:
             if places[name] in unread:
                 _leave_unchecked(evidence, name, tally)
                 continue
-            _compare(case, evidence, name, db, places, settled, tally)
+            _compare(case, evidence, name, db, places, settled, doubts, tally)
         _look_for_extras(case, db, places, tally)
         _look_for_parents(db, settled, tally)
     result = tally.verification(
@@ -119,16 +122,14 @@ def _enumerate(case: Case, db: sqlite3.Connection, tally: Tally) -> tuple[dict[s
 
 def _rows(batch: pa.RecordBatch, place: int) -> Iterator[tuple[int, str, bytes | None, str | None]]:
     """One scan batch as rows: the vector's bytes; null where there is none; where it is ragged, bytes of its own length."""
-    vectors, ragged = batch.column("vector"), batch.column("ragged")
-    matrix = _matrix(vectors)
-    valid = vectors.is_valid().to_numpy(zero_copy_only=False)
-    metadata = batch.column("metadata").to_pylist()
+    ragged = batch.column("ragged")
+    vectors, metadata = vector_bytes(batch.column("vector")), batch.column("metadata").to_pylist()
     for row, record_id in enumerate(batch.column("id").to_pylist()):
-        if valid[row]:
-            yield place, record_id, matrix[row].tobytes(), metadata[row]
-        else:
+        vector = vectors[row]
+        if vector is None:
             other = ragged[row].as_py()
-            yield place, record_id, np.array(other, np.float32).tobytes() if other else None, metadata[row]
+            vector = np.array(other, np.float32).tobytes() if other else None
+        yield place, record_id, vector, metadata[row]
 
 
 def _matrix(column: pa.FixedSizeListArray) -> Matrix:
@@ -145,11 +146,13 @@ def _compare(
     db: sqlite3.Connection,
     places: Mapping[str, int],
     settled: bool,
+    doubts: Doubts,
     tally: Tally,
 ) -> None:
     """Stream the frozen records of one collection past what stands."""
     place = places[name]
-    dimension = evidence.collection(name).dimension
+    frozen = evidence.collection(name)
+    habits = StoreHabits.of(case.collections[name].target.uri.partition(":")[0])
     compared = 0
     for batch in evidence.iter_source(name, _BATCH):
         ids = batch.column("id").to_pylist()
@@ -164,9 +167,10 @@ def _compare(
         _note_parents(db, batch, name, places, found)
         db.execute("COMMIT")
         single = [row for row in range(len(ids)) if len(found.get(row, ())) == 1]
-        _compare_metadata(name, batch, ids, found, single, tally)
-        compared += _compare_vectors(case, name, batch, ids, found, single, dimension, tally)
-    tally.checked(name, compared, evidence.collection(name).rows["source"])
+        _compare_metadata(name, batch, ids, found, single, frozen.metadata, habits, tally)
+        compared += _compare_vectors(case, name, batch, ids, found, single, frozen.dimension, doubts, tally)
+    compared -= doubts.settle(name, tally)
+    tally.checked(name, compared, frozen.rows["source"])
 
 
 def _leave_unchecked(evidence: Evidence, name: str, tally: Tally) -> None:
@@ -205,19 +209,24 @@ def _note_parents(
 
 
 def _compare_metadata(
-    name: str, batch: pa.RecordBatch, ids: list[str], found: _Found, rows: list[int], tally: Tally
+    name: str,
+    batch: pa.RecordBatch,
+    ids: list[str],
+    found: _Found,
+    rows: list[int],
+    fields: Sequence[str],
+    habits: StoreHabits,
+    tally: Tally,
 ) -> None:
     expected = batch.column("metadata").to_pylist()
     for row in rows:
         there = found[row][0][1]
         if there == expected[row]:
             continue
-        meant = {key: value for key, value in json.loads(expected[row]).items() if value is not None}
-        stands = json.loads(there) if there is not None else {}
-        if not isinstance(stands, dict) or any(
-            key not in stands or json.dumps(stands[key], sort_keys=True) != json.dumps(value, sort_keys=True)
-            for key, value in meant.items()
-        ):
+        meant, stands = json.loads(expected[row]), json.loads(there) if there is not None else {}
+        if not isinstance(stands, dict):
+            stands = {}
+        if not all(habits.kept(field, meant, stands) for field in fields):
             tally.add(name, Kind.METADATA_DRIFT, ids[row])
 
 
@@ -229,9 +238,11 @@ def _compare_vectors(
     found: _Found,
     rows: list[int],
     dimension: int,
+    doubts: Doubts,
     tally: Tally,
 ) -> int:
-    """Compare what stands exactly once with what is expected; gives how many were compared."""
+    """Compare what stands exactly once with what is expected; gives how many were compared. What is beyond tolerance goes to
+    `doubts`."""
     right_length = []
     for row in rows:
         blob = found[row][0][0]
@@ -248,20 +259,26 @@ def _compare_vectors(
         meant, known = _matrix(column)[at], column.is_valid().to_numpy(zero_copy_only=False)[at]
     else:
         meant, known = np.zeros_like(there), np.zeros(len(at), np.bool_)
-    for kind, mask in _judge(there, meant, known, case.tolerance.cosine).items():
+    known &= np.isfinite(meant).all(axis=1)
+    judged = _judge(there, meant, known, case.tolerance.cosine)
+    beyond = judged.pop(Kind.DRIFTED)
+    doubts.add(name, [ids[row] for row in at[beyond]], [row.tobytes() for row in there[beyond]])
+    for kind, mask in judged.items():
         for row in at[mask]:
             tally.add(name, kind, ids[row])
     return len(rows) - int((~known).sum())
 
 
 def _judge(there: Matrix, meant: Matrix, known: Mask, tolerance: float) -> dict[Kind, Mask]:
-    """The kind of each row that is not bit for bit what was meant, and of rows that no search can use even if they are.
+    """The kind of each row that is not bit for bit what was meant; `DRIFTED` is what lies beyond tolerance.
 
     Cosine alone is unsound: it lets NaN and zero vectors pass. So those are looked for first, and nothing is called the same
-    unless the distance is a number and within `tolerance`.
+    unless the distance is a number and within `tolerance`. A zero vector is right where nothing else is meant: of an empty text
+    some embedders know no more.
     """
     finite = np.asarray(np.isfinite(there).all(axis=1))
     zero = np.asarray(~there.any(axis=1))
+    blank = known & ~meant.any(axis=1)
     same = (there.view(np.uint32) == meant.view(np.uint32)).all(axis=1) & known
     open_ = finite & ~zero & ~same & known
     a, b = there[open_].astype(np.float64), meant[open_].astype(np.float64)
@@ -280,7 +297,7 @@ def _judge(there: Matrix, meant: Matrix, known: Mask, tolerance: float) -> dict[
 
     return {
         Kind.NON_FINITE: ~finite,
-        Kind.ZERO: zero,
+        Kind.ZERO: zero & ~blank,
         Kind.DRIFTED: spread(~near),
         Kind.NORMALISED: spread(near & ~same_norm),
         Kind.NOISE: spread(near & same_norm),
