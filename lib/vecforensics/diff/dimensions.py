@@ -17,7 +17,7 @@ from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import KINDS, FoundRows
 from vecforensics.diff.id_order import narrow, words
 from vecforensics.diff.json_columns import metadata_columns
-from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions
+from vecforensics.diff.rows import KIND_BIT, Field, LookedAt, RowDimensions
 from vecforensics.diff.sides import Index, Places, Side, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.records import PARENT_PREFIX
@@ -26,6 +26,7 @@ __all__ = [
     "EvidenceIds",
     "EvidenceVectors",
     "joined_field",
+    "looked_at",
     "row_dimensions",
     "source_fields",
     "source_order",
@@ -79,13 +80,32 @@ class EvidenceIds:
         return ordered
 
 
-def with_findings(rows: RowDimensions, found: FoundRows, order: Places) -> RowDimensions:
-    """The same records, and which kinds each shows."""
+def with_findings(
+    rows: RowDimensions, found: FoundRows, order: Places, looked_at: npt.NDArray[np.uint8] | None = None
+) -> RowDimensions:
+    """The same records, and which kinds each shows. `looked_at`: how far the vector of each running source row was."""
     kinds = np.zeros(len(order), np.uint32)
     damaged = found.numbers("source")
     bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.codes()]
     np.bitwise_or.at(kinds, damaged[damaged >= 0], bits[damaged >= 0])
-    return replace(rows, kinds=kinds[order])
+    return replace(rows, kinds=kinds[order], looked_at=None if looked_at is None else looked_at[order])
+
+
+def looked_at(sides: Sides, drawn: Index | None, mangled: Index) -> npt.NDArray[np.uint8] | None:
+    """How far the vectors of all running source rows were looked at (`rows.LookedAt`), None where all were compared. `drawn`:
+    those in the sample, if there is one; `mangled`: those that stand under another id, which are compared in any case."""
+    source = sides.source
+    if sides.frozen.expected is None:
+        return np.full(source.rows, LookedAt.ALONE, np.uint8)
+    expected = [source.column("digest", bucket) != 0 for bucket in range(source.buckets)]
+    if drawn is None and all(some.all() for some in expected):
+        return None
+    far = np.where(np.concatenate(expected), LookedAt.COMPARED, LookedAt.ALONE).astype(np.uint8)
+    if drawn is not None:
+        seen = np.zeros(source.rows, np.bool_)
+        seen[drawn] = seen[mangled] = True
+        far[~seen] = LookedAt.NOT
+    return far
 
 
 def source_fields(sides: Sides, order: Places) -> dict[str, Field]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots_dimensions import Population, lay_out
 from vecforensics.diff.hotspots_parts import Part, covered_by_all, in_words
+from vecforensics.diff.hotspots_risk import AtRisk, rows_at_risk
 from vecforensics.diff.hotspots_search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
 from vecforensics.findings import SEVERITY, Kind, Severity
@@ -214,16 +215,21 @@ def gather(
     damaged: Mapping[str, npt.NDArray[np.int64]],
     limits: Limits | None = None,
     *,
+    at_risk: Mapping[str, AtRisk] | None = None,
     limit: int = 12,
 ) -> HotSpots:
-    """Where each kind of damage gathers, at most `limit` places. `damaged`: for each kind the indices of its rows, any order.
+    """Where each kind of damage gathers, at most `limit` places. `damaged`: for each kind the indices of its rows, any order;
+    `at_risk`: the rows that could have shown it, all where it is not named.
 
     Time and memory grow linearly with the rows: a few passes over narrow codes, then work on the damaged rows alone.
     """
     limits = limits or Limits()
-    unique = {kind: np.unique(np.asarray(rows, dtype=np.int64)) for kind, rows in damaged.items()}
-    claims, tests = search(population, unique, limits)
-    spots = [_spot(claim, population, unique[claim.kind]) for claim in claims]
+    marked = {kind: np.zeros(population.rows, np.bool_) for kind in damaged}
+    for kind, rows in damaged.items():
+        marked[kind][rows] = True
+    ascending = {kind: np.flatnonzero(mask) for kind, mask in marked.items()}
+    claims, tests = search(population, ascending, limits, at_risk)
+    spots = [_spot(claim, population, ascending[claim.kind]) for claim in claims]
     spots.sort(key=_rank)
     lines = (*(item.name for item in population.categories), *(item.name for item in population.orders))
     return HotSpots(tuple(spots[:limit]), tests, limits.level, lines, population.skipped)
@@ -263,4 +269,5 @@ def find_hot_spots(
     if not damaged:
         return HotSpots((), 0, false_discovery, ())
     population = population or lay_out(rows, side)
-    return gather(population, damaged, Limits(level=false_discovery), limit=limit)
+    at_risk = rows_at_risk(rows, population, damaged)
+    return gather(population, damaged, Limits(level=false_discovery), at_risk=at_risk, limit=limit)

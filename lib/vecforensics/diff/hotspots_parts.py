@@ -23,10 +23,12 @@ __all__ = [
     "PERIODS",
     "ROUND_NUMBERS",
     "Part",
+    "at_places",
     "covered",
     "covered_by_all",
     "every",
     "in_words",
+    "periods",
     "positions",
     "rows_at_places",
     "run",
@@ -91,6 +93,26 @@ def rows_at_places(lengths: tuple[int, ...], period: int) -> Ints:
     sizes = np.array(lengths, np.int64)
     over = (sizes % period)[:, None] > np.arange(period)
     counts: Ints = (sizes // period).sum() + over.sum(axis=0)
+    return counts
+
+
+def periods(population: Population) -> list[int]:
+    """The periods that come back often enough in the longest collection, ascending."""
+    longest = int((population.ends - population.starts).max(initial=0))
+    return [period for period in PERIODS if period * 4 <= longest]
+
+
+def at_places(population: Population, rows: npt.NDArray[Any]) -> dict[int, Ints]:
+    """Of some rows, for each period how many stand at each place, shape (period,)."""
+    here = positions(population, rows)
+    counts: dict[int, Ints] = {}
+    for period in reversed(periods(population)):
+        multiple = next((known for known in counts if known % period == 0), None)
+        counts[period] = (
+            np.bincount(here % period, minlength=period)
+            if multiple is None
+            else counts[multiple].reshape(-1, period).sum(axis=0)
+        )
     return counts
 
 

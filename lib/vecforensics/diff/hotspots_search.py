@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots_dimensions import Population
 from vecforensics.diff.hotspots_parts import Part, covered_by_all, run, values
+from vecforensics.diff.hotspots_risk import AtRisk, count_pair, sizes_of
 from vecforensics.diff.hotspots_scan import scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     Floats,
@@ -31,8 +32,7 @@ from vecforensics.diff.hotspots_statistics import (
     log_tail,
     smallest_log_p,
 )
-from vecforensics.diff.hotspots_view import MOST_CELLS, Candidate, View, count_pair, sizes_of
-from vecforensics.findings import Kind
+from vecforensics.diff.hotspots_view import MOST_CELLS, Candidate, View
 
 __all__ = ["Claim", "Limits", "search"]
 
@@ -40,7 +40,6 @@ _SEEDS: Final = 3
 _SAME_ROWS: Final = 0.9
 _NO_LOSS: Final = 0.99
 _STRIKING: Final = 20.0
-_OF_DEPENDENTS: Final = (Kind.DANGLING.value, Kind.PREMATURE.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +93,26 @@ class _Control:
 
 
 def search(
-    population: Population, damaged: Mapping[str, npt.NDArray[Any]], limits: Limits
+    population: Population,
+    damaged: Mapping[str, npt.NDArray[Any]],
+    limits: Limits,
+    at_risk: Mapping[str, AtRisk] | None = None,
 ) -> tuple[list[Claim], int]:
-    """(claims in the order of kinds and rounds, number of tests made). `damaged`: for each kind the indices of its rows."""
-    sizes = [sizes_of(item.codes, len(item.labels)) for item in population.categories]
-    views = []
+    """(claims in the order of kinds and rounds, number of tests made). `damaged`: for each kind the indices of its rows,
+    ascending; `at_risk`: the rows among which a kind is looked for, all where it is not named."""
+    of_all = [sizes_of(item.codes, len(item.labels)) for item in population.categories]
+    everybody = AtRisk.everybody(population)
+    sharing: dict[AtRisk, list[View]] = {}
     for kind, rows in damaged.items():
-        unique = np.unique(np.asarray(rows, dtype=np.int64))
-        if limits.rows <= len(unique) < population.rows:
-            views.append(View(kind, population, unique, list(sizes), len(unique)))
-    limit, tests = _lay_down_tests(population, views, limits.level)
-    for view in views:
-        # Who depends on nobody cannot dangle, and is not compared with those who can.
-        if view.kind in _OF_DEPENDENTS and population.dependent is not None:
-            view.set_aside(~population.dependent)
+        risk = (at_risk or {}).get(kind, everybody)
+        # A kind that a row shows beside one that should have hidden it says nothing about the others.
+        bad = risk.those_of(rows)
+        if limits.rows <= len(bad) < risk.rows:
+            same = sharing.setdefault(risk, [])
+            sizes = same[0].sizes if same else risk.sizes(of_all)
+            same.append(View(kind, population, bad, list(sizes), len(bad), risk))
+    views = [view for same in sharing.values() for view in same]
+    limit, tests = _lay_down_tests(population, sharing, limits.level)
     control, claims = _Control(limits.level), []
     for _ in range(limits.spots):
         small: list[Floats] = []
@@ -127,9 +132,12 @@ def search(
     return claims, control.tests + control.extra
 
 
-def _lay_down_tests(population: Population, views: list[View], level: float) -> tuple[float, int]:
+def _lay_down_tests(
+    population: Population, sharing: Mapping[AtRisk, list[View]], level: float
+) -> tuple[float, int]:
     """(log of Tarone's limit on the smallest p-value, tests a kind): decided by sizes, before the damage is looked at."""
     families = []
+    views = [view for same in sharing.values() for view in same]
     for view in views:
         for at in range(len(population.categories)):
             known = view.sizes[at][1:]
@@ -140,8 +148,10 @@ def _lay_down_tests(population: Population, views: list[View], level: float) -> 
     for pair in combinations(range(len(population.categories)), 2):
         one, two = (population.categories[at] for at in pair)
         if (len(one.labels) + 1) * (len(two.labels) + 1) <= MOST_CELLS:
-            table = count_pair(one, two)
-            families.extend(view.add_cells(pair, table) for view in views)
+            of_all = count_pair(one, two)
+            for risk, same in sharing.items():
+                table = risk.pair(one, two, of_all)
+                families.extend(view.add_cells(pair, table) for view in same)
     limit, tests = can_be_hot(families, level)
     scans = (
         sum(item.ordered for item in population.categories)
@@ -176,7 +186,7 @@ def _candidates(view: View, limit: float, limits: Limits, small: list[Floats]) -
 
 
 def _worth_saying(view: View, one: Candidate, limits: Limits) -> bool:
-    bad, total = len(view.bad), view.population.rows - len(view.gone)
+    bad, total = len(view.bad), view.rows
     inside = (one.hits + 0.5) / (one.size - one.hits + 0.5)
     outside = (bad - one.hits + 0.5) / (total - one.size - (bad - one.hits) + 0.5)
     # A small share is worth it where the place is nearly all damaged and the rest is not.
@@ -210,7 +220,7 @@ def _best(view: View, candidates: list[Candidate], control: _Control, limits: Li
 def _shortest(view: View, one: Candidate) -> Candidate:
     """`one` without the parts that leave nothing out (a run within a batch is that run), or so little that choosing the line for
     it costs more than it gains (a field that nearly all rows of the place have)."""
-    bad, total = len(view.bad), view.population.rows - len(view.gone)
+    bad, total = len(view.bad), view.rows
     lines = len(view.population.categories) + len(view.population.orders)
     gained = float(log_likelihood_ratio(one.hits, one.size, bad, total))
     for part in one.parts:
@@ -278,7 +288,7 @@ def _narrower(
             part = run(population, order.name, int(ranks[stretch.first]), int(ranks[stretch.last]))
             cost = float(2 * np.log(len(ranks)) - np.log(2))
             found.append((part, stretch.hits, stretch.size, stretch.log_p, cost))
-    total, all_bad = population.rows - len(view.gone), len(view.bad)
+    total, all_bad = view.rows, len(view.bad)
     best: Candidate | None = None
     for part, hits_in, size_in, log_p, cost in found:
         gain_in = float(log_likelihood_ratio(hits_in, size_in, all_bad, total))

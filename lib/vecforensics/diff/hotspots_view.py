@@ -15,18 +15,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots_dimensions import Category, Population
+from vecforensics.diff.hotspots_dimensions import Population
 from vecforensics.diff.hotspots_parts import (
-    PERIODS,
     Part,
+    at_places,
     covered_by_all,
     every,
+    periods,
     positions,
-    rows_at_places,
     run,
     tails,
     values,
 )
+from vecforensics.diff.hotspots_risk import AtRisk, sizes_of
 from vecforensics.diff.hotspots_scan import may_hold, scan_ranks, scan_values
 from vecforensics.diff.hotspots_statistics import (
     Floats,
@@ -37,9 +38,8 @@ from vecforensics.diff.hotspots_statistics import (
 )
 from vecforensics.diff.id_order import narrow
 
-__all__ = ["MOST_CELLS", "Candidate", "Cells", "View", "count_pair", "sizes_of"]
+__all__ = ["MOST_CELLS", "Candidate", "Cells", "View"]
 
-BLOCK_ROWS: Final = 1 << 20
 MOST_CELLS: Final = (
     1 << 20
 )  # a table of two categories beyond this is not laid out; drilling down still finds its cells
@@ -76,53 +76,46 @@ class Cells:
     bad: int
 
 
-def sizes_of(codes: npt.NDArray[Any], values: int) -> Ints:
-    """Rows a code, 0..values, counted block by block (bincount widens what it is given to eight bytes a row)."""
-    out = np.zeros(values + 1, dtype=np.int64)
-    for start in range(0, len(codes), BLOCK_ROWS):
-        out += np.bincount(codes[start : start + BLOCK_ROWS], minlength=values + 1)
-    return out
-
-
-def count_pair(one: Category, two: Category) -> Ints:
-    """Rows a pair of codes, flat, shape ((V1 + 1) * (V2 + 1),)."""
-    width = len(two.labels) + 1
-    out = np.zeros((len(one.labels) + 1) * width, dtype=np.int64)
-    for start in range(0, len(one.codes), BLOCK_ROWS):
-        cell = one.codes[start : start + BLOCK_ROWS].astype(np.int32) * np.int32(width)
-        cell += two.codes[start : start + BLOCK_ROWS]
-        out += np.bincount(cell, minlength=len(out))
-    return out
-
-
 @dataclass(slots=True)
 class View:
-    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`: those looked at no longer."""
+    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`: those looked at no longer, or never,
+    since they were not `at_risk`; `sizes`: of each category the rows a code; `places`: of each period those a place, once they
+    were counted."""
 
     kind: str
     population: Population
     bad: npt.NDArray[Any]
     sizes: list[Ints]
     first_bad: int
-    gone: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int32))
+    at_risk: AtRisk
+    gone: npt.NDArray[Any] = field(init=False)
+    places: dict[int, Ints] = field(default_factory=dict)
     cells: list[Cells] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gone = self.at_risk.gone
 
     def hits(self, at: int) -> Ints:
         category = self.population.categories[at]
         return np.bincount(category.codes[self.bad], minlength=len(category.labels) + 1).astype(np.int64)
 
+    @property
+    def rows(self) -> int:
+        """How many rows are still looked at."""
+        return self.population.rows - len(self.gone)
+
     def take_out(self, parts: tuple[Part, ...]) -> None:
         """Set aside every row, damaged or not, that all `parts` cover."""
-        self.set_aside(covered_by_all(parts, self.population))
-
-    def set_aside(self, inside: npt.NDArray[np.bool_]) -> None:
-        """Look no longer at the rows that `inside`, bool (rows,), marks; it is changed."""
+        inside = covered_by_all(parts, self.population)
         inside[self.gone] = False
         rows = np.flatnonzero(inside).astype(narrow(self.population.rows))
         bad_inside = inside[self.bad]
         leaving, self.bad = self.bad[bad_inside], self.bad[~bad_inside]
         for at, category in enumerate(self.population.categories):
             self.sizes[at] = self.sizes[at] - sizes_of(category.codes[rows], len(category.labels))
+        if self.places:
+            leaving_at = at_places(self.population, rows)
+            self.places = {period: size - leaving_at[period] for period, size in self.places.items()}
         self.gone = np.concatenate([self.gone, rows])
         self.cells = [self._without(cells, rows, leaving) for cells in self.cells]
 
@@ -210,28 +203,22 @@ class View:
         """Every k-th row, for all periods, as one test."""
         if self.population.side != "source":
             return None
-        here, gone = positions(self.population, self.bad), positions(self.population, self.gone)
-        lengths = tuple((self.population.ends - self.population.starts).tolist())
-        periods = [period for period in PERIODS if period * 4 <= max(lengths, default=0)]
-        if not periods:
+        tried = periods(self.population)
+        if not tried:
             return None
-        worth -= float(np.log(len(periods)))
-        hits = [np.bincount(here % period, minlength=period) for period in periods]
-        sizes = [rows_at_places(lengths, period) for period in periods]
-        if len(gone):
-            sizes = [
-                size - np.bincount(gone % period, minlength=period)
-                for size, period in zip(sizes, periods, strict=True)
-            ]
+        worth -= float(np.log(len(tried)))
+        here, counted = positions(self.population, self.bad), at_places(self.population, self.bad)
+        self.places = self.places or self.at_risk.places
+        hits, sizes = [counted[period] for period in tried], [self.places[period] for period in tried]
         best: Candidate | None = None
         for period, some, rows in compress(
-            zip(periods, hits, sizes, strict=True), may_hold(hits, sizes, worth)
+            zip(tried, hits, sizes, strict=True), may_hold(hits, sizes, worth)
         ):
             found = scan_values(some, rows, worth, singles=True)
             if found is None or not self._comes_back(here, period, found.first, found.last):
                 continue
-            log_p = found.log_p + float(np.log(len(periods)))
-            cost = float(np.log(len(periods)) + np.log(period * (period + 1) / 2))
+            log_p = found.log_p + float(np.log(len(tried)))
+            cost = float(np.log(len(tried)) + np.log(period * (period + 1) / 2))
             one = Candidate(
                 (every(period, found.first, found.last),), found.hits, found.size, log_p, found.gain, cost
             )
@@ -245,13 +232,14 @@ class View:
         at_place = (here % period >= first) & (here % period <= last)
         collection = np.searchsorted(self.population.starts, self.bad[at_place], side="right") - 1
         longest = int((self.population.ends - self.population.starts).max()) // period + 1
-        periods = np.unique(collection * longest + here[at_place] // period)
-        return len(periods) - len(np.unique(periods // longest)) >= 2
+        seen = np.zeros((len(self.population.starts), longest), np.bool_)
+        seen[collection, here[at_place] // period] = True
+        return int(np.maximum(seen.sum(axis=1) - 1, 0).sum()) >= 2
 
     def tail_tests(self) -> Iterator[Candidate]:
         """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
         than half of it is a run."""
-        total, bad = self.population.rows - len(self.gone), len(self.bad)
+        total, bad = self.rows, len(self.bad)
         ends = tails(self.population) if self.population.side == "source" else []
         for first, last in ends:
             inside = self.bad[(self.bad >= first) & (self.bad <= last)]

@@ -18,7 +18,7 @@ from vecforensics.case import Case
 from vecforensics.diff.bucket import BucketResult, BucketTask
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.dependencies import find_dangling, find_premature
-from vecforensics.diff.dimensions import row_dimensions, source_order, with_findings
+from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
 from vecforensics.diff.grid_learning import find_grid
 from vecforensics.diff.grids import Grid
@@ -96,7 +96,7 @@ class Work:
             resolved = self._resolved(sides, results, writes)
         give_back()
         parts = [Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]
-        return Passed(parts, layout.result() if layout else None)
+        return Passed(parts, contents or {}, layout.result() if layout else None)
 
     def _resolved(
         self,
@@ -233,9 +233,11 @@ class Layout:
 
 @dataclass
 class Passed:
-    """What the passes over all collections came to."""
+    """What the passes over all collections came to. `contents`: by collection, the records whose contents were read, where they
+    were not all."""
 
     parts: Sequence[Part]
+    contents: Mapping[str, Index]
     _layout: Layout | None = None
 
     @property
@@ -250,7 +252,14 @@ class Passed:
     def dimensions(self) -> list[RowDimensions]:
         """The records of all collections with what was found of them, each in the order of its source."""
         return [
-            with_findings(rows, part.found, self.layout.orders[part.name])
+            with_findings(
+                rows,
+                part.found,
+                self.layout.orders[part.name],
+                looked_at(
+                    part.sides, self.contents.get(part.name), np.array(list(part.resolved.mangled), np.int64)
+                ),
+            )
             for rows, part in zip(self.layout.rows, self.parts, strict=True)
         ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "CollectionVectors",
     "Field",
     "Ids",
+    "LookedAt",
     "RowDimensions",
     "TextIds",
 ]
@@ -35,6 +37,14 @@ KIND_BIT: Final[Mapping[Kind, int]] = {kind: bit for bit, kind in enumerate(Kind
 CORRUPT_MASK: Final = np.uint32(
     sum(1 << KIND_BIT[kind] for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
 )
+
+
+class LookedAt(IntEnum):
+    """How far a vector was looked at: it was not in the sample, it was seen but nothing is expected of it, or it was compared."""
+
+    NOT = 0
+    ALONE = 1
+    COMPARED = 2
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,8 @@ class RowDimensions:
     """A collection in source order: which kinds each record shows, and everything that they may cluster by.
 
     `kinds` uint32 (n,), one bit a kind (`KIND_BIT`); `fields` by name: `batch`, `worker`, `written_at`, `namespace`,
-    `metadata:<name>`, `parent:<collection>`; `note`: what a reader must know of a choice of rows.
+    `metadata:<name>`, `parent:<collection>`; `note`: what a reader must know of a choice of rows; `looked_at` uint8 (n,): how far
+    the vector of each was, if it has one (`LookedAt`), None where all were compared.
     """
 
     collection: str
@@ -87,6 +98,7 @@ class RowDimensions:
     fields: Mapping[str, Field]
     ids: Ids
     note: str = ""
+    looked_at: npt.NDArray[np.uint8] | None = None
 
 
 class CollectionVectors(Protocol):
