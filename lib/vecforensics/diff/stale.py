@@ -62,8 +62,10 @@ def stale_records(
     for bucket, places, local in sides.source.split(rows):
         earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
         hashes = sides.source.column("id_hash", bucket)[local]
-        found = find_stale(
-            earlier, hashes, lambda some, places=places: held(places[some]), tolerance, sides.grid
-        )
+
+        def of_bucket(some: Places, places: Places = places) -> npt.NDArray[np.float32]:
+            return held(places[some])
+
+        found = find_stale(earlier, hashes, of_bucket, tolerance, sides.grid)
         stale |= {int(places[place]): version for place, version in found.items()}
     return stale
