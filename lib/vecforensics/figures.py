@@ -71,11 +71,15 @@ def draw_diff(run: RunFolder, diff: Diff) -> Figures:
     for name, one in diff.collections.items():
         damaged = _damaged_rows(diff, evidence, name) if one.rows_corrupt else {}
         if damaged:
-            spots = list(_spots(diff, name, one.source_rows))
+            spots = list(_spots(diff, name))
             # Where no run along the source stands out by itself, another line of the same damage may.
             told = [spots[0][1]] if spots else _sentences(diff, name, damaged)
             title = f"{name}: {told[0]}" if told else ""
-            figure = plot_along_source(damaged, one.source_rows, spots, title=title)
+            earlier = evidence.collection(name).rows["earlier"]
+            counted = (
+                "row of the source, the newest version of each record" if earlier else "row of the source"
+            )
+            figure = plot_along_source(damaged, one.source_rows, spots, title=title, counted=counted)
             drawn[f"along-source-{directory_name(name)}.png"] = (
                 figure,
                 f"Where the damage lies along the source of {name}",
@@ -111,7 +115,7 @@ def draw_rehearsal(run: RunFolder, rehearsal: Rehearsal) -> Figures:
 
 
 def _damaged_rows(diff: Diff, evidence: Evidence, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Source row numbers of each corrupt kind that has any, ascending."""
+    """Row numbers of each corrupt kind that has any, ascending: places among the newest versions, as the hot spots count."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -119,6 +123,7 @@ def _damaged_rows(diff: Diff, evidence: Evidence, name: str) -> dict[str, npt.ND
     places = pa.concat_tables(
         evidence.table(name, "source", n).select(["id", "position"]) for n in range(frozen.buckets)
     )
+    order = np.sort(places["position"].to_numpy()) if frozen.rows["earlier"] else None
     found = {}
     for kind in Kind:
         if SEVERITY[kind] is Severity.CORRUPT:
@@ -126,12 +131,15 @@ def _damaged_rows(diff: Diff, evidence: Evidence, name: str) -> dict[str, npt.ND
             ids = rows.filter(pc.equal(rows["collection"], name))["source_id"].drop_null()
             if len(ids):
                 held = places.filter(pc.is_in(places["id"], value_set=ids.combine_chunks()))
-                found[kind.value] = np.sort(held["position"].to_numpy())
+                rows_of = np.sort(held["position"].to_numpy())
+                found[kind.value] = rows_of if order is None else np.searchsorted(order, rows_of)
     return found
 
 
-def _spots(diff: Diff, name: str, rows: int) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+def _spots(diff: Diff, name: str) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
     """The hot spots that are a run along the source: kind, sentence, the rows that they cover."""
+    # Hot spots count the rows of all collections on end.
+    start = sum(one.source_rows for other, one in diff.collections.items() if other < name)
     for spot in diff.hot_spots:
         parts = spot["parts"]
         if (
@@ -140,8 +148,8 @@ def _spots(diff: Diff, name: str, rows: int) -> Iterator[tuple[str, str, npt.NDA
             and parts[0]["dimension"] == "position"
             and parts[0]["form"] == "run"
         ):
-            mask = np.zeros(rows, bool)
-            mask[parts[0]["first"] : parts[0]["last"] + 1] = True
+            mask = np.zeros(diff.collections[name].source_rows, bool)
+            mask[parts[0]["first"] - start : parts[0]["last"] + 1 - start] = True
             yield spot["kind"], spot["sentence"], mask
 
 

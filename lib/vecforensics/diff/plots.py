@@ -135,10 +135,11 @@ def plot_along_source(
     spots: Sequence[tuple[str, str, npt.NDArray[np.bool_]]] = (),
     *,
     title: str = "",
+    counted: str = "row of the source",
 ) -> Figure:
     """The share of damaged rows along the source, a line for each kind, hot spots marked beneath.
 
-    `damaged`: row numbers of each kind; `spots`: (kind, sentence, which rows it covers), as from `hotspots.rows_of`. The kinds
+    `damaged`: row numbers of each kind, from 0; `counted`: what has these numbers; `spots`: (kind, sentence, which rows it covers), as from `hotspots.rows_of`. The kinds
     with the most rows are drawn, at most eight.
     """
     shown = sorted((kind for kind in damaged if len(damaged[kind])), key=lambda kind: -len(damaged[kind]))[
@@ -167,7 +168,7 @@ def plot_along_source(
             axes.set_yticks([0, top], ["0", f"{top:.3g} %"])
             axes.set_title(_text(kind.replace("_", " "), 24), fontsize=9, weight="normal", pad=3)
             axes.margins(x=0)
-        all_axes[-1].set_xlabel("row of the source (height: share of the rows there)")
+        all_axes[-1].set_xlabel(_text(f"{counted} (height: share of the rows there)"))
         all_axes[-1].xaxis.set_major_formatter(_count)
         if not shown:
             all_axes[-1].set_yticks([])
