@@ -139,8 +139,8 @@ def plot_along_source(
 ) -> Figure:
     """The share of damaged rows along the source, a line for each kind, hot spots marked beneath.
 
-    `damaged`: row numbers of each kind, from 0; `counted`: what has these numbers; `spots`: (kind, sentence, which rows it covers), as from `hotspots.rows_of`. The kinds
-    with the most rows are drawn, at most eight.
+    `damaged`: row numbers of each kind, from 0; `counted`: what has these numbers; `spots`: (kind, sentence, which rows it
+    covers), as from `hotspots.rows_of`. The kinds with the most rows are drawn, at most eight.
     """
     shown = sorted((kind for kind in damaged if len(damaged[kind])), key=lambda kind: -len(damaged[kind]))[
         :_MOST_ROWS
