@@ -60,12 +60,49 @@ def test_repaired_incident_headline_says_how_much_where_why_and_that_it_is_clean
     report = write_report(*full_run(tmp_path))
     assert report.headline == (
         "2,431 of 7,200 records (33.8 %) in the target were corrupt, in users and posts; "
-        "cause: migration.js returns while its own writes are still under way; repaired and verified clean."
+        "cause of 1,616 missing, 402 mangled id and 400 dangling rows: migration.js returns while its own writes are still "
+        "under way; "
+        "not explained: 13 swapped rows; repaired and verified clean."
     )
     assert report.verdict is Verdict.CORRUPT
     assert report.repaired is Verdict.CLEAN
     assert report.headline in str(report)
     assert "33.8 %" in report._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("users", "says", "tile"),
+    [
+        ({Kind.MISSING: 103}, "; cause: migration.js returns while", "Reproduced in schedule 2 of 41"),
+        (
+            {Kind.MISSING: 103, Kind.ZERO: 5, Kind.SHIFTED: 12},
+            "; cause of 103 missing rows: migration.js returns while its own writes are still under way; "
+            "not explained: 12 shifted and 5 zero rows; ",
+            "Partly reproduced of 103 of 120 corrupt findings",
+        ),
+        (
+            {
+                Kind.MISSING: 103,
+                **dict.fromkeys((Kind.ORPHAN, Kind.SWAPPED, Kind.ZERO, Kind.STALE, Kind.PARTIAL), 7),
+            },
+            "; not explained: 35 findings of 5 other kinds; ",
+            "Partly reproduced of 103 of 138 corrupt findings",
+        ),
+        (
+            {Kind.ZERO: 5},
+            "; cause not found: migration.js returns while its own writes are still under way, which explains none of this "
+            "damage; ",
+            "Not found explains none of 5 corrupt findings",
+        ),
+    ],
+)
+def test_the_cause_is_claimed_for_the_kinds_that_it_produces_and_no_others(
+    tmp_path: Path, users: dict[Kind, int], says: str, tile: str
+) -> None:
+    report = write_report(*full_run(tmp_path, **findings_of(users, {})))
+    assert says in report.headline
+    assert tile in chapter(page(report.html), "summary")
+    assert says.strip("; ") in report.summary.read_text()
 
 
 def test_all_chapters_stand_in_the_fixed_order_in_html_and_markdown(tmp_path: Path) -> None:

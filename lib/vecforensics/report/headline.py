@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from vecforensics.findings import Kind, Verdict
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import visible
+from vecforensics.report.explanation import explained, unexplained
 from vecforensics.report.wording import count, listing, plural, share
 
 __all__ = ["cause_phrase", "headline", "repair_phrase", "spelled"]
+
+_MOST_KINDS: Final = 4
 
 
 def headline(account: Account) -> str:
@@ -77,12 +81,34 @@ def cause_phrase(account: Account) -> str:
     suspect = visible(_file_name(suspect), 60)
     match account.race_verdict:
         case "failing":
-            return f"cause: {suspect} {_what_it_does(account)}"
+            return _cause_found(account, suspect)
         case "proved":
             return f"cause not found: {suspect} has no failing order of events at the size examined"
         case "sampled":
             return f"cause not found: no failing order of events among those tried in {suspect}"
     return "cause not established"
+
+
+def _cause_found(account: Account, suspect: str) -> str:
+    """A race was found: what it does, and of which damage it is the cause."""
+    does = f"{suspect} {_what_it_does(account)}"
+    known, rest = explained(account), unexplained(account)
+    if not known:
+        return f"cause not found: {does}, which explains none of this damage"
+    if not rest:
+        return f"cause: {does}"
+    return (
+        f"cause of {_amounts(account, known)}: {does}; not explained: {_amounts(account, rest, other=True)}"
+    )
+
+
+def _amounts(account: Account, kinds: Sequence[Kind], *, other: bool = False) -> str:
+    """ "103 missing and 5 dangling rows", or only their number where there are many kinds."""
+    found = sum(account.count(kind) for kind in kinds)
+    if len(kinds) > _MOST_KINDS:
+        return f"{plural(found, 'finding')} of {len(kinds)} {'other ' if other else ''}kinds"
+    each = listing([f"{count(account.count(kind))} {spelled(kind)}" for kind in kinds])
+    return f"{each} row{'s' if found != 1 else ''}"
 
 
 def _file_name(suspect: str) -> str:

@@ -18,8 +18,8 @@ from vecforensics.report.blocks import (
     Subheading,
     Table,
 )
+from vecforensics.report.explanation import unexplained
 from vecforensics.report.remedies import REMEDIES, TROUBLE_REMEDIES
-from vecforensics.report.sections.cause import unexplained
 from vecforensics.report.wording import count, listing, plural
 
 __all__ = ["actions", "next_steps"]

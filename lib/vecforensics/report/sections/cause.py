@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Final
+from collections.abc import Iterator
 
 from vecforensics.findings import Kind
 from vecforensics.report.account import Account
@@ -23,12 +22,13 @@ from vecforensics.report.blocks import (
     Table,
     joined,
 )  # fmt: skip
+from vecforensics.report.explanation import follows, kinds_of_race
 from vecforensics.report.facts import Facts
 from vecforensics.report.prose import blocks_of_markdown
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.wording import count, plural, share
 
-__all__ = ["cause", "unexplained"]
+__all__ = ["cause"]
 
 _DONE_WORDS = ("complete", "success", "finished", "done", "all users", "migrated")
 
@@ -127,30 +127,8 @@ def _silence(account: Account) -> Iterator[tuple[Inline, ...]]:
             )
 
 
-def _kinds(account: Account) -> dict[str, int]:
-    """Kind -> failing schedules that showed it."""
-    return account.exploration.facts.counts("failures")
-
-
-def unexplained(account: Account) -> tuple[Kind, ...]:
-    """Corrupt kinds in the target that no schedule of the suspect produced."""
-    shown = set(_kinds(account)) | set(account.witness.texts("kinds"))
-    return tuple(
-        kind for kind in account.corrupt_kinds if kind.value not in shown and not follows(kind, shown)
-    )
-
-
-# What another kind brings about by itself: a child dangles as soon as its parent is not under its own id.
-_FOLLOWS: Final = {Kind.DANGLING: (Kind.MISSING, Kind.MANGLED_ID)}
-
-
-def follows(kind: Kind, shown: Collection[str]) -> tuple[Kind, ...]:
-    """The kinds among `shown` that explain `kind` as their consequence."""
-    return tuple(cause for cause in _FOLLOWS.get(kind, ()) if cause.value in shown)
-
-
 def _explains(account: Account) -> Table:
-    shown = _kinds(account)
+    shown = kinds_of_race(account)
     names = [kind.value for kind in Kind if kind.value in shown or kind in account.corrupt_kinds]
     schedules = account.exploration.facts.facts("certificate").count("schedules")
     rows = []

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from vecforensics.findings import Verdict
 from vecforensics.report.account import Account
 from vecforensics.report.blocks import Block, Bullets, Code, Inline, Section, Subheading
+from vecforensics.report.explanation import unexplained
 from vecforensics.report.prose import inline_of_markdown
-from vecforensics.report.sections.cause import unexplained
 from vecforensics.report.wording import count, figure, listing, plural, share
 
 __all__ = ["limits"]

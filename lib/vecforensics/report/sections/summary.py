@@ -21,6 +21,7 @@ from vecforensics.report.blocks import (
     Tiles,
     joined,
 )  # fmt: skip
+from vecforensics.report.explanation import explained, unexplained
 from vecforensics.report.facts import Facts
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.impact import impact, worst_recall
@@ -80,7 +81,14 @@ def _race_tile(account: Account) -> Tile:
         case "failing":
             first = account.exploration.facts.count("schedules_to_first_failure")
             detail = f"in schedule {count(first)} of {count(schedules)}" if first else "replayable"
-            return Tile("Cause", "Reproduced", detail, State.BAD)
+            known, rest = explained(account), unexplained(account)
+            if not rest:
+                return Tile("Cause", "Reproduced", detail, State.BAD)
+            found, whole = (sum(map(account.count, kinds)) for kinds in (known, (*known, *rest)))
+            of = plural(whole, "corrupt finding")
+            if not known:
+                return Tile("Cause", "Not found", f"explains none of {of}", State.UNKNOWN)
+            return Tile("Cause", "Partly reproduced", f"of {count(found)} of {of}", State.UNKNOWN)
         case "proved":
             return Tile("Cause", "Not this code", "no failing order exists", State.UNKNOWN)
         case "sampled":
