@@ -269,6 +269,19 @@ def test_only_rows_with_a_parent_can_dangle_so_that_their_collection_is_no_place
     assert [spot.where for spot in spots] == []
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "where"),
+    [(4, 5, "rows with parents 4–5 in users"), (4, 4, "rows with parent 4 in users")],
+)
+def test_children_of_neighbouring_parents_are_named_with_their_parents_collection(
+    first: int, last: int, where: str
+) -> None:
+    parent = NUMBERS * 7919 % 60
+    hurt = np.flatnonzero((parent >= first) & (parent <= last))
+    spots = find_hot_spots([rows(N, {Kind.DRIFTED: hurt}, {"parent:users": parent})])
+    assert [spot.where for spot in spots] == [where]
+
+
 def test_unknown_batches_prove_nothing() -> None:
     """What was never written has no batch in the log: that the batch is unknown is no place."""
     hurt = np.random.default_rng(1).choice(N, 600, replace=False)

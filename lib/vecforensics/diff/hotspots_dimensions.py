@@ -63,9 +63,11 @@ class Category:
         if self.is_metadata:
             shown = printable(self.name.removeprefix(METADATA_PREFIX), _SHOWN)
             return f"{shown} = {one}" if first == last else f"{shown} from {one} to {two}"
-        shown = printable(self.name.replace(PARENT_PREFIX, "parent in "), _SHOWN)
+        parents = self.name.startswith(PARENT_PREFIX)
+        shown = "parent" if parents else printable(self.name, _SHOWN)
+        whose = f" in {printable(self.name.removeprefix(PARENT_PREFIX), _SHOWN)}" if parents else ""
         plural = "es" if shown.endswith("ch") else "s"
-        return f"{shown} {one}" if first == last else f"{shown}{plural} {one}–{two}"
+        return f"{shown} {one}{whose}" if first == last else f"{shown}{plural} {one}–{two}{whose}"
 
 
 @dataclass(frozen=True, slots=True)
