@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,13 +30,23 @@ import markupsafe
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from vecforensics.arrow_columns import as_numpy, numbers, present
-from vecforensics.errors import EvidenceError, printable
+from vecforensics.errors import EvidenceError, VecforensicsError, printable
 from vecforensics.records import canonical_json
 
-__all__ = ["FORMAT", "INDEX", "Bucket", "Evidence", "FrozenCollection", "directory_name", "hash_text"]
+__all__ = [
+    "FORMAT",
+    "INDEX",
+    "Bucket",
+    "Evidence",
+    "FrozenCollection",
+    "damage_named",
+    "directory_name",
+    "hash_text",
+]
 
 FORMAT: Final = 2
 INDEX: Final = "evidence.json"
@@ -204,12 +215,14 @@ class Evidence:
         path = self.path / relative
         try:
             with pa.memory_map(str(path)) as mapped:
-                table = self._opened[relative] = pa.ipc.open_file(mapped).read_all()
-                return table
-        except (OSError, pa.ArrowInvalid) as error:
+                table = pa.ipc.open_file(mapped).read_all()
+            _check(table, sum(one.rows[of] for of in SIDES if (of == "target") == (side == "target")))
+        except (OSError, pa.ArrowException) as error:
             raise EvidenceError(
-                f"cannot be read ({printable(error)})", where=str(path), hint="Collect again"
+                f"is damaged ({printable(error)})", where=str(path), hint="Collect again"
             ) from None
+        self._opened[relative] = table
+        return table
 
     def bucket(self, name: str, bucket: int) -> Bucket:
         """All sides of one bucket."""
@@ -237,6 +250,12 @@ class Evidence:
             if not parts:
                 continue
             window = pa.concat_tables(parts)
+            try:
+                window["text"].validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise EvidenceError(
+                    f"the texts of {name!r} are damaged ({error})", where=str(self.path), hint="Collect again"
+                ) from None
             if len(parts) > 1:
                 window = window.take(
                     numbers(np.argsort(as_numpy(window["position"].combine_chunks()), kind="stable"))
@@ -275,6 +294,36 @@ class Evidence:
             for note in one.notes
         )
         return f"<table>{head}{rows}</table>{notes}<p>content digest <code>{self.digest}</code></p>"
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """What breaks on evidence that is no longer what was frozen ends in an EvidenceError that says so; the digests decide."""
+    try:
+        yield
+    except VecforensicsError:
+        raise
+    except Exception as error:
+        damaged = Evidence.open(folder).verify()
+        if not damaged:
+            raise
+        raise EvidenceError(
+            f"the evidence is damaged ({damaged[0]})", where=str(folder), hint="Collect again"
+        ) from error
+
+
+def _check(table: pa.Table, rows: int) -> None:
+    """What one wrong byte could turn into a read beyond the file, or into more memory than there is: `rows` bounds positions.
+
+    The texts of the source are left out: only `iter_source` gives them to anybody.
+    """
+    table.validate()
+    for column in table.schema:
+        if column.name != "text" and (pa.types.is_string(column.type) or pa.types.is_list(column.type)):
+            table[column.name].validate(full=True)
+    bounds = pc.min_max(table["position"])
+    if table.num_rows and not 0 <= bounds["min"].as_py() <= bounds["max"].as_py() < rows:
+        raise pa.ArrowInvalid(f"{rows} rows, and a position {bounds['max']}")
 
 
 def _collection(name: str, entry: Mapping[str, Any]) -> FrozenCollection:

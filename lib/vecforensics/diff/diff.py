@@ -31,7 +31,7 @@ from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.strays import stray_dimensions
 from vecforensics.diff.writes import Writes, place_writes
-from vecforensics.evidence import Evidence
+from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
 from vecforensics.run_folder import RunFolder, write_json, write_whole
 from vecforensics.stores import VectorReader
@@ -77,7 +77,7 @@ def diff_vectors(
     if written_since:
         # What the repair has put there must not excuse what was frozen.
         case = case.model_copy(update={"settle_s": 0.0})
-    with run.stage("diff", settings):
+    with run.stage("diff", settings), damage_named(run.evidence):
         work = Work(
             case,
             Evidence.open(run.evidence),
@@ -256,6 +256,7 @@ def _summary(part: Part) -> CollectionSummary:
         rows_corrupt=records + strays,
         records_corrupt=records,
         counts=counts,
+        metadata_fields=part.found.metadata_fields(),
         digests=dict(frozen.digests),
         notes=(*frozen.notes, *part.resolved.notes),
     )

@@ -12,7 +12,7 @@ from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampled import was_sampled
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.errors import InputError
-from vecforensics.evidence import Evidence
+from vecforensics.evidence import Evidence, damage_named
 from vecforensics.run_folder import RunFolder
 
 __all__ = ["neighbours_of"]
@@ -26,7 +26,11 @@ def neighbours_of(
     Raises EvidenceError for a collection that was not frozen, InputError for a record that is none or has no expected vector, and
     where only a sample has one: the nearest among a sample are not the nearest.
     """
-    evidence = Evidence.open(run.evidence)
+    with damage_named(run.evidence):
+        return _neighbours(Evidence.open(run.evidence), collection, record, k, memory_mb)
+
+
+def _neighbours(evidence: Evidence, collection: str, record: str, k: int, memory_mb: int) -> Neighbours:
     frozen = evidence.collection(collection)
     counts = {
         side: [evidence.table(collection, side, bucket).num_rows for bucket in range(frozen.buckets)]
