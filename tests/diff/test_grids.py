@@ -211,6 +211,18 @@ def test_damage_keeps_its_kind_on_the_grid_of_the_whole_collection(
     assert corrupt(diff) == world.truth
 
 
+def test_a_vector_too_short_for_the_scale_of_all_is_what_the_store_made_of_it(tmp_path: Path) -> None:
+    world = world_of("isotropic", 6)
+    (short, long) = world.take(2)
+    world.expected[short] *= 1e-3
+    world.vector(short, world.expected[short])
+    world.vector(long, np.zeros(6))
+    world.expect(Kind.ZERO, world.ids[long])
+    Int8Store("symmetric").keep(world)
+    assert not world.target[short][1].any()
+    assert corrupt(investigate(world, tmp_path, impact=False)) == world.truth
+
+
 def test_a_component_one_step_away_is_damage(tmp_path: Path) -> None:
     world = world_of("isotropic", 6)
     store = Int8Store("min-max")

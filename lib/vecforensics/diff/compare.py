@@ -126,12 +126,11 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float, grid: Grid
         rows = np.flatnonzero(near)
         relation[rows] = _near(expected[rows], actual[rows], distance[rows], ratio[rows], tolerance)
     if grid is not None:
-        rows = np.flatnonzero(finite & ~zero & usable & np.isin(relation, _IF_NOT_ON_GRID))
+        rows = np.flatnonzero(finite & usable & np.isin(relation, _IF_NOT_ON_GRID))
         held = grid.holds(expected[rows], actual[rows])
         relation[rows[held]] = Relation.INT8
-        # The level that stands for zero, in every component, is zero.
-        rows = rows[~held]
-        zero[rows] = grid.nothing(actual[rows]).all(axis=1)
+        # The level that stands for zero, in every component, is zero, unless it is what the store makes of this vector.
+        zero[rows] = ~held & grid.nothing(actual[rows]).all(axis=1)
     relation[zero] = Relation.ZERO
     relation[~finite] = Relation.NON_FINITE
     parts = np.flatnonzero((relation == Relation.WRONG) & usable & ~blank)

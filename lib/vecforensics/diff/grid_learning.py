@@ -83,7 +83,7 @@ def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
 def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
     """The grid that at least half of the rows of `actual` (k, d) were put on, `FEWEST` or more, with `expected` (k, d) before."""
     best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
-    # Where one scale explains most rows, a scale for each component would too.
+    # Where one scale explains nearly all rows, a scale for each component would too.
     for grids in ((_by_row, _by_collection), (_by_component,)):
         for grid in chain.from_iterable(some(expected, actual) for some in grids):
             if 4 * np.count_nonzero(grid.holds(expected[:_GLANCE], actual[:_GLANCE])) < min(
@@ -93,7 +93,7 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
             explained = int(grid.holds(expected, actual).sum())
             if explained > most:
                 best, most = grid, explained
-        if best is not None:
+        if most >= _NEARLY_ALL * len(expected):
             break
     return best
 
