@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
+from vecforensics.diff.metadata import CHANGES
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
@@ -79,6 +81,19 @@ class FoundRows:
         """Running row numbers of each finding: of `source`, `target` or `partner`."""
         place = Found._fields.index(of)
         return np.array([found[place] for found in self.rows], np.int64)
+
+    def metadata_fields(self) -> dict[str, dict[str, int]]:
+        """Of each metadata field that drifted, how many rows changed it, miss it, and hold it as another type; by name."""
+        counts = Counter(
+            (name, entry["change"])
+            for found in self.rows
+            if found.kind is Kind.METADATA_DRIFT
+            for name, entry in found.detail["fields"].items()
+        )
+        return {
+            name: {change: counts[name, change] for change in CHANGES}
+            for name in sorted({name for name, _ in counts})
+        }
 
     def corrupt(self) -> npt.NDArray[np.bool_]:
         """Which findings make a verdict corrupt."""

@@ -25,8 +25,10 @@ from vecforensics.diff.json_columns import or_empty, typed_columns
 from vecforensics.records import canonical_json
 from vecforensics.stores.habits import StoreHabits
 
-__all__ = ["as_object", "drift_of_rows", "field_drift"]
+__all__ = ["CHANGES", "as_object", "drift_of_rows", "field_drift"]
 
+# What may have happened to a field.
+CHANGES: Final = ("changed", "missing", "retyped")
 _ABSENT: Final = object()
 _SHOWN: Final = 80  # characters of a value in a finding
 _LARGEST_SINGLE: Final = 3.4e38

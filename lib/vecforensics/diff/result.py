@@ -23,7 +23,7 @@ class CollectionSummary:
     """One collection in numbers. `checked` of `of` records have a verdict on their content; `counts` holds every kind.
 
     `records_corrupt`: source records with a corrupt finding; `rows_corrupt`: those, and the corrupt target rows that belong to no
-    record.
+    record. `metadata_fields`: of each field that drifted, how many rows changed it, miss it, and hold it as another type.
     """
 
     source_rows: int
@@ -36,6 +36,16 @@ class CollectionSummary:
     counts: Mapping[str, int]
     digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    metadata_fields: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def drift_by_field(self) -> list[str]:
+        """A sentence for each metadata field that drifted."""
+        return [
+            f"metadata field {printable(name, 60)}: "
+            + ", ".join(f"{count:,} {change}" for change, count in counts.items() if count)
+            for name, counts in self.metadata_fields.items()
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -48,6 +58,7 @@ class CollectionSummary:
             "rows_corrupt": self.rows_corrupt,
             "records_corrupt": self.records_corrupt,
             "counts": dict(self.counts),
+            "metadata_fields": {name: dict(counts) for name, counts in self.metadata_fields.items()},
             "digests": dict(self.digests),
             "notes": list(self.notes),
         }
@@ -213,7 +224,7 @@ class Diff:
                 f"  {printable(name)}: {one.source_rows:,} records, {one.target_rows:,} vectors, "
                 f"{one.checked:,} contents checked, {one.rows_corrupt:,} rows corrupt"
             )
-            lines += [f"    {printable(note)}" for note in one.notes]
+            lines += [f"    {printable(note)}" for note in (*one.notes, *one.drift_by_field)]
         lines.append("")
         meanings = self._meanings()
         lines += [
@@ -252,6 +263,7 @@ class Diff:
             for kind in Kind
         )
         notes = [note for one in self.collections.values() for note in one.notes]
+        drift = [f"{name}: {text}" for name, one in self.collections.items() for text in one.drift_by_field]
         parts = [
             Markup("<p><b>{}</b></p>").format(self.headline),
             Markup("<p>{}</p>").format(self._estimated) if self._estimated is not None else "",
@@ -260,6 +272,7 @@ class Diff:
                 "<th style='text-align:left'>meaning</th></tr>{}</table>"
             ).format(head, rows),
             _listed("Where and at what cost", self._lines()),
+            _listed("Metadata by field", drift),
             _listed("Notes", notes),
             _listed("Not seen", list(self.limits)),
         ]
