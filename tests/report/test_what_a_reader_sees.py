@@ -78,7 +78,7 @@ def test_repaired_incident_headline_says_how_much_where_why_and_that_it_is_clean
             {Kind.MISSING: 103, Kind.ZERO: 5, Kind.SHIFTED: 12},
             "; cause of 103 missing rows: migration.js returns while its own writes are still under way; "
             "not explained: 12 shifted and 5 zero rows; ",
-            "Partly reproduced of 103 of 120 corrupt findings",
+            "In part reproduced for 103 of 120 corrupt findings",
         ),
         (
             {
@@ -86,7 +86,7 @@ def test_repaired_incident_headline_says_how_much_where_why_and_that_it_is_clean
                 **dict.fromkeys((Kind.ORPHAN, Kind.SWAPPED, Kind.ZERO, Kind.STALE, Kind.PARTIAL), 7),
             },
             "; not explained: 35 findings of 5 other kinds; ",
-            "Partly reproduced of 103 of 138 corrupt findings",
+            "In part reproduced for 103 of 138 corrupt findings",
         ),
         (
             {Kind.ZERO: 5},

@@ -88,7 +88,7 @@ def _race_tile(account: Account) -> Tile:
             of = plural(whole, "corrupt finding")
             if not known:
                 return Tile("Cause", "Not found", f"explains none of {of}", State.UNKNOWN)
-            return Tile("Cause", "Partly reproduced", f"of {count(found)} of {of}", State.UNKNOWN)
+            return Tile("Cause", "In part", f"reproduced for {count(found)} of {of}", State.UNKNOWN)
         case "proved":
             return Tile("Cause", "Not this code", "no failing order exists", State.UNKNOWN)
         case "sampled":
