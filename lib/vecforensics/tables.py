@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vecforensics.errors import printable
 from vecforensics.evidence import Evidence
+from vecforensics.finding_words import in_words
 from vecforensics.findings import MEANING, Kind
 from vecforensics.investigation import Investigation
 
@@ -133,7 +134,7 @@ def examples(inv: Investigation, count: int = 5) -> Table:
     rows: list[Mapping[str, Any]] = []
     for kind in Kind:
         first = table.filter(pc.equal(table["kind"], kind.value)).slice(0, count).to_pylist()
-        rows.extend({**row, "meaning": MEANING[kind]} for row in first)
+        rows.extend({**row, "meaning": MEANING[kind], "detail": in_words(row["detail"])} for row in first)
     columns = ("kind", "collection", "source_id", "target_id", "partner_id", "distance", "meaning", "detail")
     return _table(f"{table.num_rows:,} findings; up to {count} of each kind", rows, columns)
 

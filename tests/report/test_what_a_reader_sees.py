@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from report_builder import (
 )
 
 from vecforensics.errors import CaseError
-from vecforensics.findings import Kind, Verdict
+from vecforensics.findings import SEVERITY, Kind, Severity, Verdict
 from vecforensics.migrate.chain import State
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.report import write_report
@@ -368,3 +369,54 @@ def test_the_analysts_notes_are_included_and_never_changed(tmp_path: Path) -> No
     assert "<b>no answer</b>" in text
     assert soup.select("#notes b") == []
     assert run.notes_md.read_text() == notes
+
+
+def test_every_kind_has_its_share_of_the_examples(tmp_path: Path) -> None:
+    """Seventeen corrupt kinds with five examples each, of which forty are shown."""
+    kinds = [kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT]
+    examples = [
+        {"collection": "users", "kind": kind.value, "source_id": f"{kind.value}-{n}", "detail": "{}"}
+        for kind in kinds
+        for n in range(5)
+    ]
+    soup = page(write_report(*full_run(tmp_path, examples=examples)).html)
+    [table] = [table for table in soup.select("#damage table") if "examples" in table.caption.get_text()]
+    shown = Counter(row.th.get_text(strip=True) for row in table.tbody.find_all("tr"))
+    assert list(shown) == [kind.value for kind in kinds]
+    assert shown.total() == 40
+    assert set(shown.values()) == {2, 3}
+
+
+def test_details_are_said_in_words_that_count_from_one_and_are_not_cut(tmp_path: Path) -> None:
+    shifted = {"begins_at": 1500, "begins_with": "001500", "ends_at": 1559, "offset": 1, "run": 60}
+    fields = {
+        name: {"change": "retyped", "expected": 3, "actual": "3", "types": "int→text"}
+        for name in ("price", "in_stock", "rating", "discount")
+    }
+    examples = [
+        {"collection": "users", "kind": "shifted", "source_id": "a", "detail": json.dumps(shifted)},
+        {
+            "collection": "users",
+            "kind": "metadata_drift",
+            "source_id": "b",
+            "detail": json.dumps({"fields": fields}),
+        },
+    ]
+    text = chapter(page(write_report(*full_run(tmp_path, examples=examples)).html), "damage")
+    assert "rows 1,501–1,560, begins with: 001500, offset: 1, run: 60" in text
+    assert 'discount retyped int→text (3 → "3"), in_stock retyped' in text
+    assert 'rating retyped int→text (3 → "3")' in text
+
+
+def test_metadata_that_drifted_is_counted_by_field(tmp_path: Path) -> None:
+    found = findings_of({Kind.METADATA_DRIFT: 30}, {})
+    found["collections"]["users"]["metadata_fields"] = {
+        "plan": {"changed": 10, "missing": 1, "retyped": 0},
+        "score": {"changed": 0, "missing": 0, "retyped": 1_029},
+    }
+    case, run = full_run(tmp_path, **found)
+    text = chapter(page(write_report(case, run).html), "damage")
+    assert "Collection Field Changed Missing Retyped users plan 10 1 0 users score 0 0 1,029" in text
+    del found["collections"]["users"]["metadata_fields"]
+    add_findings(run, **found)
+    assert "field by field" not in chapter(page(write_report(case, run).html), "damage")

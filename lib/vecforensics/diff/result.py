@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from vecforensics.arrow_columns import text
 from vecforensics.errors import printable
+from vecforensics.finding_words import in_words
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
 
 __all__ = ["CollectionSummary", "Diff"]
@@ -197,8 +198,8 @@ class Diff:
                     words.append(f"under the id {_quoted(row['target_id'])}")
                 if row["partner_id"] is not None:
                     words.append(f"partner {_quoted(row['partner_id'])}")
-                if row["detail"] != "{}":
-                    words.append(printable(row["detail"], 160))
+                if said := in_words(row["detail"]):
+                    words.append(printable(said, 160))
                 lines.append(", ".join(words))
         return lines
 

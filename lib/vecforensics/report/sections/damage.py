@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
+from vecforensics.finding_words import in_words
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity
 from vecforensics.report.account import Account
 from vecforensics.report.blocks import (
@@ -30,7 +31,9 @@ from vecforensics.report.wording import count, figure, plural
 
 __all__ = ["damage"]
 
+_CHANGES = ("changed", "missing", "retyped")
 _MOST_EXAMPLES = 40
+_MOST_OF_A_DETAIL = 300
 # More collections than this have their numbers in findings.json; a wider table cannot be read.
 _MOST_COLUMNS = 6
 _STATE = {Severity.CORRUPT: State.BAD, Severity.BENIGN: State.GOOD, Severity.UNKNOWN: State.UNKNOWN}
@@ -46,6 +49,9 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield absence(account, account.findings)
         return
     yield _kinds(account)
+    fields = _fields(account)
+    if fields.rows:
+        yield fields
     yield from pictures(account, "damage")
     yield Subheading("Where it clusters")
     spots = [spot for spot in account.findings.facts.each("hot_spots") if spot.text("sentence")]
@@ -106,10 +112,39 @@ def _kinds(account: Account) -> Table:
     )
 
 
+def _fields(account: Account) -> Table:
+    """How many records each metadata field drifted in, and how."""
+    rows: list[tuple[Cell, ...]] = [
+        ((Code(name, 40),), (Code(field, 60),), *(count(counts.count(change)) for change in _CHANGES))
+        for name, facts in account.collections.items()
+        for field, counts in facts.items("metadata_fields")
+    ]
+    return Table(
+        "Metadata that drifted, field by field",
+        (
+            Column("Collection"),
+            Column("Field"),
+            *(Column(change.capitalize(), Align.RIGHT) for change in _CHANGES),
+        ),
+        tuple(rows),
+    )
+
+
+def _shared_out(examples: Sequence[Facts]) -> list[Facts]:
+    """So many examples as there is room for: the first of every kind, the second of every kind, and so on, kind by kind."""
+    kinds = Counter[str]()
+    turns = []
+    for number, item in enumerate(examples):
+        kind = item.text("kind")
+        turns.append((kinds[kind], number))
+        kinds[kind] += 1
+    return [examples[number] for number in sorted(number for _, number in sorted(turns)[:_MOST_EXAMPLES])]
+
+
 def _examples(examples: tuple[Facts, ...]) -> Table:
     rows = []
-    for item in examples[:_MOST_EXAMPLES]:
-        distance = item.number("distance")
+    for item in _shared_out(examples):
+        distance, words = item.number("distance"), in_words(item.values.get("detail"))
         rows.append(
             (
                 (Code(item.text("kind")),),
@@ -118,7 +153,7 @@ def _examples(examples: tuple[Facts, ...]) -> Table:
                 (Code(item.text("target_id"), 48),) if item.text("target_id") else "–",
                 (Code(item.text("partner_id"), 48),) if item.text("partner_id") else "–",
                 figure(distance) if distance is not None else "–",
-                (Code(_detail(item), 120),) if _detail(item) else "–",
+                (Code(words, _MOST_OF_A_DETAIL),) if words else "–",
             )
         )
     shown = f"{plural(len(rows), 'example')}" + (
@@ -132,19 +167,3 @@ def _examples(examples: tuple[Facts, ...]) -> Table:
         ),
         tuple(rows),
     )  # fmt: skip
-
-
-def _detail(item: Facts) -> str:
-    """`detail` as "key: value, …": an object, or the JSON text of one."""
-    value = item.values.get("detail")
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    if not isinstance(value, dict):
-        return "" if value is None else str(value)
-    return ", ".join(
-        f"{key}: {inner if isinstance(inner, str | int | float) else json.dumps(inner, ensure_ascii=False)}"
-        for key, inner in sorted(value.items())
-    )

@@ -1,0 +1,65 @@
+"""What a finding says of itself, for people.
+
+`detail` in findings.parquet and findings.json is for programs: rows and components count from 0, and a stretch ends before its
+`wrong_to`. In words they count from 1, as in every sentence of ours. A detail may come from a file that somebody touched: what
+has another form than ours is shown as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["in_words"]
+
+
+def in_words(detail: Any) -> str:
+    """A finding's `detail`, an object or the JSON text of one, as "offset: 1, rows 41–119, run: 79"; "" where it says nothing."""
+    if isinstance(detail, str):
+        try:
+            detail = json.loads(detail)
+        except (ValueError, RecursionError):
+            return str(detail)
+    if not isinstance(detail, dict):
+        return "" if detail is None else str(detail)
+    return ", ".join(_said(detail))
+
+
+def _said(detail: Mapping[str, Any]) -> Iterator[str]:
+    rest = dict(detail)
+    for first, last, what, after in (
+        ("begins_at", "ends_at", "rows", 1),
+        ("wrong_from", "wrong_to", "wrong components", 0),
+    ):
+        if _counts(rest.get(first)) and _counts(rest.get(last)):
+            yield f"{what} {rest.pop(first) + 1:,}–{rest.pop(last) + after:,}"
+    fields = rest.get("fields")
+    if isinstance(fields, dict):
+        for name, entry in sorted(rest.pop("fields").items()):
+            yield _drift(name, entry)
+    for key, value in sorted(rest.items()):
+        yield f"{key.replace('_', ' ')}: {_value(value)}"
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _drift(name: str, entry: Any) -> str:
+    """ "price retyped int→text (3 → "3")": what happened to a metadata field."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("change"), str):
+        return f"{name}: {_value(entry)}"
+    how = ", ".join(str(entry[key]) for key in ("types", "form") if key in entry)
+    values = " → ".join(_json(entry[key]) for key in ("expected", "actual") if key in entry)
+    return " ".join([name, entry["change"], *([how] if how else []), *([f"({values})"] if values else [])])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str | int | float) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

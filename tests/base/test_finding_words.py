@@ -1,0 +1,45 @@
+"""A finding's detail in words: counted from 1, fields by name, and whatever stands in a file that somebody touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vecforensics.finding_words import in_words
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        (
+            {"offset": 1, "run": 79, "begins_at": 40, "begins_with": "41:a", "ends_at": 118},
+            "rows 41–119, begins with: 41:a, offset: 1, run: 79",
+        ),
+        (
+            {"right": 0.75, "rest": "zero", "wrong_from": 12, "wrong_to": 16},
+            "wrong components 13–16, rest: zero, right: 0.75",
+        ),
+        ('{"group":20,"owner_holds_it_too":true}', "group: 20, owner holds it too: yes"),
+        (
+            {
+                "fields": {
+                    "price": {"change": "retyped", "expected": 3, "actual": "3", "types": "int→text"},
+                    "plan": {"change": "missing", "expected": "free"},
+                }
+            },
+            'plan missing ("free"), price retyped int→text (3 → "3")',
+        ),
+        ("{}", ""),
+        (None, ""),
+        ("not JSON", "not JSON"),
+        ({"begins_at": True, "ends_at": "x"}, "begins at: yes, ends at: x"),
+        ({"begins_at": 4}, "begins at: 4"),
+        ({"fields": ["a"]}, 'fields: ["a"]'),
+        ({"fields": {"a": 1, "b": {"change": 2}}}, 'a: 1, b: {"change": 2}'),
+        ("[" * 100_000, "[" * 100_000),
+        (["a"], "['a']"),
+    ],
+)
+def test_a_detail_is_said_in_words(detail: Any, words: str) -> None:
+    assert in_words(detail) == words
