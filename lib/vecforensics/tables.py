@@ -162,12 +162,12 @@ def impact(inv: Investigation) -> Table:
         {
             "collection": name,
             "recall": f"{one['recall']:.3f} ({one['recall_low']:.3f}–{one['recall_high']:.3f})",
-            "neighbours changed for": f"{one['changed_share']:.1%} of {one['queries']:,} asked",
+            "lost at least one neighbour": f"{one['changed_share']:.1%} of {one['queries']:,} asked",
             "method": one["method"],
         }
         for name, one in found.items()
     ]
-    return _table("What it costs", rows, ("collection", "recall", "neighbours changed for", "method"))
+    return _table("What it costs", rows, ("collection", "recall", "lost at least one neighbour", "method"))
 
 
 def limits(inv: Investigation) -> Table:

@@ -97,8 +97,8 @@ class Impact:
         )
         return (
             f"{printable(self.collection)}: recall@{self.k} is {self.recall:.4f}{between[0] if self.is_sampled else ''} of 1; "
-            f"the top {self.k} of {self.changed_share:.2%}{between[1] if self.is_sampled else ''} of the records changed "
-            f"({self.queries:,} of {self.population:,} records asked)"
+            f"asked with their own vectors, {self.changed_share:.2%}{between[1] if self.is_sampled else ''} of the records lost "
+            f"at least one of their right {self.k} ({self.queries:,} of {self.population:,} records asked)"
         )
 
     def _repr_html_(self) -> str:

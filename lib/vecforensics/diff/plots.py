@@ -150,7 +150,11 @@ def plot_along_source(
     held = np.histogram(np.arange(rows), edges)[0] if rows < 1_000_000 else np.diff(np.floor(edges))
     if not title:
         title = (
-            spots[0][1] if spots else "No place stands out beyond chance" if shown else "Nothing is damaged"
+            spots[0][1][:1].upper() + spots[0][1][1:]
+            if spots
+            else "No place stands out beyond chance"
+            if shown
+            else "Nothing is damaged"
         )
     with _style():
         figure = _figure(7.2, 1.0 + 1.2 * max(len(shown), 0.3))
@@ -174,7 +178,7 @@ def plot_along_source(
             all_axes[-1].set_yticks([])
             all_axes[-1].spines["left"].set_visible(False)
             all_axes[-1].set_xlim(1, max(rows, 1) + 1)
-        figure.suptitle(_title(title[:1].upper() + title[1:], 66), x=0.01, ha="left", size=11, weight="bold")
+        figure.suptitle(_title(title, 66), x=0.01, ha="left", size=11, weight="bold")
     return figure  # type: ignore[no-any-return]
 
 
@@ -239,8 +243,12 @@ def plot_impact(impact: Impact, *, title: str = "") -> Figure:
     counts, places = np.asarray(impact.lost_counts), np.arange(len(impact.lost_counts))
     asked = max(impact.queries, 1)
     if not title:
-        title = f"Recall@{impact.k} is {impact.recall:.3f}; {100 * impact.changed_share:.1f} % of the recommendations changed"
-        title = title if impact.queries else "No record could ask: the impact is unknown"
+        title = (
+            f"{impact.collection}: recall@{impact.k} is {impact.recall:.3f}; asked with their own vectors, "
+            f"{100 * impact.changed_share:.1f} % of the records lost at least one of their right {impact.k}"
+            if impact.queries
+            else f"{impact.collection}: no record could ask; the impact is unknown"
+        )
     with _style():
         figure = _figure(7.2, 3.6)
         axes = figure.add_subplot()

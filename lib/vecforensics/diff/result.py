@@ -178,8 +178,8 @@ class Diff:
             between = f" ({low:.3f} to {high:.3f})" if sampled else ""
             shares = f" ({one['changed_low']:.1%} to {one['changed_high']:.1%})" if sampled else ""
             lines.append(
-                f"{printable(name)}: recall@{one['k']} is {one['recall']:.3f}{between} of 1; the top {one['k']} changed for "
-                f"{one['changed_share']:.1%}{shares} of the records"
+                f"{printable(name)}: recall@{one['k']} is {one['recall']:.3f}{between} of 1; asked with their own vectors, "
+                f"{one['changed_share']:.1%}{shares} of the records lost at least one of their right {one['k']}"
             )
         return lines
 

@@ -55,7 +55,7 @@ def impact(account: Account) -> Iterator[Block]:
             Column("Collection"),
             Column("Recall", right),
             Column("Interval", right),
-            Column("Records whose neighbours changed", right),
+            Column("Records that lost at least one neighbour", right),
             Column("Interval", right),
             Column("Asked", right),
         ),
