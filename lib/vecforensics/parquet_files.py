@@ -135,11 +135,11 @@ class ParquetRows:
                 ) from None
 
     def table(self) -> pa.Table:
-        """The whole file as plain columns."""
-        plain = pq.read_schema(self.path)
+        """The whole file, with the types and the notes of its own schema."""
+        own = pq.read_schema(self.path)
         if not self.rows:
-            return plain.empty_table()
-        return pa.Table.from_batches(self.batches(None, 65_536))
+            return own.empty_table()
+        return pa.Table.from_batches(self.batches(None, 65_536)).cast(own)
 
     def _bomb(self, unfolded: float) -> InputError:
         size = self.path.stat().st_size

@@ -313,3 +313,36 @@ def test_a_store_is_tidied_now_and_then_and_that_may_fail(
     assert sorted(tidied) == ["posts", "posts", "users"]
     with Ledger.open(scene.run.ledger_sqlite) as ledger:
         assert ledger.notes("tidying failed")[0]["error"] == "RuntimeError: no room to tidy"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_store_that_refused_everything_and_was_mended_gets_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    """The first few looked like poison, one by one, before it was clear that the store takes nothing."""
+    posts = [post(1, 1), *(post(number, 2) for number in range(2, 30))]
+    scene = Scene.make(tmp_path, users=[user(1), user(2, boss=1)], posts=posts)
+    with monkeypatch.context() as patch:
+        Faults(refuses=lambda row: "no such index" if "pinned" in row["metadata"] else "").install(patch)
+        with pytest.raises(ToolFailed, match=r"refuses every record .*no such index"):
+            scene.migrate("apply", strategy=strategy)
+    with Ledger.open(scene.run.ledger_sqlite) as ledger:
+        assert ledger.counts()[State.QUARANTINED] == 0
+    done = scene.migrate("apply", strategy=strategy)
+    assert (done.verdict, done.quarantined) == (Verdict.CLEAN, [])
+    assert scene.stands_right()
+    assert check_ledger(scene.run.ledger_sqlite) == ""
+
+
+def test_a_row_of_another_type_is_not_taken_for_a_write_that_landed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python 1 == 1.0 == True; in metadata they are three things."""
+    scene = Scene.make(tmp_path)
+    scene.put("users", scene.right_rows("users"))
+    rows = scene.right_rows("posts")
+    retyped = [(one, vector, f'{{"likes":{one}.0,"pinned":{1 - int(one) % 2}}}') for one, vector, _ in rows]
+    scene.put("posts", retyped)
+    Faults({("upsert", nth, "before"): TimeoutError("slow") for nth in (2, 4, 6)}).install(monkeypatch)
+    assert scene.migrate("apply", retry=SOON).verdict is Verdict.CLEAN
+    assert scene.stands_right()

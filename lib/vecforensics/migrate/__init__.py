@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from vecforensics.case import Case
 from vecforensics.errors import CaseError, EvidenceError
-from vecforensics.evidence import Evidence
+from vecforensics.evidence import Evidence, damage_named
 from vecforensics.migrate.chain import State
 from vecforensics.migrate.ledger import Ledger, check_ledger
 from vecforensics.migrate.plan import QUARANTINE, Plan, differences, make_plan
@@ -60,7 +60,8 @@ def migrate(
     load_strategy(strategy, concurrency)
     evidence = Evidence.open(run.evidence)
     retry = retry or Retry()
-    with run.stage("migrate", {"mode": mode, "strategy": strategy, "concurrency": concurrency}):
+    settings = {"mode": mode, "strategy": strategy, "concurrency": concurrency}
+    with run.stage("migrate", settings), damage_named(run.evidence):
         if mode == "plan":
             return _plan(case, run, evidence, strategy)
         began = time.monotonic()
@@ -215,11 +216,13 @@ def _outcome(
 ) -> MigrationRun:
     operations = {operation.op: operation for operation in ledger.operations()}
     done = [op for op in operations if ledger.state(op) is State.DONE]
-    quarantined = [
-        (operations[entry.op].collection, operations[entry.op].id, entry.detail)
+    # Who was quarantined, taken back and quarantined again counts once, with the last reason.
+    reasons = {
+        entry.op: entry.detail
         for entry in ledger.entries(State.QUARANTINED)
         if ledger.state(entry.op) is State.QUARANTINED
-    ]
+    }
+    quarantined = [(operations[op].collection, operations[op].id, reason) for op, reason in reasons.items()]
     counts = ledger.counts()
     planned: dict[str, dict[str, int]] = {}
     for one in operations.values():

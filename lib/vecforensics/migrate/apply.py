@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +44,8 @@ __all__ = ["carry_out", "open_places"]
 _ENDED = frozenset({State.DONE, State.QUARANTINED, State.ROLLED_BACK})
 # Texts in one call of the embedder, rows in one call of the store.
 _GROUP = 4_096
+# One record may be odd; where so many of a collection have no place in its columns, none has.
+_TRIED = 16
 
 
 def open_places(case: Case, evidence: Evidence, collections: Sequence[str]) -> dict[str, Place]:
@@ -135,20 +138,22 @@ class _Work:
         names = sorted({collection for chunk in plan.chunks for collection, _ in chunk.keys})
         self.effects = Effects(ledger, open_places(case, evidence, names), retry)
         self.embedders = {
-            name: EmbedLane(_embedder(case, name), retry, self._quarantine, _GROUP) for name in names
+            name: EmbedLane(_embedder(case, name), retry, self._quarantine, self.effects.take_back, _GROUP)
+            for name in names
         }
         self.writes = {name: Gathering(partial(self.effects.write, name), _GROUP) for name in names}
 
     def _quarantine(self, key: Key, reason: str) -> None:
         operation = self.ledger.find(*key)
         assert operation is not None
-        self.ledger.advance([operation.op], State.QUARANTINED, reason)
+        self.effects.give_up(operation.op, reason)
 
     async def run(self) -> None:
         try:
             open_chunks = [chunk for chunk in self.plan.chunks if not self._ended(chunk)]
             self._report()
             upserts = [chunk for chunk in open_chunks if chunk.kind == "upsert"]
+            await asyncio.to_thread(self._try_out, upserts)
             for chunk, fed in feed_chunks(self.evidence, self.case, upserts):
                 await self._write_chunk(chunk, fed)
                 self._report()
@@ -161,6 +166,22 @@ class _Work:
                 await lane.settle()
             for gathering in self.writes.values():
                 await gathering.settle()
+
+    def _try_out(self, chunks: Iterable[Chunk]) -> None:
+        """Raise ToolFailed where no record of a collection has a place in its columns: a repair would break off half-way."""
+        for name in sorted({collection for chunk in chunks for collection, _ in chunk.keys}):
+            place = self.effects.places[name]
+            for batch in islice(self.evidence.iter_source(name, _TRIED), 1):
+                reasons = [
+                    self.effects.retried(place, partial(place.refuses, metadata))
+                    for metadata in batch.column("metadata").to_pylist()
+                ]
+                if all(reasons):
+                    raise ToolFailed(
+                        f"refuses every record ({reasons[0]})",
+                        where=f"{place.writer.uri} {place.collection}",
+                        hint="Nothing more was sent: mend it and run the same command again",
+                    )
 
     def _ended(self, chunk: Chunk) -> bool:
         return all(

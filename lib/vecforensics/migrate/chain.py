@@ -52,6 +52,7 @@ STATES: Final = tuple(State)
 _CODE: Final = {state: number for number, state in enumerate(STATES)}
 
 # APPLIED → SENT: acknowledged, but not there when it was read back; it is sent once more.
+# QUARANTINED → INTENT, SENT: the other side turned out to refuse everything, so that the record was not to blame.
 ALLOWED: Final[Mapping[State, frozenset[State]]] = {
     State.PLANNED: frozenset({State.INTENT, State.QUARANTINED}),
     State.INTENT: frozenset({State.SENT, State.QUARANTINED, State.ROLLED_BACK}),
@@ -59,7 +60,7 @@ ALLOWED: Final[Mapping[State, frozenset[State]]] = {
     State.APPLIED: frozenset({State.VERIFIED, State.SENT, State.QUARANTINED, State.ROLLED_BACK}),
     State.VERIFIED: frozenset({State.DONE, State.ROLLED_BACK}),
     State.DONE: frozenset({State.ROLLED_BACK}),
-    State.QUARANTINED: frozenset({State.ROLLED_BACK}),
+    State.QUARANTINED: frozenset({State.INTENT, State.SENT, State.ROLLED_BACK}),
     State.ROLLED_BACK: frozenset(),
 }
 

@@ -43,10 +43,13 @@ def why(error: BaseException) -> str:
 
 
 class Refusals:
-    """Tells poison records from a broken other side: counts successes and refusals of one store or embedder."""
+    """Tells poison records from a broken other side: counts successes and refusals of one store or embedder.
 
-    def __init__(self, whose: str) -> None:
-        self.whose = whose
+    `take_back` is called before the other side is declared broken: who was given up because of it was not to blame.
+    """
+
+    def __init__(self, whose: str, take_back: Callable[[], None]) -> None:
+        self.whose, self._take_back = whose, take_back
         self.accepted = 0
         self.refused = 0
 
@@ -59,6 +62,7 @@ class Refusals:
     def all_refused(self, reason: str) -> None:
         """Raise ToolFailed unless something was accepted before."""
         if not self.accepted:
+            self._take_back()
             raise ToolFailed(
                 f"refuses every record ({reason})",
                 where=self.whose,
@@ -71,7 +75,20 @@ class Effects:
 
     def __init__(self, ledger: Ledger, places: Mapping[str, Place], retry: Retry) -> None:
         self.ledger, self.places, self.retry = ledger, places, retry
-        self._refusals = {id(place): Refusals(place.writer.uri) for place in places.values()}
+        self._refusals = {id(place): Refusals(place.writer.uri, self.take_back) for place in places.values()}
+        self._given_up: dict[int, State] = {}
+
+    def give_up(self, op: int, reason: str) -> None:
+        """Quarantine a record that somebody refused, or whose parent was."""
+        self._given_up[op] = self.ledger.state(op)
+        self.ledger.advance([op], State.QUARANTINED, reason)
+
+    def take_back(self) -> None:
+        """Nobody was given up: the next run tries them all again, and those that are poison indeed end where they were."""
+        for state in (State.INTENT, State.SENT):
+            ops = [op for op, was in self._given_up.items() if was is state]
+            self.ledger.advance(ops, state, "not to blame: everything is refused")
+        self._given_up.clear()
 
     def prepare(self, collection: str, ops: Mapping[int, str]) -> None:
         """Save what stands under the keys of `ops` (operation → id), and note under which ids several rows stand."""
@@ -106,7 +123,7 @@ class Effects:
             self._refusals[id(place)].all_refused(refused[0][1])
         self.ledger.advance([write.op for write in [*landed, *applied]], State.APPLIED)
         for write, reason in refused:
-            self.ledger.advance([write.op], State.QUARANTINED, reason)
+            self.give_up(write.op, reason)
         return [None] * len(writes)
 
     def remove(self, collection: str, ops: Mapping[int, str], judged: Mapping[str, str]) -> None:

@@ -49,10 +49,16 @@ class EmbedLane:
     """Vectors for the records of one collection: from its embedder, or frozen ones where the source or another store has them."""
 
     def __init__(
-        self, embedder: Embedder | None, retry: Retry, quarantine: Callable[[Key, str], None], most: int
+        self,
+        embedder: Embedder | None,
+        retry: Retry,
+        quarantine: Callable[[Key, str], None],
+        take_back: Callable[[], None],
+        most: int,
     ) -> None:
+        """`take_back`: undo what was quarantined, the embedder being broken and not the records."""
         self._embedder, self._retry, self._quarantine = embedder, retry, quarantine
-        self._refusals = Refusals(embedder.name if embedder else "expected")
+        self._refusals = Refusals(embedder.name if embedder else "expected", take_back)
         self._gathering: Gathering[Fed, Vector | None] = Gathering(self._group, most)
 
     async def vector(self, fed: Fed) -> Vector | None:
@@ -163,7 +169,7 @@ class Lane:
             state = ledger.state(self._ops[parent])
             if state is State.QUARANTINED:
                 reason = f"depends on {parent[0]}/{parent[1]}, which is in quarantine"
-                ledger.advance([op], State.QUARANTINED, reason)
+                self._effects.give_up(op, reason)
                 return False
             if state not in _STANDS:
                 raise self._wrong(

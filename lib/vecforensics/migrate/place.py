@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.arrow_columns import fixed_vectors, id_text, texts, whole
 from vecforensics.case import Target
+from vecforensics.errors import TargetError
 from vecforensics.migrate.strategies import Vector
 from vecforensics.records import canonical_json
 from vecforensics.stores import VectorWriter
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["Place", "Standing", "Write", "pack", "rows_standing", "spot", "unpack"]
 
@@ -61,6 +63,7 @@ class Place:
         """`lock`: one for all places of a store, held during a call: a store of one file is rewritten whole."""
         self.writer, self.collection, self.dimension, self.lock = writer, target.collection, dimension, lock
         self._id_column = target.id
+        self._habits = StoreHabits.of(target.uri.partition(":")[0])
         self._tolerance = tolerance
         self.calls = 0
         self.crowded: set[str] = set()
@@ -70,9 +73,16 @@ class Place:
         """The rows under `ids` in the store's own columns, as Arrow IPC."""
         return pack(self.writer.preimage(self.collection, ids))
 
-    def ids_of(self, rows: pa.Table) -> pa.ChunkedArray:
-        """The ids of a pre-image, which has the store's own columns, or ours where the store has none."""
-        return rows.column(self._id_column if self._id_column in rows.column_names else "id")
+    def ids_of(self, rows: pa.Table) -> pa.Array:
+        """The ids of a pre-image as text. It has the store's own columns, or ours where the store has none."""
+        column = rows.column(self._id_column if self._id_column in rows.column_names else "id")
+        return id_text(whole(column), TargetError, where=self.writer.uri)
+
+    def refuses(self, metadata: str | None) -> str:
+        """Why no record with such metadata has a place in the columns of the store, "" where nothing speaks against it."""
+        vector = fixed_vectors(np.ones((1, self.dimension), np.float32))
+        batch = pa.table({"id": texts(["1"]), "vector": vector, "metadata": texts([metadata])})
+        return self.writer.refuses(self.collection, batch)
 
     def put(self, writes: Sequence[Write]) -> None:
         """Upsert all of them in one call. The ids are distinct."""
@@ -115,7 +125,12 @@ class Place:
         if not isinstance(there_metadata, dict):
             return False
         meant_metadata = json.loads(canonical_json(write.metadata))
-        return all(there_metadata.get(name) == value for name, value in meant_metadata.items())
+        # A store without a column for a field cannot hold that it is null.
+        return all(
+            self._habits.kept(name, meant_metadata, there_metadata)
+            or (value is None and name not in there_metadata)
+            for name, value in meant_metadata.items()
+        )
 
 
 def rows_standing(rows: pa.Table) -> dict[str, Standing]:

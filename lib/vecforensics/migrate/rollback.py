@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import texts
 from vecforensics.case import Case
 from vecforensics.errors import ToolFailed
 from vecforensics.evidence import Evidence
@@ -82,18 +83,28 @@ def _foreign(
 def _restore(effects: Effects, place: Place, todo: list[Operation], rows: pa.Table) -> None:
     ids = [one.id for one in todo]
     ops = [one.op for one in todo]
-    column = place.ids_of(rows)
-    before = rows.filter(pc.is_in(column, value_set=pa.array(ids, column.type)))
+    before = rows.filter(pc.is_in(place.ids_of(rows), value_set=texts(ids)))
     effects.ledger.note("restoring", {"ops": ops})
     effects.retried(place, lambda: place.writer.restore(place.collection, ids, before))
     after = effects.retried(place, lambda: place.writer.preimage(place.collection, ids))
-    if _bag(before) != _bag(after):
+    if not _same_rows(before, after):
         raise ToolFailed(
             "the store acknowledged the rows put back, but holds others",
             where=place.writer.uri,
             hint="Nothing is lost, the rows are in migration/ledger.sqlite; try again",
         )
     effects.ledger.advance(ops, State.ROLLED_BACK)
+
+
+def _same_rows(before: pa.Table, after: pa.Table) -> bool:
+    """Whether the rows are the same in the columns that there were before, and columns that came since hold nothing."""
+    since = [after.column(name) for name in after.column_names if name not in before.column_names]
+    if any(column.null_count < after.num_rows for column in since):
+        return False
+    try:
+        return _bag(after.select(before.column_names).cast(before.schema)) == _bag(before)
+    except (pa.ArrowInvalid, KeyError):
+        return False
 
 
 def _bag(rows: pa.Table) -> list[bytes]:

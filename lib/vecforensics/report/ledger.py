@@ -121,7 +121,7 @@ def _digest(connection: sqlite3.Connection) -> LedgerDigest:
             Quarantined(str(collection), str(record_id), str(reason))
             for collection, record_id, reason in connection.execute(
                 "SELECT o.collection, o.id, e.detail FROM entry e JOIN operation o USING (op) "
-                "WHERE e.state = 'QUARANTINED' ORDER BY e.seq LIMIT ?",
+                "WHERE e.state = 'QUARANTINED' AND e.seq = (SELECT max(seq) FROM entry WHERE op = e.op) ORDER BY e.seq LIMIT ?",
                 (_MOST_QUARANTINED,),
             )
         ),

@@ -18,7 +18,7 @@ from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_len
 from vecforensics.errors import TargetError, TargetNotThere, printable
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch, spread_metadata
+from vecforensics.stores.shape import as_target_batch, own_columns
 
 __all__ = ["LanceReader", "LanceWriter"]
 
@@ -155,14 +155,14 @@ class LanceWriter(LanceReader, VectorWriter):
             table.merge_insert(self._columns.id)
             .when_matched_update_all()
             .when_not_matched_insert_all()
-            .execute(self._shaped(batch, table.schema))
+            .execute(own_columns(batch, self._columns, table.schema, where=self.uri))
         )
         return Ack(batch.num_rows, f"version {result.version}")
 
     def append(self, collection: str, batch: pa.Table) -> Ack:
         """Add rows as they come, without looking for their ids: what a migrator does that only inserts."""
         table = self._open(collection)
-        result = table.add(self._shaped(batch, table.schema))
+        result = table.add(own_columns(batch, self._columns, table.schema, where=self.uri))
         return Ack(batch.num_rows, f"version {result.version}")
 
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
@@ -189,22 +189,17 @@ class LanceWriter(LanceReader, VectorWriter):
             return ack
         return Ack(len(ids), f"version {self._open(collection).add(rows).version}")
 
+    def refuses(self, collection: str, batch: pa.Table) -> str:
+        """Why the rows of `batch` have no place in the columns of the table, "" where they have."""
+        try:
+            own_columns(batch, self._columns, self._open(collection).schema, where=self.uri)
+        except TargetError as error:
+            return error.what
+        return ""
+
     def optimize(self, collection: str) -> None:
         """Merge the fragments that many small writes leave: after 2,000 of them the next takes 230 ms, then 35 again."""
         self._open(collection).optimize()
-
-    def _shaped(self, batch: pa.Table, schema: pa.Schema) -> pa.Table:
-        """Our columns as the table's own: one JSON text, or spread over columns where the table has those."""
-        if self._columns.metadata in schema.names and pa.types.is_string(
-            schema.field(self._columns.metadata).type
-        ):
-            named = batch.select(["id", "vector", "metadata"]).rename_columns(
-                [self._columns.id, self._columns.vector, self._columns.metadata]
-            )
-            return named.select([name for name in schema.names if name in named.column_names]).cast(
-                pa.schema([schema.field(name) for name in schema.names if name in named.column_names])
-            )
-        return spread_metadata(batch, self._columns, schema, where=self.uri)
 
 
 def _connect(path: Path) -> Any:

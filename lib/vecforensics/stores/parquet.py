@@ -7,6 +7,7 @@ Parquet knows no update; it is meant for dumps that fit on one machine.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
+from vecforensics.arrow_columns import id_text, is_vector_type, list_dimension, usual_length, whole
 from vecforensics.errors import TargetError, TargetNotThere
 from vecforensics.parquet_files import ParquetRows, open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch
+from vecforensics.stores.shape import as_target_batch, own_columns
 
 __all__ = ["ParquetReader", "ParquetWriter"]
 
@@ -121,43 +122,86 @@ class ParquetWriter(ParquetReader, VectorWriter):
             self._replace(self._path / f"{collection}.parquet", _empty(self._columns, dimension))
 
     def upsert(self, collection: str, batch: pa.Table) -> Ack:
-        """Replace the rows under the batch's ids, or add them at the end."""
-        rows = batch.select(["id", "vector", "metadata"])
-        self._rewrite(collection, rows.column("id"), rows)
+        """Replace the rows under the batch's ids, or add them at the end. What the file holds beside them stays."""
+        old = self._open(collection).table()
+        kept = self._without(old, batch.column("id"))
+        new = self._shaped(batch, old, kept.num_rows)
+        self._replace(self._file(collection), pa.concat_tables([_in(kept, new.schema), new]))
         return Ack(batch.num_rows)
+
+    def refuses(self, collection: str, batch: pa.Table) -> str:
+        """Why the rows of `batch` have no place in the columns of the file, "" where they have."""
+        file = self._open(collection)
+        try:
+            self._shaped(batch, file.schema.empty_table(), file.rows)
+        except TargetError as error:
+            return error.what
+        return ""
 
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
         """Remove all rows under `ids`."""
-        self._rewrite(collection, pa.array(list(ids), pa.string()), None)
+        kept = self._without(self._open(collection).table(), pa.array(list(ids), pa.string()))
+        self._replace(self._file(collection), kept)
         return Ack(len(ids))
 
     def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids` with every column that the file has."""
         rows = self._open(collection).table()
-        return rows.filter(
-            pc.is_in(rows.column(self._columns.id), value_set=pa.array(list(ids), pa.string()))
-        )
+        return rows.filter(pc.is_in(self._ids(rows), value_set=pa.array(list(ids), pa.string())))
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
-        """One new file without what stood under `ids` and with `rows` at its end."""
-        old = self._open(collection).table()
-        wanted = pa.array(list(ids), pa.string())
-        kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=wanted)))
-        # Where a migration replaced every row, the file has its types now; the rows put back bring their own again.
-        self._replace(self._file(collection), pa.concat_tables([kept.cast(rows.schema), rows]))
+        """One new file without what stood under `ids` and with `rows` at its end.
+
+        Columns that the file has got since are gone again, unless they hold something. Where a migration replaced every row, the
+        vectors may have another type now; the rows put back bring their own again.
+        """
+        kept = self._without(self._open(collection).table(), pa.array(list(ids), pa.string()))
+        schema = rows.schema
+        for name in kept.column_names:
+            if name not in schema.names and kept.column(name).null_count < kept.num_rows:
+                schema = schema.append(kept.schema.field(name).with_nullable(True))
+        at, mine = schema.get_field_index(self._columns.vector), kept.schema.field(self._columns.vector).type
+        if list_dimension(mine) != list_dimension(schema.field(at).type) and kept.num_rows:
+            try:
+                kept.column(self._columns.vector).cast(schema.field(at).type)
+            except pa.ArrowInvalid:
+                schema = schema.set(at, schema.field(at).with_type(pa.list_(mine.value_type)))
+        self._replace(self._file(collection), pa.concat_tables([_in(kept, schema), _in(rows, schema)]))
         return Ack(len(ids))
 
-    def _rewrite(self, collection: str, drop: pa.ChunkedArray | pa.Array, add: pa.Table | None) -> None:
-        names = [self._columns.id, self._columns.vector, self._columns.metadata]
-        old = self._open(collection).table()
-        kept = old.filter(pc.invert(pc.is_in(old.column(self._columns.id), value_set=drop)))
-        if add is not None:
-            kept = (
-                pa.concat_tables([kept, add.rename_columns(names).cast(kept.schema)])
-                if kept.num_rows
-                else add.rename_columns(names)
-            )
-        self._replace(self._file(collection), kept)
+    def _ids(self, rows: pa.Table) -> pa.Array:
+        return id_text(whole(rows.column(self._columns.id)), TargetError, where=self.uri)
+
+    def _without(self, rows: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
+        return rows.filter(pc.invert(pc.is_in(self._ids(rows), value_set=ids)))
+
+    def _shaped(self, batch: pa.Table, old: pa.Table, others: int) -> pa.Table:
+        """Our rows in the columns of the file `old`, of which `others` rows stay. A column for metadata is made where there is
+        none at all; columns that are none of ours keep what stood under the id."""
+        names, schema = self._columns, old.schema
+        fields: set[str] = {
+            key for text in batch.column("metadata").to_pylist() for key in json.loads(text or "{}")
+        }
+        ours = {names.id, names.vector, names.metadata}
+        if fields and not any(
+            name == names.metadata or (name not in ours and name[:1] != "_") for name in schema.names
+        ):
+            schema = schema.append(pa.field(names.metadata, pa.string()))
+        at, size = schema.get_field_index(names.vector), list_dimension(batch.schema.field("vector").type)
+        vector = schema.field(at)
+        held = list_dimension(vector.type)
+        if held != size and (held or not others):
+            number = vector.type.value_type
+            schema = schema.set(at, vector.with_type(pa.list_(number) if others else pa.list_(number, size)))
+        new = own_columns(batch, names, schema, where=self.uri)
+        before = pc.index_in(batch.column("id"), value_set=self._ids(old))
+        columns = [
+            new.column(field.name)
+            if field.name in new.column_names and (field.name in ours or field.name in fields)
+            else old.column(field.name).take(before)
+            for field in schema
+        ]
+        return pa.table(columns, schema=schema)
 
     @staticmethod
     def _replace(path: Path, table: pa.Table) -> None:
@@ -166,6 +210,17 @@ class ParquetWriter(ParquetReader, VectorWriter):
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def _in(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in the columns of `schema`: those that they lack are null, those that it lacks are left out."""
+    columns = [
+        rows.column(field.name).cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _empty(columns: Columns, dimension: int) -> pa.Table:

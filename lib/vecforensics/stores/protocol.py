@@ -100,6 +100,10 @@ class VectorWriter(VectorReader):
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
         """Remove all rows that stand under `ids`; an absent id is no error."""
 
+    def refuses(self, collection: str, batch: pa.Table) -> str:
+        """Why no row like those of `batch` can be written, as far as that shows without writing; "" where it may be."""
+        return ""
+
     def optimize(self, collection: str) -> None:
         """Tidy up what many small writes left behind; nothing to do where a store does so itself."""
 

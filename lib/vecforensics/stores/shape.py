@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
-from vecforensics.arrow_columns import id_text, split_vectors, texts
+from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, texts
 from vecforensics.errors import TargetError
 from vecforensics.records import canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
 
-__all__ = ["as_target_batch", "spread_metadata"]
+__all__ = ["as_target_batch", "own_columns"]
 
 _HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
@@ -47,7 +47,7 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
     names = batch.schema.names
     if columns.metadata in names:
         column = batch.column(names.index(columns.metadata))
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        if _is_text(column.type):
             # Metadata repeats itself (a plan, a country): each text is spelt once a batch.
             encoded = column.dictionary_encode()
             spelt = [_canonical(text) for text in encoded.dictionary.to_pylist()]
@@ -73,24 +73,50 @@ def _canonical(text: str | None) -> str | None:
     return spelt if spelt.isascii() else _HALF_A_CHARACTER.sub(lambda half: f"\\\\u{ord(half[0]):04x}", spelt)
 
 
-def spread_metadata(batch: pa.Table, columns: Columns, schema: pa.Schema, *, where: str) -> pa.Table:
-    """Our rows in a store's own columns: each metadata key goes to the column of its name; absent keys become null."""
-    rows = [json.loads(text) if text else {} for text in batch.column("metadata").to_pylist()]
-    if columns.metadata in schema.names:
-        rows = [{columns.metadata: row} for row in rows]
-    arrays = []
-    for field in schema:
-        if field.name == columns.id:
-            arrays.append(batch.column("id").cast(field.type))
-        elif field.name == columns.vector:
-            arrays.append(batch.column("vector").cast(field.type, safe=False))
-        else:
-            try:
-                arrays.append(pa.array([row.get(field.name) for row in rows], field.type))
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise TargetError(
-                    f"metadata does not fit the column {field.name!r} ({error})",
-                    where=where,
-                    hint="Mend the source or the table",
-                ) from None
-    return pa.table(arrays, schema=schema)
+def own_columns(batch: pa.Table, columns: Columns, schema: pa.Schema, *, where: str) -> pa.Table:
+    """Our rows in a store's own columns: metadata as one JSON text, or each key in the column of its name, where absent keys
+    become null. Columns beside id, vector and one JSON text are left out. Raises TargetError where a row has no place in them."""
+    spelt = batch.column("metadata")
+    if columns.metadata in schema.names and _is_text(schema.field(columns.metadata).type):
+        filled = {columns.metadata: spelt}
+    else:
+        rows = [json.loads(text) if text else {} for text in spelt.to_pylist()]
+        if columns.metadata in schema.names:
+            rows = [{columns.metadata: row} for row in rows]
+        filled = {name: [row.get(name) for row in rows] for name in schema.names}
+        lost = sorted(
+            {key for row in rows for key, value in row.items() if value is not None} - filled.keys()
+        )
+        if lost:
+            raise TargetError(
+                f"no column for the metadata field {lost[0]!r}",
+                where=where,
+                hint="Add it to the target, or leave the field out of the case file",
+            )
+    filled |= {columns.id: batch.column("id"), columns.vector: batch.column("vector")}
+    fields = [field for field in schema if field.name in filled]
+    return pa.table(
+        [_fitted(filled[field.name], field, where=where) for field in fields],
+        schema=pa.schema(fields, schema.metadata),
+    )
+
+
+def _fitted(
+    values: pa.ChunkedArray | list[Any], field: pa.Field, *, where: str
+) -> pa.ChunkedArray | pa.Array:
+    try:
+        return (
+            pa.array(values, field.type)
+            if isinstance(values, list)
+            else values.cast(field.type, safe=not is_vector_type(field.type))
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise TargetError(
+            f"what is to be written does not fit the column {field.name!r} ({error})",
+            where=where,
+            hint="Mend the source or the target",
+        ) from None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
