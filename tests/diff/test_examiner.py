@@ -62,6 +62,21 @@ def test_two_skipped_records_make_two_runs_the_second_by_two(tmp_path: Path) -> 
     assert len(found) == 158
 
 
+@pytest.mark.parametrize(("by", "says"), [(1, 1), (-1, -1), (3, 3), (-90, -90), (110, -90)])
+def test_a_roll_of_a_whole_block_is_one_run_with_the_shorter_offset(
+    tmp_path: Path, by: int, says: int
+) -> None:
+    """numpy.roll over the whole collection: the rows that went over its end moved by the same as all others."""
+    one = world()
+    exchange(one, list(range(200)), [(row + by) % 200 for row in range(200)])
+    found = details(investigate(one, tmp_path, impact=False), "shifted")
+    assert len(found) == 200
+    assert {(one["begins_at"], one["ends_at"], one["offset"], one["run"]) for _, one in found.values()} == {
+        (0, 199, says, 200)
+    }
+    assert sum(one.get("over_the_end", False) for _, one in found.values()) == abs(says)
+
+
 def test_a_shift_in_each_batch_is_a_place_within_every_fifty_rows(tmp_path: Path) -> None:
     one = world()
     for batch in range(0, 200, 50):

@@ -51,15 +51,18 @@ def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.b
     shifted = _runs(row, offset, component, holders < _BROADCAST)
     for members in shifted:
         first, last = int(row[members].min()), int(row[members].max())
-        wrapped, usual = _wrapped(members, offset), int(offset[members[0]])
+        # Of a block that was rotated all rows moved by the same, those that went over its end as well.
+        moved = min(offset[members].tolist(), key=abs)
         for member in members.tolist():
             kinds[member] = Kind.SHIFTED
             details[member] = {
-                "offset": int(offset[member]) if member in wrapped else usual,
+                "offset": moved,
                 "run": len(members),
                 "begins_at": first,
                 "ends_at": last,
             }
+            if offset[member] != moved:
+                details[member]["over_the_end"] = True
     taken = {member for members in shifted for member in members.tolist()}
     for member in np.flatnonzero(holders >= _BROADCAST).tolist():
         if member not in taken:
@@ -135,11 +138,6 @@ def _runs(
             wraps = np.abs(offset[block]) == len(block) - np.abs(offset[piece[0]])
             runs.append(block[(offset[block] == offset[piece[0]]) | (inside & wraps)])
     return runs
-
-
-def _wrapped(members: npt.NDArray[np.intp], offset: Index) -> set[int]:
-    usual = offset[members[0]]
-    return {int(member) for member in members if offset[member] != usual}
 
 
 def _cycle_lengths(row: Index, owner: Index, component: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
