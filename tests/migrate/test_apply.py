@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from migration_faults import Faults
 from migration_scene import CASE, DIMENSION, POSTS, Scene, post, user
 
-from vecforensics.errors import CaseError, EvidenceError
+from vecforensics.errors import CaseError, EvidenceError, ToolFailed
 from vecforensics.findings import Kind, Verdict
 from vecforensics.migrate import STRATEGIES, plan
 
@@ -195,3 +197,22 @@ def test_a_plan_names_what_no_writing_mends(tmp_path: Path) -> None:
     planned = scene.migrate("plan")
     assert planned.left == {"premature": 1, "unchecked": 1}
     assert sum(sum(counts.values()) for counts in planned.planned.values()) == 0
+
+
+def test_a_second_call_says_what_an_earlier_one_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene.make(tmp_path)
+    monkeypatch.setattr(plan, "CHUNK_ROWS", 2)
+    with monkeypatch.context() as patch:
+        Faults({("upsert", 3, "before"): OSError(errno.ENOSPC, "No space left")}).install(patch)
+        with pytest.raises(ToolFailed):
+            scene.migrate("apply")
+    rest = scene.migrate("apply")
+    assert 0 < rest.earlier < 10
+    assert f"10 written, 0 deleted, 0 in quarantine, {rest.earlier} of them before" in str(rest)
+    again = scene.migrate("apply")
+    assert again.earlier == 10
+    assert str(again).startswith(
+        "apply by waves: nothing was left to do (10 written, 0 deleted, 0 in quarantine before); "
+    )
+    assert "10 keys are as they were;" in str(scene.migrate("rollback"))
+    assert "nothing was left to do (10 keys are as they were before)" in str(scene.migrate("rollback"))

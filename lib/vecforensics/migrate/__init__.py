@@ -130,6 +130,7 @@ def _carry_out(
     frozen = plan.as_dict()
     resumed = Ledger.begun(run.ledger_sqlite)
     with _opened(run, plan, frozen, resumed) as ledger:
+        before = ledger.counts()
         for operation in ledger.operations(QUARANTINE):
             if ledger.state(operation.op) is State.PLANNED:
                 reason = plan.quarantined[(operation.collection, operation.id)]
@@ -137,7 +138,8 @@ def _carry_out(
         carry_out(case, evidence, plan, ledger, load_strategy(strategy, concurrency), retry, show)
         verification = verify_target(case, run, evidence)
         ledger.note("verified", {"verdict": verification.verdict.value})
-        outcome = _outcome(mode, strategy, run, ledger, verification, began, resumed=resumed)
+        earlier = before[State.DONE] + before[State.QUARANTINED]
+        outcome = _outcome(mode, strategy, run, ledger, verification, began, earlier, resumed=resumed)
         return dataclasses.replace(outcome, left=plan.left)
 
 
@@ -195,12 +197,13 @@ def _rollback(
                 where=str(run.path),
                 hint="Roll back with the case file of that run",
             )
+        earlier = ledger.counts()[State.ROLLED_BACK]
         ledger.note("rollback", {})
         conflicts = roll_back(case, evidence, ledger, retry, show)
         verification = verify_target(case, run, evidence)
         ledger.note("verified", {"verdict": verification.verdict.value})
         strategy = begun["settings"]["strategy"]
-        outcome = _outcome("rollback", strategy, run, ledger, verification, began, resumed=False)
+        outcome = _outcome("rollback", strategy, run, ledger, verification, began, earlier, resumed=False)
         return dataclasses.replace(outcome, conflicts=[(one.collection, one.id) for one in conflicts])
 
 
@@ -211,6 +214,7 @@ def _outcome(
     ledger: Ledger,
     verification: Verification,
     began: float,
+    earlier: int,
     *,
     resumed: bool,
 ) -> MigrationRun:
@@ -238,6 +242,7 @@ def _outcome(
         written=sum(operations[op].kind == "upsert" for op in done),
         deleted=sum(operations[op].kind == "delete" for op in done),
         restored=counts[State.ROLLED_BACK],
+        earlier=earlier,
         quarantined=quarantined[:_QUARANTINE_SHOWN],
         duration_s=time.monotonic() - began,
         resumed=resumed,

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from vecforensics.errors import printable
 from vecforensics.findings import Verdict
+from vecforensics.migrate.chain import State
 from vecforensics.migrate.verification import Verification
 
 __all__ = ["MigrationRun"]
@@ -25,7 +26,7 @@ class MigrationRun:
     `planned`: collection → upsert, delete, quarantine. `examples`: collection → operation → first ids. `states`: operations in
     each state of the ledger. `written`, `deleted`, `restored`: operations that ended so. `quarantined`: (collection, id, reason),
     the first thousand. `conflicts`: keys that a rollback left alone. `duration_s`: of this call. `resumed`: it went on with an
-    earlier one.
+    earlier one. `earlier`: operations that had come to their end before this call.
     """
 
     mode: str
@@ -38,6 +39,7 @@ class MigrationRun:
     written: int = 0
     deleted: int = 0
     restored: int = 0
+    earlier: int = 0
     quarantined: Sequence[tuple[str, str, str]] = ()
     conflicts: Sequence[tuple[str, str]] = ()
     duration_s: float = 0.0
@@ -69,14 +71,8 @@ class MigrationRun:
         return lines
 
     def _outcome_lines(self) -> list[str]:
-        head = f"{self.mode} by {self.strategy}: " if self.mode != "rollback" else "rollback: "
-        if self.mode == "rollback":
-            head += f"{self.restored:,} keys are as they were"
-        else:
-            head += (
-                f"{self.written:,} written, {self.deleted:,} deleted, {len(self.quarantined):,} in quarantine"
-            )
-        lines = [f"{head}; {self.duration_s:.1f} s" + (", resumed" if self.resumed else "")]
+        head = f"{self.mode} by {self.strategy}" if self.mode != "rollback" else "rollback"
+        lines = [f"{head}: {self._done()}; {self.duration_s:.1f} s" + (", resumed" if self.resumed else "")]
         lines.append(
             "  ledger: " + (", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations")
         )
@@ -87,6 +83,20 @@ class MigrationRun:
         if self.verification is not None:
             lines += self.verification.lines()
         return lines
+
+    def _done(self) -> str:
+        """What was done, and how much of it by an earlier call."""
+        if self.mode == "rollback":
+            ended, done = self.restored, f"{self.restored:,} keys are as they were"
+        else:
+            given_up = self.states.get(State.QUARANTINED, 0)
+            ended = self.written + self.deleted + given_up
+            done = f"{self.written:,} written, {self.deleted:,} deleted, {given_up:,} in quarantine"
+        if not self.earlier:
+            return done
+        if self.earlier == ended:
+            return f"nothing was left to do ({done} before)"
+        return f"{done}, {self.earlier:,} of them before"
 
     def _quarantine_lines(self) -> list[str]:
         lines = [f"  quarantine: {c}/{i}: {reason}" for c, i, reason in self.quarantined[:_SHOWN]]
