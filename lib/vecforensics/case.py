@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -43,6 +44,17 @@ __all__ = [
 CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+_PASSWORD: Final = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+
+
+def _without_password(uri: str) -> str:
+    if _PASSWORD.search(uri):
+        # Case files are copied, committed and sent on.
+        raise ValueError("a password stands in it; keep it in an environment variable and write env:NAME")
+    return uri
+
+
+Uri = Annotated[Name, AfterValidator(_without_password)]
 _ENV: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -64,7 +76,7 @@ class Source(_Model):
     `join` stands between the text columns where there are several.
     """
 
-    uri: Name
+    uri: Uri
     id: Name
     text: tuple[Name, ...] = ()
     join: str = " "
@@ -77,7 +89,7 @@ class Source(_Model):
 class Target(_Model):
     """Where the vectors are. `id`, `vector`, `metadata` name the columns of a store that has columns."""
 
-    uri: Name
+    uri: Uri
     collection: Name
     id: Name = "id"
     vector: Name = "vector"
@@ -89,7 +101,7 @@ class Expected(_Model):
 
     embedder: Name | None = None
     column: Name | None = None
-    uri: Name | None = None
+    uri: Uri | None = None
     collection: Name | None = None
 
     @model_validator(mode="after")

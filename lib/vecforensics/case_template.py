@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vecforensics.case import CASE_ID, Source
-from vecforensics.errors import CaseError, SourceError, printable
+from vecforensics.errors import CaseError, SourceError, printable, without_userinfo
 from vecforensics.run_folder import write_whole
 
 __all__ = ["write_case_file"]
@@ -73,6 +73,12 @@ def write_case_file(folder: Path, source: Path | None, target: str) -> Path:
     if file.exists():
         raise CaseError(
             "there is a case file already", where=str(file), hint="Edit it, or name another folder"
+        )
+    if without_userinfo(target) != target:
+        raise CaseError(
+            "user and password do not belong into a case file",
+            where=target,
+            hint="Keep the address in an environment variable and write env:NAME for it",
         )
     columns = _columns(source) if source is not None else {}
     identity = next((name for name in columns if _ID_NAMES.match(name)), next(iter(columns), "id"))

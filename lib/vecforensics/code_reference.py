@@ -27,6 +27,12 @@ def load_function(reference: str, folder: Path, error: type[InputError]) -> Call
             where=reference,
             hint="Write package.module:function or file.py:function",
         )
+    if not place.endswith(".py") and (folder / place).is_file():
+        raise error(
+            "a migration or embedder is a .py file (a migration also a .js file)",
+            where=place,
+            hint="Write file.py:function or package.module:function",
+        )
     try:
         module = (
             _from_file(folder / place, error) if place.endswith(".py") else importlib.import_module(place)
@@ -35,7 +41,9 @@ def load_function(reference: str, folder: Path, error: type[InputError]) -> Call
         raise
     except ModuleNotFoundError as missing:
         raise error(
-            f"no module named {missing.name!r}", where=reference, hint="Install it or mend the name"
+            f"no module named {missing.name!r}",
+            where=reference,
+            hint="Install it or mend the name (a file ends in .py)",
         ) from None
     except SyntaxError as broken:
         raise error(

@@ -13,12 +13,15 @@
     └── ToolFailed               a notebook, a kernel or a store broke while it was at work
 
 A message says what is wrong, where, and what to do next, on one line. Texts inside it come from strangers: `printable`
-makes control characters visible, so that an id cannot move the cursor or paint the terminal.
+makes control characters visible, so that an id cannot move the cursor or paint the terminal. A URI is shown without the user and
+the password in it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Final
 
 __all__ = [
     "CaseError",
@@ -33,7 +36,10 @@ __all__ = [
     "ToolFailed",
     "VecforensicsError",
     "printable",
+    "without_userinfo",
 ]
+
+_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
 def printable(text: object, limit: int = 400) -> str:
@@ -47,6 +53,11 @@ def printable(text: object, limit: int = 400) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def without_userinfo(text: object) -> str:
+    """`text` with `…` for the user and password of each URI in it."""
+    return _USERINFO.sub("…@", str(text))
+
+
 class VecforensicsError(Exception):
     """An error with what is wrong, where, and what to do next."""
 
@@ -55,8 +66,9 @@ class VecforensicsError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        head = f"{printable(self.where)}: {printable(self.what)}" if self.where else printable(self.what)
-        return f"{head}. {printable(self.hint)}" if self.hint else head
+        where, what, hint = (printable(without_userinfo(text)) for text in (self.where, self.what, self.hint))
+        head = f"{where}: {what}" if where else what
+        return f"{head}. {hint}" if hint else head
 
 
 class InputError(VecforensicsError):

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vecforensics import errors
-from vecforensics.errors import CaseError, MissingExtra, VecforensicsError, printable
+from vecforensics.errors import CaseError, MissingExtra, VecforensicsError, printable, without_userinfo
 from vecforensics.findings import FINDINGS_SCHEMA, MEANING, SEVERITY, Kind, Severity, zero_counts
 from vecforensics.records import canonical_json, lab_ids
 
@@ -81,12 +81,26 @@ class TestErrors:
         classes = [one for _, one in inspect.getmembers(errors, inspect.isclass)]
         assert [one for one in classes if not issubclass(one, VecforensicsError)] == []
         assert errors.__all__ == sorted(errors.__all__)
-        assert {one.__name__ for one in classes} | {"printable"} == set(errors.__all__)
+        assert {one.__name__ for one in classes} | {"printable", "without_userinfo"} == set(errors.__all__)
 
     def test_the_tree_at_the_top_of_the_module_is_complete(self) -> None:
         assert errors.__doc__ is not None
         drawn = errors.__doc__
-        assert [name for name in errors.__all__ if name != "printable" and name not in drawn] == []
+        assert [name for name in errors.__all__ if name[0].isupper() and name not in drawn] == []
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("qdrant:http://u:hunter2@host:6333/x", "qdrant:http://…@host:6333/x"),
+            ("at postgresql://u:p%40@db/x and s3://key@b/y?a@b", "at postgresql://…@db/x and s3://…@b/y?a@b"),
+            ("tcp://host:8786, me@home, https://host/@me", "tcp://host:8786, me@home, https://host/@me"),
+        ],
+    )
+    def test_no_message_shows_user_or_password_of_a_uri(self, text: str, shown: str) -> None:
+        assert without_userinfo(text) == shown
+        for one in (CaseError(text), CaseError("x", where=text), CaseError("x", hint=text)):
+            assert shown in str(one)
+            assert "hunter2" not in str(one)
 
     def test_a_missing_extra_names_the_command(self) -> None:
         assert str(MissingExtra("js", "a .js suspect")) == (

@@ -140,6 +140,51 @@ def test_a_damaged_journal_is_one_line(folder: Path, capsys: pytest.CaptureFixtu
     assert "is damaged" in capsys.readouterr().err
 
 
+def test_without_a_verb_the_help_is_printed_as_it_is_laid_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "\nCommands:\n  collect " in err
+    assert "\\n" not in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("parquet:target", "qdrant:http://u:hunter2@host"),
+        ("items.jsonl", "'postgresql://u:hunter2@db/x'"),
+        ("{embedder: hashing-16}", "{uri: 'lancedb:s3://u:hunter2@bucket', collection: c}"),
+    ],
+)
+def test_a_password_in_a_case_file_is_refused_and_not_shown(
+    folder: Path, old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case(folder, old, new)
+    assert main(["diff", str(folder / "case.yaml"), "--out", str(folder / "reports")]) == 2
+    err = capsys.readouterr().err
+    assert "uri: a password stands in it" in err
+    assert "env:NAME" in err
+    assert "hunter2" not in err
+    assert not (folder / "reports").exists()
+
+
+def test_an_error_that_is_not_ours_shows_no_password(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("cannot connect to https://u:hunter2@host")
+
+    monkeypatch.setattr("vecforensics.cli.cli.main", lambda *_, **__: broken())
+    assert main(["diff", str(folder / "case.yaml")]) == 2
+    assert "https://…@host" in capsys.readouterr().err
+
+
+def test_a_race_in_a_file_that_is_no_program(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "rows.csv").write_text("id\n1\n")
+    assert main(["race", str(folder / "rows.csv")]) == 2
+    assert "a migration or embedder is a .py file" in capsys.readouterr().err
+
+
 def test_an_unknown_verb_and_a_missing_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["frobnicate"]) == 2
     assert main(["collect"]) == 2

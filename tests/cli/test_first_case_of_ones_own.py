@@ -140,3 +140,11 @@ def test_a_place_where_no_run_can_be_kept(
     assert err.count("\n") == 1
     assert "no run can be kept there (Not a directory)" in err
     assert "--out" in err
+
+
+def test_init_writes_no_password_into_a_case_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "mine"), "--target", "qdrant:http://u:hunter2@host"]) == 2
+    err = capsys.readouterr().err
+    assert "user and password do not belong into a case file" in err
+    assert "hunter2" not in err
+    assert not (tmp_path / "mine" / "case.yaml").exists()

@@ -99,6 +99,22 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch:
         diff_vectors(case, run, cluster="tcp://127.0.0.1:9")
 
 
+def test_an_address_that_is_none_is_one_line_at_once(tmp_path: Path) -> None:
+    """In a process of its own: what the library has to say comes when the interpreter ends."""
+    _, run = freeze(World.make(count=20), tmp_path)
+    program = (
+        "import sys; from vecforensics.run_folder import RunFolder; from vecforensics.diff import diff_vectors\n"
+        "from vecforensics.errors import ToolFailed\n"
+        "run = RunFolder.open(sys.argv[1])\n"
+        "try: diff_vectors(run.case(), run, cluster='foo')\n"
+        "except ToolFailed as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(run.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert "foo: the cluster does not answer (missing port number" in done.stdout
+    assert done.stderr == ""
+
+
 def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case, run = freeze(World.make(count=20), tmp_path)
     monkeypatch.setitem(sys.modules, "distributed", None)

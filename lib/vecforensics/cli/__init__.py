@@ -26,7 +26,7 @@ from vecforensics.cli.stages import (
     verify,
 )
 from vecforensics.cli.workspace import init, open_
-from vecforensics.errors import VecforensicsError, printable
+from vecforensics.errors import VecforensicsError, printable, without_userinfo
 
 __all__ = ["cli", "main"]
 
@@ -54,13 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(line: str) -> int:
-    click.echo(f"vecforensics: {printable(line, 2_000)}", err=True)
+    click.echo(f"vecforensics: {printable(without_userinfo(line), 2_000)}", err=True)
     return UNUSABLE
 
 
-@click.group(context_settings=CONTEXT, no_args_is_help=True)
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.pass_context
 @click.version_option(None, "-V", "--version", package_name="vecforensics", message="%(prog)s %(version)s")
-def cli() -> None:
+def cli(context: click.Context) -> None:
     """Forensics for vector migrations that went wrong.
 
     \b
@@ -69,6 +70,9 @@ def cli() -> None:
       vecforensics investigate my-case/case.yaml the whole way to a report
       vecforensics race migration.py:migrate     find the order of events that loses data
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(UNUSABLE)
 
 
 for _verb in (init, investigate, collect, diff, neighbours, race, migrate, report, verify, open_):

@@ -54,9 +54,12 @@ def _on_cluster(
 ) -> Iterator[BucketResult]:
     try:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise MissingExtra("cluster", "comparing on a cluster") from None
     try:
+        # A client that was given no address would, at its end, wait long and complain at length.
+        get_address_host_port(address)
         make_client: Any = Client
         client = make_client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
