@@ -38,6 +38,8 @@ _NAN: Final = "NaN"
 _SAYS_NULL: Final = frozenset({"null", "none", "nan", "undefined", "nil", "<na>"})
 # From so many differing texts on they are looked at by column first.
 _BY_COLUMN: Final = 256
+# Said of each field that is missing because of it.
+_UNREADABLE: Final = "since the row's metadata is no JSON object"
 
 
 def drift_of_rows(
@@ -69,6 +71,9 @@ def drift_of_rows(
             if len(known) >= 4096:
                 known.clear()
             known[key] = field_drift(as_object(wanted), as_object(held), fields, habits)
+            if held is not None and not held.startswith("{"):
+                for entry in known[key].values():
+                    entry["form"] = _UNREADABLE
         if known[key]:
             drift[int(source_row[number])] = known[key]
     return drift
