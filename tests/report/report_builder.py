@@ -1,7 +1,7 @@
 """A run folder as the five stages leave it, in their own file forms, with as much or as little of it as a test wants.
 
 The race files are made from the race laboratory's own dataclasses and the ledger by the ledger itself, so that the report is
-tested against what will really lie there. Everything else is the fixed form of DESIGN.md.
+tested against what will really lie there. Everything else has the form that the stages write.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 A log event that wrote something names a record, by a key, by its place in a sentence, or in a list of all that went in one
 upsert. What it names is a record only if some collection knows the id: any word may stand where an id stands. Where the event
 names its collection too, as the case or the store calls it, that decides; else the record belongs to the one collection that
-knows the id, and an id that two collections know is left alone. Of an event that does not list what it wrote the first text that is a
-record counts, since a key may also name a parent. In metadata a few field names are taken for the writer's own, unless the case
-file lists them as data of the source. Nothing here is needed for a verdict on contents.
+knows the id, and an id that two collections know is left alone. Of an event that does not list what it wrote the first text
+that is a record counts, since a key may also name a parent. In metadata a few field names are taken for the writer's own,
+unless the case file lists them as data of the source. Nothing here is needed for a verdict on contents.
 """
 
 from __future__ import annotations

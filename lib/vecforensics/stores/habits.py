@@ -25,7 +25,7 @@ class StoreHabits:
 
     @classmethod
     def of(cls, store: str) -> StoreHabits:
-        """The habits of a store by its URI scheme (measured; FACTS of the adapters)."""
+        """The habits of a store by its URI scheme (measured)."""
         return cls(
             drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
         )
