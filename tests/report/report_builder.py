@@ -392,6 +392,19 @@ def add_plan(run: RunFolder) -> None:
         write_json(run.plan_json, PLAN)
 
 
+def add_broken_repair(run: RunFolder) -> None:
+    """The plan, and a ledger of four operations: one has come to its end, one is acknowledged, one is under way, one waits."""
+    with run.stage("migrate"):
+        write_json(run.plan_json, PLAN)
+        planned = [Planned(number, 1, "upsert", "users", f"{10_000 + number}") for number in range(1, 5)]
+        with Ledger.create(run.ledger_sqlite, planned, {"mode": "repair"}) as ledger:
+            ledger.save_preimage("users", [1, 2, 3], b"rows")
+            ledger.advance([1, 2, 3], State.SENT)
+            ledger.advance([1, 2], State.APPLIED)
+            for state in (State.VERIFIED, State.DONE):
+                ledger.advance([1], state)
+
+
 def add_repair(
     run: RunFolder, verification: dict[str, Any] | None = VERIFICATION, quarantined: str = ""
 ) -> None:

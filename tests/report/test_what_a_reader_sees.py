@@ -12,6 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from report_builder import (
     CASE,
+    add_broken_repair,
     add_evidence,
     add_findings,
     add_plan,
@@ -297,6 +298,36 @@ def test_a_repair_that_was_taken_back_is_no_repair(tmp_path: Path) -> None:
     text = chapter(page(report.html), "repair")
     assert "taken back to what stood there before" in text
     assert "Nothing stands in the target of the repair" in text
+
+
+def test_a_repair_that_broke_off_is_no_repair_and_says_how_to_go_on(tmp_path: Path) -> None:
+    case, run = begin(tmp_path)
+    add_evidence(case, run)
+    add_findings(run)
+    add_broken_repair(run)
+    report = write_report(case, run)
+    told = "2 of 4 writes acknowledged, 1 read back, the outcome of 1 is unknown"
+    assert report.headline.endswith(f"the repair broke off: {told}.")
+    assert report.repaired is None
+    soup = page(report.html)
+    assert "Repair broke off" in chapter(soup, "summary")
+    assert f"last entry: {told}" in chapter(soup, "timeline")
+    text = chapter(soup, "repair")
+    assert "A repair that broke off" in text
+    assert "--repair" in text
+    assert "--rollback" in text
+    assert "Finish the repair, which broke off" in chapter(soup, "actions")
+
+
+def test_a_roll_back_that_broke_off_says_how_much_was_put_back(tmp_path: Path) -> None:
+    case, run = full_run(tmp_path)
+    with Ledger.open(run.ledger_sqlite) as ledger:
+        ledger.note("rollback", {})
+        ledger.advance([1, 2, 3], State.ROLLED_BACK)
+    report = write_report(case, run)
+    assert report.headline.endswith("the roll-back of a repair broke off: 3 of 4 rows put back.")
+    assert report.repaired is None
+    assert "Finish the roll-back, which broke off" in chapter(page(report.html), "actions")
 
 
 def test_a_clean_target_is_called_clean_only_when_all_of_it_was_checked(tmp_path: Path) -> None:

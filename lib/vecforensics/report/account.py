@@ -142,14 +142,26 @@ class Account:
         return self.ledger is not None and self.ledger.applied > 0
 
     @property
+    def broke_off(self) -> bool:
+        """Whether a repair was begun and has not come to its end."""
+        return self.ledger is not None and self.ledger.broke_off
+
+    @property
+    def roll_back_broke_off(self) -> bool:
+        """Whether somebody began to take a repair back, and that has not come to its end."""
+        return self.ledger is not None and self.ledger.roll_back_broke_off
+
+    @property
     def taken_back(self) -> bool:
-        """Whether a repair was written and rolled back."""
-        return self.ledger is not None and not self.ledger.applied and self.ledger.rolled_back > 0
+        """Whether a repair was written and rolled back, as far as nobody had changed the rows meanwhile."""
+        if self.ledger is None or self.roll_back_broke_off:
+            return False
+        return self.ledger.rolling_back or (not self.ledger.applied and self.ledger.rolled_back > 0)
 
     @property
     def repaired(self) -> Verdict | None:
         """What the independent verification said after the repair; None where nothing was verified, or nothing of it stands."""
-        if self.taken_back:
+        if self.taken_back or self.broke_off or self.roll_back_broke_off:
             return None
         try:
             return Verdict(self.verification.facts.text("verdict"))

@@ -9,9 +9,17 @@ from vecforensics.findings import Kind, Verdict
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import visible
 from vecforensics.report.explanation import explained, unexplained
+from vecforensics.report.ledger import LedgerDigest
 from vecforensics.report.wording import count, listing, plural, share
 
-__all__ = ["cause_phrase", "headline", "repair_phrase", "spelled"]
+__all__ = [
+    "cause_phrase",
+    "headline",
+    "progress_of_repair",
+    "progress_of_roll_back",
+    "repair_phrase",
+    "spelled",
+]
 
 _MOST_KINDS: Final = 4
 
@@ -146,8 +154,16 @@ def _what_it_does(account: Account) -> str:
 
 def repair_phrase(account: Account) -> str:
     """What was done about it, as far as it was proved."""
-    if account.taken_back:
-        return "a repair was applied and taken back"
+    ledger = account.ledger
+    if ledger is not None and account.taken_back:
+        left = (
+            f", but for {plural(ledger.applied, 'row')} that somebody changed since" if ledger.applied else ""
+        )
+        return f"a repair was applied and taken back{left}"
+    if ledger is not None and account.roll_back_broke_off:
+        return f"the roll-back of a repair broke off: {progress_of_roll_back(ledger)}"
+    if ledger is not None and account.broke_off:
+        return f"the repair broke off: {progress_of_repair(ledger)}"
     if not account.applied:
         return "a repair is planned and not applied" if account.plan else "not repaired"
     match account.repaired:
@@ -158,6 +174,23 @@ def repair_phrase(account: Account) -> str:
         case Verdict.UNKNOWN:
             return "repaired, but not everything could be verified"
     return "repaired, not verified"
+
+
+def progress_of_repair(ledger: LedgerDigest) -> str:
+    """How far a repair came, in a clause."""
+    of = f"{count(ledger.applied)} of {plural(ledger.operations, 'write')}"
+    doubt = f", the outcome of {count(ledger.in_doubt)} is unknown" if ledger.in_doubt else ""
+    if not ledger.applied:
+        return f"none of {plural(ledger.operations, 'write')} was acknowledged{doubt}"
+    if ledger.read_back == ledger.applied:
+        return f"{of} acknowledged and read back{doubt}"
+    return f"{of} acknowledged, {count(ledger.read_back)} read back{doubt}"
+
+
+def progress_of_roll_back(ledger: LedgerDigest) -> str:
+    """How far a roll-back came, in a clause."""
+    of = ledger.rolled_back + ledger.applied + ledger.in_doubt
+    return f"{count(ledger.rolled_back)} of {plural(of, 'row')} put back"
 
 
 def spelled(kind: Kind) -> str:

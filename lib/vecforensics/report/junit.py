@@ -15,7 +15,7 @@ from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import visible
 from vecforensics.report.facts import Facts
-from vecforensics.report.headline import headline
+from vecforensics.report.headline import headline, repair_phrase
 from vecforensics.report.wording import count, plural
 
 __all__ = ["render_junit"]
@@ -103,7 +103,9 @@ def _stages(account: Account) -> ET.Element:
         _fail(
             case,
             "skipped",
-            "no repair was verified" if account.repaired is None else "not everything could be verified",
+            f"no repair was verified: {repair_phrase(account)}"
+            if account.repaired is None
+            else "not everything could be verified",
         )
     return _summed(suite)
 

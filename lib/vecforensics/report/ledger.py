@@ -33,6 +33,7 @@ class Quarantined:
 class LedgerDigest:
     """`states`: operations by the state they ended in; `kinds`: by what they do. `first`, `last`: UTC texts of the entries.
 
+    `rolling_back`: a roll-back was begun; `concluded`: what was begun last, a repair or a roll-back, came to its verification.
     `problem` is set, and everything else empty, where the file cannot be read.
     """
 
@@ -44,6 +45,8 @@ class LedgerDigest:
     first_write: str = ""
     last_write: str = ""
     quarantine: tuple[Quarantined, ...] = ()
+    rolling_back: bool = False
+    concluded: bool = False
     problem: str = ""
 
     @property
@@ -62,6 +65,22 @@ class LedgerDigest:
     @property
     def rolled_back(self) -> int:
         return self.states.get("ROLLED_BACK", 0)
+
+    @property
+    def read_back(self) -> int:
+        """Operations that were found to stand as meant and that were not rolled back."""
+        return self.states.get("VERIFIED", 0) + self.states.get("DONE", 0)
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a repair was begun and has not come to its end, and nobody began to take it back."""
+        ended = self.states.get("DONE", 0) + self.quarantined + self.rolled_back
+        return not self.rolling_back and not self.rolled_back and ended < self.operations
+
+    @property
+    def roll_back_broke_off(self) -> bool:
+        """Whether a roll-back was begun and has not come to its end."""
+        return self.rolling_back and not self.concluded
 
     @property
     def in_doubt(self) -> int:
@@ -105,6 +124,12 @@ def _digest(connection: sqlite3.Connection) -> LedgerDigest:
 
     entries, first, last = span("1")
     _, first_write, last_write = span("state IN ('SENT', 'APPLIED')")
+    notes = dict(
+        connection.execute(
+            "SELECT state, max(seq) FROM entry WHERE state LIKE 'NOTE:%' GROUP BY state"
+        ).fetchall()
+    )
+    begun = max(notes.get(f"NOTE:{name}", 0) for name in ("plan", "resumed", "rollback"))
     return LedgerDigest(
         # With one max() SQLite gives the other columns of the very row that holds the maximum.
         states=pairs(
@@ -117,6 +142,8 @@ def _digest(connection: sqlite3.Connection) -> LedgerDigest:
         last=last,
         first_write=first_write,
         last_write=last_write,
+        rolling_back="NOTE:rollback" in notes,
+        concluded=notes.get("NOTE:verified", 0) > begun,
         quarantine=tuple(
             Quarantined(str(collection), str(record_id), str(reason))
             for collection, record_id, reason in connection.execute(

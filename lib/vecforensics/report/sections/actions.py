@@ -20,7 +20,7 @@ from vecforensics.report.blocks import (
 )
 from vecforensics.report.explanation import unexplained
 from vecforensics.report.remedies import REMEDIES, TROUBLE_REMEDIES
-from vecforensics.report.wording import count, listing, plural
+from vecforensics.report.wording import count, listing, plural, quoted
 
 __all__ = ["actions", "next_steps"]
 
@@ -76,9 +76,17 @@ def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
     if corrupt and account.race_verdict == "failing":
         where = account.case.suspect or account.exploration.facts.text("suspect")
         yield ("Stop every run of ", Code(where), " until its order of operations is fixed.")
-    if corrupt and not account.applied:
+    if account.roll_back_broke_off:
+        yield ("Finish the roll-back, which broke off: ", command("migrate", "--rollback"))
+    elif account.broke_off:
+        mode = account.plan.facts.text("mode") or "repair"
+        yield ("Finish the repair, which broke off: ", command("migrate", f"--{mode}"))
+    elif corrupt and account.taken_back:
+        again = quoted("vecforensics", "migrate", account.case_path, "--repair")
+        yield ("Repair the target in a new run, since what was taken back is final: ", Code(again, 400))
+    elif corrupt and not account.applied:
         yield ("Repair what the diff proved bad: ", command("migrate", "--repair"))
-    if account.applied and account.repaired is not Verdict.CLEAN:
+    elif account.applied and account.repaired is not Verdict.CLEAN:
         yield ("Find out why the target is not verified clean: ", command("migrate", "--plan"))
     if account.ledger is not None and account.ledger.quarantined:
         yield (

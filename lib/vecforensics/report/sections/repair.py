@@ -25,6 +25,7 @@ from vecforensics.report.blocks import (
     joined,
 )  # fmt: skip
 from vecforensics.report.facts import Facts
+from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.ledger import LedgerDigest
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.pictures import pictures
@@ -46,7 +47,13 @@ _FAR = {
 
 def repair(account: Account) -> Section:
     """Done and proved, or planned, or not yet thought of."""
-    title = "What was repaired" if account.applied else "Repair plan"
+    title = (
+        "A repair that broke off"
+        if account.broke_off
+        else "What was repaired"
+        if account.applied
+        else "Repair plan"
+    )
     return Section("repair", title, tuple(_blocks(account)))
 
 
@@ -56,6 +63,24 @@ def _blocks(account: Account) -> Iterator[Block]:
         return
     if account.taken_back:
         yield Note(("Nothing stands in the target of the repair: it was rolled back.",), State.UNKNOWN)
+    elif account.ledger is not None and account.roll_back_broke_off:
+        yield Note(
+            (
+                f"The roll-back broke off: {progress_of_roll_back(account.ledger)}. The same command finishes it:",
+            ),
+            State.BAD,
+        )
+        yield Listing(account.command("migrate", "--rollback"), language="sh")
+    elif account.ledger is not None and account.broke_off:
+        yield Note(
+            (
+                f"The repair broke off: {progress_of_repair(account.ledger)}. The same command goes on where it stopped; the "
+                "other one takes back what was written:",
+            ),
+            State.BAD,
+        )
+        again = account.command("migrate", f"--{account.plan.facts.text('mode') or 'repair'}")
+        yield Listing(f"{again}\n{account.command('migrate', '--rollback')}", language="sh")
     elif not account.applied:
         yield Paragraph.of(
             "Nothing has been written to the target. This is what would be done, and the command that does it:"
@@ -152,6 +177,12 @@ def _verification(account: Account) -> Iterator[Block]:
     if account.taken_back:
         yield Paragraph.of(
             "Whatever was verified before the roll-back says nothing of the target as it is now."
+        )
+        return
+    if account.broke_off or account.roll_back_broke_off:
+        yield Note(
+            ("It broke off before it could be verified: the target may hold rows of before and of after.",),
+            State.UNKNOWN,
         )
         return
     if not account.verification:

@@ -23,6 +23,7 @@ from vecforensics.report.blocks import (
 )  # fmt: skip
 from vecforensics.report.explanation import explained, unexplained
 from vecforensics.report.facts import Facts
+from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.impact import impact, worst_recall
 from vecforensics.report.wording import count, figure, plural, share
@@ -99,6 +100,10 @@ def _race_tile(account: Account) -> Tile:
 def _repair_tile(account: Account) -> Tile:
     if account.taken_back:
         return Tile("Target now", "Not repaired", "the repair was taken back", State.UNKNOWN)
+    if account.ledger is not None and account.roll_back_broke_off:
+        return Tile("Target now", "Half taken back", progress_of_roll_back(account.ledger), State.BAD)
+    if account.ledger is not None and account.broke_off:
+        return Tile("Target now", "Repair broke off", progress_of_repair(account.ledger), State.BAD)
     if not account.applied:
         return Tile("Target now", "Not repaired", "plan ready" if account.plan else "no plan", State.UNKNOWN)
     match account.repaired:

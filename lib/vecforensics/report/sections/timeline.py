@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import Block, Code, Inline, Moment, Paragraph, Section, State, Timeline
 from vecforensics.report.events import Shape
+from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.wording import plural, utc
 
 __all__ = ["timeline"]
@@ -85,10 +86,13 @@ def _ledger(account: Account) -> Iterator[Moment]:
     if ledger.first:
         yield Moment(utc(ledger.first), "ledger", ("first entry of the repair's ledger",))
     if ledger.last and ledger.last != ledger.first:
-        state = State.BAD if ledger.quarantined else State.GOOD if ledger.applied else State.PLAIN
+        bad = ledger.quarantined or ledger.broke_off or ledger.roll_back_broke_off
+        state = State.BAD if bad else State.GOOD if ledger.applied else State.PLAIN
+        back = ledger.rolling_back or ledger.rolled_back
+        told = progress_of_roll_back(ledger) if back else progress_of_repair(ledger)
         yield Moment(
             utc(ledger.last),
             "ledger",
-            (f"last entry: {plural(ledger.applied, 'write')} applied and read back",),
+            (f"last entry: {told}",),
             state,
         )
