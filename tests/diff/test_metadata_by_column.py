@@ -93,3 +93,18 @@ def test_a_time_stamp_keeps_its_spelling() -> None:
     assert typed is not None
     assert typed["at"].to_pylist() == ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"]
     assert loaded(metadata_columns(texts)["at"]) == ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"]
+
+
+def test_metadata_that_is_no_json_object_is_called_so_and_not_only_missing() -> None:
+    first = np.zeros(1, np.int32)
+    source, target = (pa.chunked_array([[text]]) for text in ('{"plan":"free"}', "plan=free"))
+    found = drift_of_rows(source, target, first, first, ("plan",), StoreHabits.of("lancedb"))
+    assert found == {
+        0: {
+            "plan": {
+                "change": "missing",
+                "expected": "free",
+                "form": "since the row's metadata is no JSON object",
+            }
+        }
+    }
