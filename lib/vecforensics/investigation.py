@@ -24,7 +24,7 @@ from vecforensics.run_folder import RunFolder
 if TYPE_CHECKING:
     from vecforensics.custody import Custody
     from vecforensics.diff import Diff
-    from vecforensics.diff.impact_results import Neighbours
+    from vecforensics.diff.impact.results import Neighbours
     from vecforensics.evidence import Evidence
     from vecforensics.figures import Figures
     from vecforensics.migrate import MigrationRun

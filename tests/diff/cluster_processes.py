@@ -23,7 +23,7 @@ import asyncio, sys, time
 from distributed import Worker
 async def main(address, slow):
     if slow:
-        import vecforensics.diff.bucket as bucket
+        import vecforensics.diff.compare.bucket as bucket
         import vecforensics.evidence as evidence
         opened = evidence.Evidence.open
         def slowly(path):

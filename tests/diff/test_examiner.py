@@ -15,8 +15,8 @@ from planted_run import freeze, investigate
 from planted_world import World
 
 from vecforensics.diff import Diff, diff_vectors
-from vecforensics.diff.id_affixes import pair_by_affix
-from vecforensics.diff.metadata import field_drift
+from vecforensics.diff.compare.metadata import field_drift
+from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.findings import Verdict
 from vecforensics.stores.habits import StoreHabits
 

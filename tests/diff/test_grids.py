@@ -13,8 +13,8 @@ from planted_world import World, make_vectors
 from planting import PLANTERS, add_dangling
 
 from vecforensics.diff import Diff
-from vecforensics.diff.compare import Relation, compare_pairs
-from vecforensics.diff.grid_learning import FEWEST, learn_grid
+from vecforensics.diff.compare.grid_learning import FEWEST, learn_grid
+from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.findings import Kind
 from vecforensics.run_folder import RunFolder
 

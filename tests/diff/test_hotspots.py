@@ -7,7 +7,7 @@ import pytest
 from hotspot_rows import rows
 
 from vecforensics.diff.hotspots import find_hot_spots, gather, rows_of
-from vecforensics.diff.hotspots_dimensions import lay_out
+from vecforensics.diff.hotspots.lines import lay_out
 from vecforensics.findings import Kind
 
 N = 12_000

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vecforensics.diff.hotspots import gather, rows_of
-from vecforensics.diff.hotspots_dimensions import Population, lay_out
-from vecforensics.diff.hotspots_scan import may_hold, scan_ranks, scan_values
-from vecforensics.diff.hotspots_statistics import (
+from vecforensics.diff.hotspots.lines import Population, lay_out
+from vecforensics.diff.hotspots.scan import may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.statistics import (
     by_adjust,
     can_be_hot,
     log_likelihood_ratio,
@@ -101,7 +101,7 @@ def test_random_damage_in_several_collections_makes_no_claim() -> None:
 
 def test_the_procedure_holds_a_loose_level_too(population: Population) -> None:
     """At a level of 0.2 alarms would be frequent if the control leaked; the effect-size limits are taken off."""
-    from vecforensics.diff.hotspots_search import Limits
+    from vecforensics.diff.hotspots.search import Limits
 
     loose = Limits(level=0.2, share=0.0, odds=1.0, rows=2)
     alarms = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecforensics.diff.ids import _kin, _spellings, pair_ids, related
+from vecforensics.diff.explain.ids import _kin, _spellings, pair_ids, related
 
 _NUMBERS = st.one_of(
     st.integers(-(10**25), 10**25).map(str),

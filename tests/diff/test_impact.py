@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vecforensics.diff.impact import compare_neighbours, measure_impact
-from vecforensics.diff.impact_search import Metric
+from vecforensics.diff.impact.search import Metric
 from vecforensics.diff.rows import ArrayVectors, RowDimensions
 from vecforensics.errors import InputError, MissingExtra
 

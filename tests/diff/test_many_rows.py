@@ -13,7 +13,7 @@ import pytest
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff import ids, leftovers, orphans, partial_copies
+from vecforensics.diff.explain import ids, leftovers, orphans, partial_copies
 from vecforensics.findings import Kind
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecforensics.diff import metadata
-from vecforensics.diff.json_columns import loaded, metadata_columns, typed_columns
-from vecforensics.diff.metadata import drift_of_rows
+from vecforensics.diff.compare import metadata
+from vecforensics.diff.compare.json_columns import loaded, metadata_columns, typed_columns
+from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.records import canonical_json
 from vecforensics.stores.habits import StoreHabits
 

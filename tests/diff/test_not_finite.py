@@ -181,7 +181,7 @@ def test_owners_of_other_components_do_not_depend_on_buckets_and_are_looked_for_
         vector = world.expected[owner].copy()
         vector[row % 16] = np.nan
         world.vector(row, vector)
-    monkeypatch.setattr("vecforensics.diff.owners_of_rests._BUDGET", 4 * 2 * 200 * 16)
+    monkeypatch.setattr("vecforensics.diff.explain.owners_of_rests._BUDGET", 4 * 2 * 200 * 16)
     seen = set()
     for buckets in (1, 5):
         diff = investigate(world, tmp_path / str(buckets), buckets=buckets, impact=False)

@@ -11,8 +11,8 @@ import pytest
 from hotspot_rows import rows
 
 from vecforensics.diff.hotspots import find_hot_spots, rows_of
-from vecforensics.diff.hotspots_dimensions import lay_out
-from vecforensics.diff.impact_results import HurtQuery, Impact, Neighbour, Neighbours
+from vecforensics.diff.hotspots.lines import lay_out
+from vecforensics.diff.impact.results import HurtQuery, Impact, Neighbour, Neighbours
 from vecforensics.diff.plots import (
     plot_along_source,
     plot_expected_against_actual,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vecforensics.diff.hotspots import find_hot_spots
-from vecforensics.diff.hotspots_dimensions import lay_out
-from vecforensics.diff.sampling import (
+from vecforensics.diff.hotspots.lines import lay_out
+from vecforensics.diff.sampling.estimate import (
     SamplePlan,
     clopper_pearson,
     draw_sample,

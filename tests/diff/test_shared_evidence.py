@@ -20,7 +20,7 @@ from planting import PLANTERS
 
 from vecforensics.diff import diff_vectors
 from vecforensics.diff import shared as shared_module
-from vecforensics.diff.bucket import BucketTask, compare_bucket
+from vecforensics.diff.compare.bucket import BucketTask, compare_bucket
 from vecforensics.diff.shared import compare_shared, publish
 from vecforensics.errors import EvidenceError, InputError, ToolFailed
 from vecforensics.evidence import Evidence

@@ -54,7 +54,7 @@ def test_a_batch_that_was_written_for_nobody_is_named(tmp_path: Path) -> None:
 def test_in_a_large_target_a_sample_of_the_others_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int
 ) -> None:
-    monkeypatch.setattr("vecforensics.diff.strays._CONTROLS", 300)
+    monkeypatch.setattr("vecforensics.diff.hotspots.strays._CONTROLS", 300)
     world = world_with_strays(
         [row for row in range(2000) if row % 20 == 7], lambda row: {"batch": row % 20}, 2000
     )

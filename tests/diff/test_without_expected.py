@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff import Diff, neighbours
+from vecforensics.diff import Diff
+from vecforensics.diff.explain import neighbours
 from vecforensics.findings import Verdict
 
 

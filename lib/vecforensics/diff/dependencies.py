@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes

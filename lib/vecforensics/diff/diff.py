@@ -1,9 +1,10 @@
 """Diff: which vectors are wrong, how, and where do they cluster?
 
-The buckets are compared each on its own (`bucket.py`), what none of them can say alone is resolved over a whole collection
-(`resolve.py`), what one collection owes another follows (`dependencies.py`), then the hot spots and the cost. Everything is
-read from the frozen evidence; the store is asked again only about rows that may not have been visible yet. The same evidence
-gives the same bytes, whatever the workers, the buckets or the cluster.
+The buckets are compared each on its own (`compare/`), what none of them can say alone is explained over a whole collection
+(`explain/`), what is young is looked at once more (`settling/`), what one collection owes another follows (`dependencies.py`),
+then where damage gathers (`hotspots/`) and what it costs (`impact/`). Everything is read from the frozen evidence; the store is
+asked again only about rows that may not have been visible yet. The same evidence gives the same bytes, whatever the workers,
+the buckets or the cluster.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.dimensions import EvidenceVectors, source_order
+from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
-from vecforensics.diff.sampled import Draw, draw_contents, estimate, frozen_draw, was_sampled
+from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.strays import stray_dimensions
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, encoded, whole
-from vecforensics.diff.bucket import join_ids
 from vecforensics.diff.collected import KINDS, FoundRows
+from vecforensics.diff.compare.bucket import join_ids
+from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.id_order import narrow, words
-from vecforensics.diff.json_columns import metadata_columns
 from vecforensics.diff.rows import KIND_BIT, Field, LookedAt, RowDimensions
 from vecforensics.diff.sides import Index, Places, Side, Sides
 from vecforensics.diff.writes import Writes

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
+from vecforensics.diff.compare.bucket import BucketResult, BucketTask, compare_bucket
 from vecforensics.diff.shared import SharedEvidence, compare_shared
 from vecforensics.errors import MissingExtra, ToolFailed
 from vecforensics.evidence import Evidence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vecforensics.diff.bucket import join_ids
+from vecforensics.diff.compare.bucket import join_ids
 from vecforensics.diff.dimensions import EvidenceIds, EvidenceVectors, source_order
 from vecforensics.diff.impact import compare_neighbours
-from vecforensics.diff.impact_results import Neighbours
+from vecforensics.diff.impact.results import Neighbours
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampled import was_sampled
+from vecforensics.diff.sampling.draw import was_sampled
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.errors import InputError
 from vecforensics.evidence import Evidence, damage_named

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.bucket import BucketResult
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.sides import Index, Side, Sides
 
 __all__ = ["Pairs", "Resolved", "joined_pairs", "running"]

@@ -15,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.case import Case
-from vecforensics.diff.bucket import BucketResult, BucketTask
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.bucket import BucketResult, BucketTask
+from vecforensics.diff.compare.grid_learning import find_grid
+from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
-from vecforensics.diff.grid_learning import find_grid
-from vecforensics.diff.grids import Grid
-from vecforensics.diff.hotspots_dimensions import Population, lay_out
+from vecforensics.diff.explain.resolve import resolve_collection
+from vecforensics.diff.hotspots.lines import Population, lay_out
 from vecforensics.diff.pairs import Resolved, running
-from vecforensics.diff.resolve import resolve_collection
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.settle import Settling, frozen_moment
+from vecforensics.diff.settling.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes

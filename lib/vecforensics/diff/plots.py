@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.impact_results import Impact, Neighbours
+from vecforensics.diff.impact.results import Impact, Neighbours
 from vecforensics.errors import printable
 from vecforensics.findings import SEVERITY, Kind, Severity
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from vecforensics.diff.bucket import BucketResult, BucketTask, compare_bucket
+from vecforensics.diff.compare.bucket import BucketResult, BucketTask, compare_bucket
 from vecforensics.errors import (
     EvidenceError,
     InputError,

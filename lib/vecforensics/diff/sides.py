@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.grids import Grid
+from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Evidence, FrozenCollection
 

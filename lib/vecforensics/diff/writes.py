@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.json_columns import loaded, metadata_columns
+from vecforensics.diff.compare.json_columns import loaded, metadata_columns
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.evidence import hash_text

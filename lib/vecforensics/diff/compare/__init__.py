@@ -1,0 +1,1 @@
+"""Bucket by bucket: what differs, and what each row that differs is in itself."""

@@ -1,0 +1,411 @@
+"""One hash bucket, compared on its own: a pure function from two mapped tables to a small result.
+
+1. Join on the id hash; the ids themselves decide, so a collision costs time and never an error.
+2. Compare the vectors of joined rows byte for byte, some hundred at a time, so that both stay in the processor's cache.
+3. Only for rows that differ: numbers. What a row is in itself (NaN, zero, noise, a narrower format, a part) is said here, and
+   whether it is the vector of an earlier version of the same record, since earlier versions share the bucket.
+4. Compare the metadata text; only where it differs, field by field.
+
+What no bucket can know alone (whose vector is this? is the parent there?) is left to the second pass, which gets row numbers and
+not vectors. A result holds one entry a row that differs, about forty bytes each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecforensics.arrow_columns import as_numpy, numbers, whole
+from vecforensics.diff.compare.copies import own_first
+from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.compare.metadata import drift_of_rows
+from vecforensics.diff.compare.relation import Comparison, Relation, compare_pairs, compare_ragged
+from vecforensics.diff.compare.stale import find_stale
+from vecforensics.diff.vectors import MappedVectors
+from vecforensics.evidence import Bucket, Evidence, hash_text
+from vecforensics.records import PARENT_PREFIX
+from vecforensics.stores.habits import StoreHabits
+
+__all__ = ["BucketResult", "BucketTask", "State", "compare_bucket", "join_ids"]
+
+# 512 vectors of 384 floats and what they are compared with stay in cache. Fewer rows than 501 at a time, and numpy gathers them
+# without giving up Python's lock (NPY_BEGIN_THREADS_THRESHOLDED in its mapiter), so that threads would wait for one another.
+_CHUNK_BYTES: Final = 512 * 384 * 4
+_FEWEST_ROWS: Final = 512
+
+Rows = npt.NDArray[np.int32]
+
+
+class State(IntEnum):
+    """What a bucket knows of a row. The values up to 31 are those of `Relation` for a joined pair."""
+
+    RAGGED = 32
+    STALE = 33
+    NO_EXPECTED = 34
+
+
+@dataclass(frozen=True, slots=True)
+class BucketTask:
+    """Everything a process elsewhere needs: where the evidence lies, which bucket, and the settings.
+
+    `sampled`: only the contents of these source rows of the bucket are compared (None: of all). `grid`: what the collection is
+    kept on, where that has been learnt.
+    """
+
+    evidence: str
+    collection: str
+    bucket: int
+    tolerance: float
+    habits: StoreHabits
+    sampled: npt.NDArray[np.int32] | None = None
+    grid: Grid | None = None
+
+
+@dataclass
+class BucketResult:
+    """What differs in one bucket. Row numbers are those of the bucket's tables.
+
+    Pairs: `source_row`, `target_row`, `state` (a `Relation` or a `State`), `distance`, `right`, `start`, `stop`; `detail` by pair
+    number. `extra_*`: further target rows under an id that has one already, and whether they hold the same vector as that one.
+    `drift`: JSON text by source row. `parents`: for each parent collection the distinct id hashes that present records name.
+    """
+
+    bucket: int
+    source_rows: int
+    target_rows: int
+    matched: int
+    compared: int
+    unchecked: int
+    missing: Rows
+    orphans: Rows
+    source_row: Rows
+    target_row: Rows
+    state: npt.NDArray[np.uint8]
+    distance: npt.NDArray[np.float32]
+    right: npt.NDArray[np.float32]
+    start: Rows
+    stop: Rows
+    extra_source: Rows
+    extra_target: Rows
+    extra_same: npt.NDArray[np.bool_]
+    detail: dict[int, dict[str, Any]] = field(default_factory=dict)
+    drift: dict[int, dict[str, Any]] = field(default_factory=dict)
+    parents: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
+
+    @property
+    def differs(self) -> bool:
+        """Whether any row of the bucket is not exactly what it should be."""
+        odd = (self.missing, self.orphans, self.source_row, self.extra_source, self.drift)
+        return any(len(rows) for rows in odd)
+
+
+def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows]:
+    """Joined pairs (source row, target row), then the further target rows of ids that stand more than once (source row, target
+    row); which of these is the joined one says `copies.py`.
+    """
+    source_hash, target_hash = (as_numpy(whole(side["id_hash"])) for side in (source, target))
+    # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
+    order, target_order = np.argsort(source_hash), np.argsort(target_hash)
+    ordered, wanted_hash = source_hash[order], target_hash[target_order]
+    if np.array_equal(ordered, wanted_hash):
+        source_row, target_row = order.astype(np.int32), target_order.astype(np.int32)
+    else:
+        at = np.minimum(np.searchsorted(ordered, wanted_hash), max(len(ordered) - 1, 0))
+        hit = ordered[at] == wanted_hash if len(ordered) else np.zeros(len(wanted_hash), np.bool_)
+        target_row = target_order[hit].astype(np.int32)
+        source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
+    same = pc.equal(
+        whole(source["id"]).take(numbers(source_row)),
+        whole(target["id"]).take(numbers(target_row)),
+    )
+    if not pc.all(same).as_py() and len(source_row):
+        source_row, target_row = _join_by_text(source, target)
+    # Rows of one record are ranked below, so that any sort will do.
+    by_source = np.argsort(source_row)
+    source_row, target_row = source_row[by_source], target_row[by_source]
+    again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
+    several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
+    # Only the few ids that stand more than once are ranked; the rows of each keep their places among the others.
+    target_row[several] = target_row[several][
+        own_first(source, target, source_row[several], target_row[several])
+    ]
+    return source_row[~again], target_row[~again], source_row[again], target_row[again]
+
+
+def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
+    """The same join where two ids of one bucket share a hash."""
+    rows = {text: row for row, text in enumerate(source["id"].to_pylist())}
+    pairs = [(rows[text], row) for row, text in enumerate(target["id"].to_pylist()) if text in rows]
+    joined = np.array(pairs, np.int32).reshape(-1, 2)
+    return joined[:, 0], joined[:, 1]
+
+
+def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
+    digests: npt.NDArray[np.uint64] = as_numpy(whole(table["digest"]))
+    return digests
+
+
+def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> BucketResult:
+    """Compare one bucket; reads nothing but the evidence. `evidence`: the task's, where it is open already."""
+    evidence = evidence or Evidence.open(Path(task.evidence))
+    frozen = evidence.collection(task.collection)
+    bucket = evidence.bucket(task.collection, task.bucket)
+    source_row, target_row, extra_source, extra_target = join_ids(bucket.source, bucket.target)
+    missing = _others(bucket.source.num_rows, source_row)
+    orphans = _others(bucket.target.num_rows, np.r_[target_row, extra_target])
+    expected, actual = MappedVectors(bucket.source), MappedVectors(bucket.target)
+    has_expected = expected.present[source_row] & (_digests(bucket.source)[source_row] != 0)
+    looked_at = np.ones(len(source_row), np.bool_)
+    if task.sampled is not None:
+        looked_at = np.isin(source_row, task.sampled)
+        has_expected &= looked_at
+    result = BucketResult(
+        bucket=task.bucket,
+        source_rows=bucket.source.num_rows,
+        target_rows=bucket.target.num_rows,
+        matched=len(source_row),
+        compared=int(has_expected.sum()),
+        unchecked=int((~has_expected).sum()),
+        missing=missing,
+        orphans=orphans,
+        source_row=np.empty(0, np.int32),
+        target_row=np.empty(0, np.int32),
+        state=np.empty(0, np.uint8),
+        distance=np.empty(0, np.float32),
+        right=np.empty(0, np.float32),
+        start=np.empty(0, np.int32),
+        stop=np.empty(0, np.int32),
+        extra_source=extra_source,
+        extra_target=extra_target,
+        extra_same=_same_vector(
+            bucket.target, target_row[np.searchsorted(source_row, extra_source)], extra_target
+        ),
+    )
+    fixed = actual.present[target_row]
+    ragged = looked_at & ~fixed
+    unequal = _unequal(expected, actual, source_row, target_row, has_expected & fixed)
+    _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task)
+    _describe_ragged(
+        result, bucket, expected, source_row[ragged], target_row[ragged], has_expected[ragged], task
+    )
+    _describe_unexpected(result, bucket, actual, source_row, target_row, looked_at & ~has_expected & fixed)
+    if frozen.metadata:
+        result.drift = drift_of_rows(
+            bucket.source["metadata"],
+            bucket.target["metadata"],
+            source_row,
+            target_row,
+            frozen.metadata,
+            task.habits,
+        )
+    for name in frozen.parents:
+        column = whole(bucket.source[PARENT_PREFIX + name]).take(numbers(source_row))
+        result.parents[name] = hash_text(column.drop_null().unique())
+    return result
+
+
+def _same_vector(target: pa.Table, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+    """Whether two rows hold the same vector; a vector that is absent, of another length or not finite is the same as none."""
+    digests = _digests(target)
+    same: npt.NDArray[np.bool_] = (digests[one] == digests[other]) & (digests[one] != 0)
+    return same
+
+
+def _others(count: int, rows: npt.NDArray[np.integer[Any]]) -> Rows:
+    mask = np.ones(count, np.bool_)
+    mask[rows] = False
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def _unequal(
+    expected: MappedVectors,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    both: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.intp]:
+    """The pairs whose vectors differ in any bit."""
+    if not both.any():
+        return np.empty(0, np.intp)
+    asked = np.zeros(expected.rows, np.bool_)
+    asked[source_row] = both
+    held = np.zeros(expected.rows, np.int64)
+    held[source_row] = actual.begins(target_row)
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
+    kind = np.uint64 if expected.dimension % 2 == 0 else np.uint32
+    found = []
+    for first, one in expected.stretches(step):
+        rows = np.arange(first, first + len(one))
+        wanted = asked[first : first + len(one)]
+        if 2 * np.count_nonzero(wanted) <= len(one):
+            one, rows = one[wanted], rows[wanted]
+        if len(rows):
+            # Where most rows are asked for the others are compared too, with whatever, which costs less than a copy without them.
+            same = (one.view(kind) == actual.at(held[rows]).view(kind)).all(axis=1)
+            found.append(rows[~same & asked[rows]])
+    unequal = np.zeros(expected.rows, np.bool_)
+    unequal[np.concatenate(found)] = True
+    return np.flatnonzero(unequal[source_row])
+
+
+def _relate(
+    result: BucketResult,
+    bucket: Bucket,
+    expected: MappedVectors,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    task: BucketTask,
+) -> None:
+    """Say what the differing pairs are."""
+    if not len(source_row):
+        return
+    step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
+    parts = [
+        compare_pairs(
+            expected.take(source_row[start : start + step]),
+            actual.take(target_row[start : start + step]),
+            task.tolerance,
+            task.grid,
+        )
+        for start in range(0, len(source_row), step)
+    ]
+    compared = Comparison(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("relation", "distance", "right", "start", "stop")
+        )
+    )
+    state = compared.relation.copy()
+    if bucket.earlier.num_rows:
+        _mark_stale(result, bucket, actual, source_row, target_row, state, task)
+    differs = state != Relation.EQUAL
+    _append(
+        result,
+        source_row[differs],
+        target_row[differs],
+        state[differs],
+        compared.distance[differs],
+        compared.right[differs],
+        compared.start[differs],
+        compared.stop[differs],
+    )
+
+
+def _mark_stale(
+    result: BucketResult,
+    bucket: Bucket,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    state: npt.NDArray[np.uint8],
+    task: BucketTask,
+) -> None:
+    """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
+    pairs = np.flatnonzero(state >= Relation.PART_ZERO)
+    stale = find_stale(
+        bucket.earlier,
+        as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]],
+        lambda places: actual.take(target_row[pairs[places]]),
+        task.tolerance,
+        task.grid,
+    )
+    named = pairs[np.array(list(stale), np.int64)]
+    state[named] = State.STALE
+    first = len(result.source_row) + np.cumsum(state != Relation.EQUAL) - 1
+    for number, version in zip(named.tolist(), stale.values(), strict=True):
+        result.detail[int(first[number])] = {"version": version}
+
+
+def _describe_ragged(
+    result: BucketResult,
+    bucket: Bucket,
+    expected: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    has_expected: npt.NDArray[np.bool_],
+    task: BucketTask,
+) -> None:
+    """Pairs whose target vector has another length."""
+    if not len(source_row):
+        return
+    ragged = whole(bucket.target["ragged"]).take(numbers(target_row))
+    lengths = as_numpy(pc.list_value_length(ragged)).tolist()
+    wanted = expected.dimension or int(bucket.target.schema.field("vector").type.list_size)
+    details: list[dict[str, Any]] = [{"length": length, "expected_length": wanted} for length in lengths]
+    known = np.flatnonzero(has_expected)
+    if len(known):
+        values = as_numpy(ragged.flatten(), np.nan)
+        ends = np.cumsum(lengths)
+        rows = [values[ends[number] - lengths[number] : ends[number]] for number in known.tolist()]
+        for number, detail in zip(
+            known.tolist(),
+            compare_ragged(expected.take(source_row[known]), rows, task.tolerance),
+            strict=True,
+        ):
+            details[number] = detail
+    base = len(result.source_row)
+    count = len(source_row)
+    _append(
+        result,
+        source_row,
+        target_row,
+        np.full(count, State.RAGGED, np.uint8),
+        np.full(count, np.nan),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+    )
+    result.detail.update({base + number: detail for number, detail in enumerate(details)})
+
+
+def _describe_unexpected(
+    result: BucketResult,
+    bucket: Bucket,
+    actual: MappedVectors,
+    source_row: Rows,
+    target_row: Rows,
+    rows: npt.NDArray[np.bool_],
+) -> None:
+    """Pairs without an expected vector: what a vector shows by itself, NaN, infinity and nothing but zeros."""
+    pairs = np.flatnonzero(rows)
+    if not len(pairs):
+        return
+    step = max(_CHUNK_BYTES // (4 * actual.dimension), _FEWEST_ROWS)
+    found, states = [], []
+    for start in range(0, len(pairs), step):
+        part = pairs[start : start + step]
+        vectors = actual.take(target_row[part])
+        finite = np.isfinite(vectors).all(axis=1)
+        state = np.where(
+            ~finite, Relation.NON_FINITE, np.where(vectors.any(axis=1), Relation.EQUAL, Relation.ZERO)
+        )
+        shown = state != Relation.EQUAL
+        found.append(part[shown])
+        states.append(state[shown].astype(np.uint8))
+    number, state = np.concatenate(found), np.concatenate(states)
+    count = len(number)
+    _append(
+        result,
+        source_row[number],
+        target_row[number],
+        state,
+        np.full(count, np.nan),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+    )
+
+
+def _append(result: BucketResult, *columns: npt.NDArray[Any]) -> None:
+    names = ("source_row", "target_row", "state", "distance", "right", "start", "stop")
+    for name, column in zip(names, columns, strict=True):
+        held = getattr(result, name)
+        setattr(result, name, np.concatenate([held, column.astype(held.dtype)]))

@@ -1,0 +1,254 @@
+"""Learn from many rows together whether a store keeps a collection in int8, and on what grid.
+
+Asked only where rows that are close to what was expected are about to be called drifted, and enough rows differ. A sample of them
+with the smallest hashes of ids, the same whatever the buckets and the workers, is held against three suppositions: a scale drawn
+from each vector by one of the usual rules; one scale for the collection; else one for each component.
+
+A shared step is read off the values: laid out along a line they bunch at its multiples, and the Fourier transform of their
+histogram has a peak there, however many stray values lie between, wherever the line begins. How far copies are from what was
+expected bounds the step beforehand, a straight line through level and value refines it. What counts in the end is how many rows
+of the sample the grid explains in every component: at least `FEWEST`, and at least half. Vectors that lay on the grid before
+they were stored (counts of words) prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.compare.grids import ON_LEVEL, ROUNDINGS, ROW_SCALES, Grid, Rounding, unit
+from vecforensics.diff.compare.relation import Relation
+from vecforensics.diff.sides import Sides
+
+__all__ = ["FEWEST", "find_grid", "learn_grid"]
+
+Wide = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+FEWEST: Final = 16
+"""So many rows must lie on a grid before it is believed."""
+
+# Below this cosine distance a row is off by float noise, beyond that it says more about damage than about a grid.
+_NOISE, _CLOSE = 1e-9, 0.1
+_ASKED: Final = (Relation.WRONG, Relation.PART_ZERO, Relation.PART_OTHER)
+_TELLING: Final = (*_ASKED, Relation.INT8, Relation.NOISE, Relation.NORMALISED)
+_MOST_ROWS: Final = 4096
+# What does not explain a quarter of the first rows is looked at no further.
+_GLANCE: Final = 256
+_MOST_VALUES: Final = 2 * 2**20
+# Values that a step is read off: more of one line tell no more; fewer tell nothing.
+_MOST_ON_A_LINE: Final = 8192
+_FEWEST_ON_A_LINE: Final = 32
+# The median of what rounding takes away is a quarter of the step, of what cutting off takes away a half; a third of the rows may
+# be something else. The histogram: eight bins to such a median, 256 steps of eight of them wide, with room for the transform.
+_STEPS: Final = (1.2, 8.0)
+_BINS, _ROOM = 16384, 131072
+_BIN: Final = 0.125
+# How many of the values must bunch, and how many of them need no better line; how many peaks are looked at; how many lines are
+# held against whole rows.
+_BUNCHED, _NEARLY_ALL = 0.4, 0.97
+_CANDIDATES, _LIKELIEST = 16, 3
+# Levels between the smallest and the largest value: fewer are no int8, more neither.
+_LEVELS: Final = (32, 256)
+
+
+def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
+    """The grid that the collection is kept on; None where nothing asks for one or none is seen."""
+    hashes, source, target, asking = [], [], [], False
+    most = int(np.clip(_MOST_VALUES // max(sides.source.dimension, 1), 256, _MOST_ROWS))
+    for result in results:
+        near = (result.distance > _NOISE) & (result.distance <= _CLOSE)
+        rows = np.flatnonzero(np.isin(result.state, _TELLING) & near)
+        if not len(rows):
+            continue
+        asking |= bool(np.isin(result.state[rows], _ASKED).any())
+        named = sides.source.column("id_hash", result.bucket)[result.source_row[rows]]
+        first = np.argsort(named)[:most]
+        hashes.append(named[first])
+        source.append(sides.source.number(result.bucket, result.source_row[rows[first]]))
+        target.append(sides.target.number(result.bucket, result.target_row[rows[first]]))
+    if not asking or sum(map(len, hashes)) < FEWEST:
+        return None
+    first = np.argsort(np.concatenate(hashes))[:most]
+    expected = sides.source.take(np.concatenate(source)[first])
+    with np.errstate(all="ignore"):
+        return learn_grid(expected, sides.target.take(np.concatenate(target)[first]))
+
+
+def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
+    """The grid that at least half of the rows of `actual` (k, d) were put on, `FEWEST` or more, with `expected` (k, d) before."""
+    best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
+    # Where one scale explains nearly all rows, a scale for each component would too.
+    for grids in ((_by_row, _by_collection), (_by_component,)):
+        for grid in chain.from_iterable(some(expected, actual) for some in grids):
+            if 4 * np.count_nonzero(grid.holds(expected[:_GLANCE], actual[:_GLANCE])) < min(
+                len(actual), _GLANCE
+            ):
+                continue
+            explained = int(grid.holds(expected, actual).sum())
+            if explained > most:
+                best, most = grid, explained
+        if most >= _NEARLY_ALL * len(expected):
+            break
+    return best
+
+
+def _by_row(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
+    del expected, actual
+    nothing = np.empty(0)
+    for scale in ROW_SCALES:
+        for length_one in (False, True):
+            for rounding in ROUNDINGS:
+                yield Grid(nothing, nothing, _ends(-np.inf), _ends(np.inf), scale, length_one, rounding)
+
+
+def _by_collection(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
+    held = actual.astype(np.float64)
+    for length_one, wanted in _references(expected):
+        telling = wanted != 0
+        for step, origin in _lines(wanted[telling], held[telling]):
+            yield from _with_ends(np.array([step]), np.array([origin]), length_one, wanted, held)
+
+
+def _by_component(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
+    held = actual.astype(np.float64)
+    for length_one, wanted in _references(expected):
+        lines = []
+        for column, values in zip(wanted.T, held.T, strict=True):
+            line = _best_line(column, values)
+            if line is None:
+                break
+            lines.append(line)
+        else:
+            step, origin = np.array(lines).T
+            yield from _with_ends(step, origin, length_one, wanted, held)
+
+
+def _references(expected: npt.NDArray[np.float32]) -> Iterator[tuple[bool, Wide]]:
+    """What may have been put on a grid: the vectors as they are, and at length one where that is something else."""
+    wide, scaled = expected.astype(np.float64), unit(expected)
+    yield False, wide
+    if np.abs(scaled - wide).max(initial=0) > 1e-6:
+        yield True, scaled
+
+
+def _with_ends(step: Wide, origin: Wide, length_one: bool, wanted: Wide, held: Wide) -> Iterator[Grid]:
+    """The grid with each way to round, and with its ends where something was cut off at them."""
+    level = (held - origin) / step
+    on_it = (np.abs(level - np.rint(level)) <= ON_LEVEL).all(axis=1)
+    if not on_it.any():
+        return
+    wanted, held = wanted[on_it], held[on_it]
+    # One line for the collection, or one for each component.
+    axis = None if len(step) == 1 else 0
+    top, bottom = np.atleast_1d(held.max(axis=axis)), np.atleast_1d(held.min(axis=axis))
+    # Eight bits have no more levels.
+    full = np.rint((top - bottom) / step) >= _LEVELS[1] - 1
+    for rounding, (least, most) in ROUNDINGS.items():
+        mirrored = rounding is Rounding.TO_ZERO
+        over = np.where(mirrored & (top < 0), -least, most) + ON_LEVEL / 2
+        under = np.where(mirrored & (bottom < 0), most, -least) + ON_LEVEL / 2
+        above = (wanted > top + over * step) & (held >= top - ON_LEVEL * step)
+        below = (wanted < bottom - under * step) & (held <= bottom + ON_LEVEL * step)
+        yield Grid(
+            step,
+            origin,
+            np.where(full | below.any(axis=axis), bottom, -np.inf),
+            np.where(full | above.any(axis=axis), top, np.inf),
+            unit=length_one,
+            rounding=rounding,
+        )
+
+
+def _ends(value: float) -> Wide:
+    return np.array([value])
+
+
+def _best_line(wanted: Wide, held: Wide) -> tuple[float, float] | None:
+    """The step and origin of one component."""
+    if np.ptp(held) == 0 and np.array_equal(wanted, held):
+        return max(abs(float(held[0])), 1e-30) * 1e-5, float(held[0])
+    telling = wanted != 0
+    return next(iter(_lines(wanted[telling], held[telling])), None)
+
+
+def _lines(wanted: Wide, held: Wide) -> list[tuple[float, float]]:
+    """Steps and origins of lines of levels that many of the values `held` lie on, the likeliest first."""
+    wanted, held = wanted[:_MOST_ON_A_LINE], held[:_MOST_ON_A_LINE]
+    if len(held) < _FEWEST_ON_A_LINE:
+        return []
+    away = np.abs(wanted - held)
+    cut_off = ((held == held.max()) & (wanted > held)) | ((held == held.min()) & (wanted < held))
+    lines: dict[tuple[float, float], int] = {}
+    for guesses in _guesses(held, away):
+        for line in filter(None, (_refined(held, guess) for guess in guesses)):
+            step, _ = line
+            copies = held[_on_line(held, *line) & (cut_off | (away <= 1.01 * step))]
+            few = len(copies) < _BUNCHED * len(held)
+            if few or not _LEVELS[0] <= np.rint(np.ptp(copies) / step) <= _LEVELS[1]:
+                continue
+            if not _lies_on(wanted[away > 0.05 * step], *line):
+                lines[line] = len(copies)
+        if max(lines.values(), default=0) >= _NEARLY_ALL * len(held):
+            break
+    return sorted(lines, key=lambda line: (-lines[line], -line[0]))[:_LIKELIEST]
+
+
+def _guesses(held: Wide, away: Wide) -> Iterator[list[float]]:
+    """What the step may be, the cheapest guesses first. `away`: how far each value is from what was expected."""
+    # Where both ends of the scale are in use they give it away, however few the values between.
+    peak = float(np.abs(held).max())
+    yield [float(np.ptp(held)) / 255, peak / 127, peak / 128]
+    # The median misleads where much was cut off at the ends, and where few different values are.
+    for share, times in ((0.5, 1.0), (0.25, 2.0), (0.95, 0.5)):
+        usual = times * float(np.quantile(away, share))
+        if usual > 0:
+            yield _bunched(held, usual)
+
+
+def _bunched(held: Wide, usual: float) -> list[float]:
+    """Steps, of `_STEPS` times what is usually lost, at which the values bunch."""
+    place = np.rint((held - np.median(held)) / (usual * _BIN)) + _BINS // 2
+    inside = place[(place >= 0) & (place < _BINS)].astype(np.int64)
+    power = np.abs(np.fft.rfft(np.bincount(inside, minlength=_BINS), _ROOM))
+    # Wave number n is a step of `_ROOM * _BIN / n` times `usual`.
+    first, last = int(_ROOM * _BIN / _STEPS[1]), int(_ROOM * _BIN / _STEPS[0])
+    seen = power[first : last + 1]
+    peaks = first + 1 + np.flatnonzero((seen[1:-1] >= seen[:-2]) & (seen[1:-1] > seen[2:]))
+    peaks = peaks[power[peaks] >= max(0.8 * seen.max(), _BUNCHED * len(held))]
+    peaks = peaks[np.argsort(-power[peaks], kind="stable")][:_CANDIDATES]
+    guesses: list[float] = (usual * _ROOM * _BIN / peaks).tolist()
+    return guesses
+
+
+def _refined(held: Wide, step: float) -> tuple[float, float] | None:
+    """A straight line through levels and values, from a first guess of the step; None where there is none."""
+    if step <= 0:
+        return None
+    middle = float(np.median(held))
+    turn = np.exp(2j * np.pi * (held - middle) / step).sum()
+    origin = middle + float(np.angle(turn)) / (2 * np.pi) * step
+    for near in (0.2, 0.1, 0.05, ON_LEVEL, ON_LEVEL):
+        level = np.rint((held - origin) / step)
+        on_it = np.abs(held - origin - level * step) <= near * step
+        if not on_it.any() or not np.ptp(level[on_it]):
+            return None
+        number, value = level[on_it] - level[on_it].mean(), held[on_it]
+        step = float((number * value).sum() / (number * number).sum())
+        origin = float(value.mean() - step * level[on_it].mean())
+    return step, origin
+
+
+def _on_line(values: Wide, step: float, origin: float) -> Flags:
+    level = (values - origin) / step
+    return np.asarray(np.abs(level - np.rint(level)) <= ON_LEVEL)
+
+
+def _lies_on(moved: Wide, step: float, origin: float) -> bool:
+    """Whether most values that were moved lay on the line before: no code does that, an edit does."""
+    return bool(2 * np.count_nonzero(_on_line(moved, step, origin)) >= max(len(moved), 1))

@@ -1,0 +1,113 @@
+"""Further rows under an id that stands there already: copies of its record, or another record's row that met it.
+
+Two ids of which a conversion makes one (rounded beyond 2^53, in lower case) meet in a store that appends: all but one of the
+records are missing, and their rows stand under the id of the one. Here id and content have to speak together: a row is a missing
+record's where no other missing record expects its vector, and where the record's id becomes this one by a known conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.explain.crowded import Agreement, with_crowds
+from vecforensics.diff.explain.ids import conversion, related
+from vecforensics.diff.explain.owners import Owners
+from vecforensics.diff.pairs import running
+from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.findings import Kind
+
+__all__ = ["FurtherRows"]
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherRows:
+    """By running rows: the record under whose id each stands (`source`), the row itself (`target`), and whether its vector is
+    that of the record's own row (`same`)."""
+
+    source: Index
+    target: Index
+    same: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sides: Sides, results: Sequence[BucketResult]) -> FurtherRows:
+        return cls(
+            running(sides.source, [(result.bucket, result.extra_source) for result in results]),
+            running(sides.target, [(result.bucket, result.extra_target) for result in results]),
+            np.concatenate([np.empty(0, np.bool_), *(result.extra_same for result in results)]),
+        )
+
+    def strangers(self, sides: Sides, missing: Index) -> Index:
+        """Those that hold another vector than the record's own row, under an id that a missing record's may have become."""
+        others = self.target[~self.same]
+        if not len(missing) or not len(others):
+            return others[:0]
+        records, held = sides.source.text("id", missing), sides.target.text("id", others)
+        places = related((text or "" for text in records), [text or "" for text in held])
+        return others[np.array(places, np.int64)]
+
+    def explain(
+        self,
+        sides: Sides,
+        missing: Index,
+        strangers: Index,
+        owners: Owners,
+        found: FoundRows,
+        mangled: dict[int, int],
+    ) -> Index:
+        """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there."""
+        met = _met(sides, missing, strangers, owners)
+        for record, row, same in zip(
+            self.source.tolist(), self.target.tolist(), self.same.tolist(), strict=True
+        ):
+            if row in met:
+                source, name = met[row]
+                mangled[source] = row
+                found.add(
+                    Kind.MANGLED_ID,
+                    source=source,
+                    target=row,
+                    partner=record,
+                    detail={"by": "content", "conversion": name},
+                )
+            else:
+                detail = {"form": "same id"} if same else {"form": "same id", "vector": "another"}
+                found.add(Kind.DUPLICATE, source=record, target=row, detail=detail)
+        return missing[~np.isin(missing, np.array([source for source, _ in met.values()], np.int64))]
+
+
+def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[int, tuple[int, str]]:
+    """Target row → the missing record that it is, and the conversion that made its id of the record's. Of several rows that would
+    be one record's, one is: with its metadata, if any has them."""
+    agree, open_records = Agreement(sides), set(missing.tolist())
+    queries = np.unique(owners.query)
+    held = dict(zip(queries.tolist(), _ids_and_metadata(sides.target, rows[queries]), strict=True))
+    owned = with_crowds(sides, missing, owners, {query: said for query, (_, said) in held.items()}, agree)
+    records = np.array(sorted(open_records & set().union(*owned.values())), np.int64)
+    wanted = dict(zip(records.tolist(), _ids_and_metadata(sides.source, records), strict=True))
+    candidates: dict[int, dict[int, str]] = {}
+    for query, some in owned.items():
+        made = {row: conversion(wanted[row][0], held[query][0]) for row in some if row in wanted}
+        candidates[query] = {row: name for row, name in made.items() if name is not None}
+    claims: dict[int, list[tuple[bool, str, str, int]]] = {}
+    for query, names in candidates.items():
+        text, metadata = held[query]
+        fitting = [record for record in names if agree(wanted[record][1], metadata)]
+        chosen = fitting if len(names) > 1 else list(names)
+        if len(chosen) == 1:
+            claims.setdefault(chosen[0], []).append((not fitting, text, metadata, query))
+    return {
+        int(rows[query]): (record, candidates[query][record])
+        for record, those in claims.items()
+        for *_, query in [min(those)]
+    }
+
+
+def _ids_and_metadata(side: Side, rows: Index) -> list[tuple[str, str]]:
+    texts, metadata = side.text("id", rows), side.text("metadata", rows)
+    return [(text or "", said or "") for text, said in zip(texts, metadata, strict=True)]

@@ -1,0 +1,233 @@
+"""The second pass over one collection: what no bucket could say alone, and one best explanation for each wrong row.
+
+In this order, from the most certain explanation to the least: an id that is another spelling of a missing one; an orphan that
+holds what exactly one missing record should hold; a vector that is another record's (exchanged, shifted, broadcast); a part
+that is right beside a block of another record's vector; one vector under many ids that nobody owns; a coherent group of another
+model; drift.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.bucket import BucketResult, State
+from vecforensics.diff.compare.copies import raw_vectors
+from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
+from vecforensics.diff.compare.stale import stale_records
+from vecforensics.diff.explain.alone import (
+    alike_rows,
+    copies_of_present,
+    find_shared_vectors,
+    find_suspicious,
+)
+from vecforensics.diff.explain.further import FurtherRows
+from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
+from vecforensics.diff.explain.owners import Owners, find_owners
+from vecforensics.diff.explain.wrong_rows import explain_pairs
+from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.findings import Kind
+
+__all__ = ["resolve_collection"]
+
+# How many bytes of vectors in question are held at once.
+_QUERY_BYTES: Final = 32 * 2**20
+
+
+def resolve_collection(
+    sides: Sides, results: Sequence[BucketResult], tolerance: float, found: FoundRows | None = None
+) -> Resolved:
+    """Explain everything that differs. Deterministic in the content: bucket numbers decide nothing."""
+    found = found or FoundRows()
+    pairs = joined_pairs(sides, results)
+    missing = running(sides.source, [(result.bucket, result.missing) for result in results])
+    orphans = running(sides.target, [(result.bucket, result.orphans) for result in results])
+    missing, orphans = _by_position(sides, "source", missing), _by_id(sides, orphans)
+    resolved = Resolved(found, missing, orphans)
+    resolved.compared = sum(result.compared for result in results)
+    resolved.unchecked = sum(result.unchecked for result in results)
+    by_id = pair_by_id(sides, missing, orphans)
+    for (source, target), (conversion, _) in by_id.items():
+        resolved.mangled[source] = target
+        found.add(
+            Kind.MANGLED_ID, source=source, target=target, detail={"by": "id", "conversion": conversion}
+        )
+    _compare_mangled(sides, list(by_id), pairs, tolerance, resolved)
+    joined = np.array(list(by_id), np.int64).reshape(-1, 2)
+    missing, orphans = missing[~np.isin(missing, joined[:, 0])], orphans[~np.isin(orphans, joined[:, 1])]
+    questioned = np.flatnonzero(
+        np.isin(pairs.state, (Relation.WRONG, Relation.PART_OTHER, Relation.PART_ZERO))
+    )
+    # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
+    nobody = not sides.source.dimension
+    label = None
+    if nobody or (len(orphans) and sides.source.lacks_vectors):
+        label = alike_rows(sides)
+    further = FurtherRows.of(sides, results)
+    strangers = orphans[:0] if nobody else further.strangers(sides, missing)
+    owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
+    of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
+    missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled)
+    unmatched = set(missing.tolist())
+    paired = len(resolved.mangled)
+    resolved.orphans, resolved.missing = explain_orphans(
+        sides, orphans, missing, owners.of_orphans.of(0, len(orphans)), found, resolved.mangled
+    )
+    if nobody:
+        resolved.unchecked += len(resolved.mangled) - paired
+    resolved.missing = _by_position(sides, "source", resolved.missing)
+    for row in resolved.missing.tolist():
+        found.add(Kind.MISSING, source=row)
+    explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved)
+    if nobody and label is not None:
+        find_shared_vectors(sides, found, label)
+        resolved.notes += find_suspicious(sides, found)
+    return resolved
+
+
+def _by_position(sides: Sides, side: str, rows: Index) -> Index:
+    if not len(rows):
+        return rows
+    return rows[np.argsort(getattr(sides, side).integers("position", rows), kind="stable")]
+
+
+def _by_id(sides: Sides, rows: Index) -> Index:
+    """Target rows in the order of their ids, then of their digests, then of all they hold: the order of a scan says nothing."""
+    if not len(rows):
+        return rows
+    texts, digests = sides.target.text("id", rows), sides.target.integers("digest", rows).tolist()
+    keys = [(text or "", digest) for text, digest in zip(texts, digests, strict=True)]
+    order, counts = sorted(range(len(rows)), key=keys.__getitem__), Counter(keys)
+    alike = [number for number in order if counts[keys[number]] > 1]
+    if alike:
+        held = dict(zip(alike, _all_held(sides, rows[np.array(alike)]), strict=True))
+        order.sort(key=lambda number: (keys[number], held.get(number, ("", b""))))
+    return rows[np.array(order, np.int64)]
+
+
+def _all_held(sides: Sides, rows: Index) -> list[tuple[str, bytes]]:
+    """Metadata and, where it has no digest, the vector of some target rows."""
+    raw = [b""] * len(rows)
+    unknown = np.flatnonzero(sides.target.integers("digest", rows) == 0)
+    for bucket, places, local in sides.target.split(rows[unknown]):
+        for place, held in zip(
+            unknown[places].tolist(),
+            raw_vectors(sides.target.table(bucket), sides.target.vectors(bucket), local),
+            strict=True,
+        ):
+            raw[place] = held
+    return [(text or "", held) for text, held in zip(sides.target.text("metadata", rows), raw, strict=True)]
+
+
+def _compare_mangled(
+    sides: Sides, joined: list[tuple[int, int]], pairs: Pairs, tolerance: float, resolved: Resolved
+) -> None:
+    """The contents of records that stand under a mangled id are compared as if they stood under their own."""
+    if not joined or not sides.source.dimension:
+        resolved.unchecked += len(joined)
+        return
+    source, target = (np.array(column, np.int64) for column in zip(*joined, strict=True))
+    expected = sides.source.take(source)
+    actual = sides.target.take(target)
+    ragged = sides.target.integers("digest", target) == 0
+    has = sides.source.integers("digest", source) != 0
+    resolved.compared += int(has.sum())
+    resolved.unchecked += int((~has).sum())
+    compared = compare_pairs(expected, actual, tolerance, sides.grid)
+    state = compared.relation.copy()
+    detail: dict[int, dict[str, Any]] = {}
+    for number in np.flatnonzero(ragged & has).tolist():
+        bucket = int(np.searchsorted(sides.target.offsets, target[number], "right")) - 1
+        row = int(target[number] - sides.target.offsets[bucket])
+        values = sides.target.table(bucket)["ragged"][row].as_py()
+        if values is None:
+            continue
+        state[number] = State.RAGGED
+        detail[number] = compare_ragged(
+            expected[number : number + 1], [np.array(values, np.float32)], tolerance
+        )[0]
+    wrong = np.flatnonzero(has & (compared.relation >= Relation.PART_ZERO))
+    stale = stale_records(sides, source[wrong], lambda some: actual[wrong[some]], tolerance)
+    for place, version in stale.items():
+        state[wrong[place]] = State.STALE
+        detail[int(wrong[place])] = {"version": version}
+    kept = np.flatnonzero(has & (state != Relation.EQUAL))
+    renumbered = {int(np.searchsorted(kept, number)): item for number, item in detail.items()}
+    pairs.append(
+        Pairs(
+            source[kept],
+            target[kept],
+            state[kept],
+            compared.distance[kept],
+            compared.right[kept],
+            compared.start[kept],
+            compared.stop[kept],
+            renumbered,
+        )
+    )
+
+
+@dataclass
+class _Answers:
+    of_pairs: Owners
+    of_orphans: Owners
+
+
+def _ask(
+    sides: Sides,
+    pairs: Pairs,
+    questioned: npt.NDArray[np.intp],
+    orphans: Index,
+    tolerance: float,
+    label: Index | None,
+) -> _Answers:
+    """Whose are the vectors of these pairs, and of these orphans? In portions that fit into memory."""
+    targets = np.r_[pairs.target[questioned], orphans]
+    places = np.r_[
+        sides.source.integers("position", pairs.source[questioned]).astype(np.int64),
+        np.zeros(len(orphans), np.int64),
+    ]
+    empty = np.empty(0, np.int64)
+    nothing = Owners(empty, empty, np.empty(0, np.bool_), np.empty(0))
+    if not sides.source.dimension:
+        return _Answers(nothing, nothing if label is None else copies_of_present(sides, orphans, label))
+    if not len(targets):
+        return _Answers(nothing, nothing)
+    portion = max(_QUERY_BYTES // (4 * sides.source.dimension), 256)
+    parts = [nothing]
+    for start in range(0, len(targets), portion):
+        rows = targets[start : start + portion]
+        answer = find_owners(
+            sides.source,
+            sides.target.take(rows),
+            sides.target.integers("digest", rows),
+            places[start : start + portion],
+            tolerance,
+            sides.grid,
+        )
+        parts.append(Owners(answer.query + start, answer.owner, answer.exact, answer.distance))
+    whole = Owners(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("query", "owner", "exact", "distance")
+        )
+    )
+    cut = len(questioned)
+    of_orphans = whole.of(cut, len(targets))
+    if label is not None:
+        copies = copies_of_present(sides, orphans, label)
+        new = ~np.isin(copies.query, of_orphans.query)
+        of_orphans = Owners(
+            np.r_[of_orphans.query, copies.query[new]],
+            np.r_[of_orphans.owner, copies.owner[new]],
+            np.r_[of_orphans.exact, copies.exact[new]],
+            np.r_[of_orphans.distance, copies.distance[new]],
+        )
+    return _Answers(whole.of(0, cut), of_orphans)

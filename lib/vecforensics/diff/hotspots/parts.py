@@ -1,0 +1,229 @@
+"""A part of the rows that can be said in words: a batch, a range of batches, a run of rows, every k-th row, a tail.
+
+`Part` is the answer's vocabulary. It knows which rows it covers, so that what is claimed can be counted again by anybody,
+and what it is called. Row numbers in words count from 1, as people do; `first` and `last` count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.hotspots.lines import METADATA_PREFIX, Population
+from vecforensics.diff.hotspots.statistics import Ints
+from vecforensics.diff.id_order import narrow
+from vecforensics.errors import printable
+
+__all__ = [
+    "PERIODS",
+    "ROUND_NUMBERS",
+    "Part",
+    "at_places",
+    "covered",
+    "covered_by_all",
+    "every",
+    "in_words",
+    "periods",
+    "positions",
+    "rows_at_places",
+    "run",
+    "tails",
+    "values",
+]
+
+Form = Literal["values", "run", "every"]
+
+# Batch and page sizes that people choose: a last, incomplete one is what gets lost (chroma #2912: only full thousands were left).
+ROUND_NUMBERS: Final = (
+    100,
+    128,
+    200,
+    250,
+    256,
+    300,
+    400,
+    500,
+    512,
+    1000,
+    1024,
+    2000,
+    2048,
+    2500,
+    4096,
+    5000,
+    8192,
+    10_000,
+)
+PERIODS: Final = tuple(sorted({*range(2, 65), 96, *ROUND_NUMBERS}))
+
+_WORKER_LIKE: Final = frozenset({"worker", "namespace", "collection"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`first`..`last` inclusive: codes of a category, ranks of an order, or places within every `period` rows."""
+
+    dimension: str
+    form: Form
+    first: int
+    last: int
+    label: str
+    metadata: bool = False
+    period: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        shown = {
+            "dimension": self.dimension,
+            "form": self.form,
+            "first": self.first,
+            "last": self.last,
+            "label": self.label,
+        }
+        return shown | ({"period": self.period} if self.form == "every" else {})
+
+
+@lru_cache(maxsize=256)
+def rows_at_places(lengths: tuple[int, ...], period: int) -> Ints:
+    """How many rows stand at each place of a period, over collections of so many rows: shape (period,), not to be changed."""
+    sizes = np.array(lengths, np.int64)
+    over = (sizes % period)[:, None] > np.arange(period)
+    counts: Ints = (sizes // period).sum() + over.sum(axis=0)
+    return counts
+
+
+def periods(population: Population) -> list[int]:
+    """The periods that come back often enough in the longest collection, ascending."""
+    longest = int((population.ends - population.starts).max(initial=0))
+    return [period for period in PERIODS if period * 4 <= longest]
+
+
+def at_places(population: Population, rows: npt.NDArray[Any]) -> dict[int, Ints]:
+    """Of some rows, for each period how many stand at each place, shape (period,)."""
+    here = positions(population, rows)
+    counts: dict[int, Ints] = {}
+    for period in reversed(periods(population)):
+        multiple = next((known for known in counts if known % period == 0), None)
+        counts[period] = (
+            np.bincount(here % period, minlength=period)
+            if multiple is None
+            else counts[multiple].reshape(-1, period).sum(axis=0)
+        )
+    return counts
+
+
+def positions(population: Population, rows: npt.NDArray[Any]) -> Ints:
+    """For row indices, the place of each row within its own collection, counted from 0."""
+    rows = rows.astype(np.int64)
+    if len(population.starts) == 1:
+        return rows
+    return rows - population.starts[np.searchsorted(population.starts, rows, side="right") - 1]
+
+
+def covered(part: Part, population: Population) -> npt.NDArray[np.bool_]:
+    """For every row: does it belong to `part`?"""
+    if part.form == "values":
+        codes = population.category(part.dimension).codes
+        return np.asarray((codes >= part.first) & (codes <= part.last))
+    ranks = population.order(part.dimension).ranks
+    if ranks is None:
+        ranks = np.arange(population.rows, dtype=narrow(population.rows))
+    if part.form == "run":
+        return np.asarray((ranks >= part.first) & (ranks <= part.last))
+    place = positions(population, ranks) % part.period
+    return np.asarray((place >= part.first) & (place <= part.last))
+
+
+def covered_by_all(parts: Sequence[Part], population: Population) -> npt.NDArray[np.bool_]:
+    """For every row: does it belong to each of `parts`?"""
+    mask = covered(parts[0], population)
+    for part in parts[1:]:
+        mask &= covered(part, population)
+    return mask
+
+
+def values(population: Population, at: int, first: int, last: int) -> Part:
+    """The values with the codes `first`..`last` of category number `at`."""
+    category = population.categories[at]
+    return Part(category.name, "values", first, last, category.label(first, last), category.is_metadata)
+
+
+def _rows(population: Population, rank: int) -> tuple[int, str, int, bool]:
+    """(number of the row counted from 1, its collection, that collection's length, is it the collection's last row)."""
+    at = int(np.searchsorted(population.starts, rank, side="right")) - 1
+    start, end = int(population.starts[at]), int(population.ends[at])
+    return rank - start + 1, printable(population.collections[at], 60), end - start, rank == end - 1
+
+
+def run(population: Population, name: str, first: int, last: int) -> Part:
+    """The ranks `first`..`last` of the order `name`."""
+    if name != "position":
+        label = population.order(name).label(first, last)
+        return Part(name, "run", first, last, label, name.startswith(METADATA_PREFIX))
+    begin, collection, _, _ = _rows(population, first)
+    end, other, length, to_the_end = _rows(population, last)
+    several = len(population.collections) > 1
+    if collection != other:
+        return Part(name, "run", first, last, f"row {begin:,} of {collection} to row {end:,} of {other}")
+    of = f" of {collection}" if several else ""
+    if to_the_end and begin > 1:
+        left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
+        exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
+        label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
+    else:
+        label = f"rows {begin:,}–{end:,}{of}" if begin != end else f"row {begin:,}{of}"
+    return Part(name, "run", first, last, label)
+
+
+def every(period: int, first: int, last: int) -> Part:
+    """The rows at the places `first`..`last` of every `period` rows of a collection."""
+    if first == last:
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(period % 10 if period % 100 not in (11, 12, 13) else 0, "th")
+        return Part(
+            "position",
+            "every",
+            first,
+            last,
+            f"every {period:,}{ending} row (from row {first + 1:,} on)",
+            period=period,
+        )
+    if last == period - 1:
+        place = f"the last {last - first + 1:,} of"
+    elif first == 0:
+        place = f"the first {last + 1:,} of"
+    else:
+        place = f"numbers {first + 1:,}–{last + 1:,} of"
+    return Part("position", "every", first, last, f"{place} every {period:,} rows", period=period)
+
+
+def tails(population: Population) -> list[tuple[int, int]]:
+    """(first rank, last rank) of what lies beyond the last full `size` of each collection, for each round `size`; no repeats."""
+    found = set()
+    for start, end in zip(population.starts.tolist(), population.ends.tolist(), strict=True):
+        for size in ROUND_NUMBERS:
+            over = (end - start) % size
+            if end - start > size and over:
+                found.add((end - over, end - 1))
+    return sorted(found)
+
+
+def in_words(parts: Sequence[Part]) -> str:
+    """What several parts have in common, as one phrase: "batches 17–19 of worker 3"."""
+
+    def rank(part: Part) -> int:
+        if part.dimension in _WORKER_LIKE:
+            return 3
+        return 2 if part.metadata else 0 if part.dimension == "batch" else 1
+
+    ordered = sorted(parts, key=rank)
+    lead = ordered[0]
+    with_ = "with " if lead.metadata or lead.dimension.startswith("parent:") else ""
+    text = f"rows {with_}{lead.label}" if with_ or lead.dimension == "written_at" else lead.label
+    for part in ordered[1:]:
+        joint = " of " if part.dimension in _WORKER_LIKE else " with " if part.metadata else ", "
+        text += joint + part.label
+    return text

@@ -1,0 +1,301 @@
+"""The damage of one kind, and the rows among which it is looked for, as counts that shrink when a spot is taken out.
+
+What a spot explains is set aside, its sound rows too, and the rest is looked at afresh: so the same batch is not reported
+again as a run of rows, a range of ids and a plan that happens to be frequent in it. All counting is `bincount` over narrow
+codes and sorting of the damaged rows; nothing loops over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.hotspots.lines import Population
+from vecforensics.diff.hotspots.parts import (
+    Part,
+    at_places,
+    covered_by_all,
+    every,
+    periods,
+    positions,
+    run,
+    tails,
+    values,
+)
+from vecforensics.diff.hotspots.risk import AtRisk, sizes_of
+from vecforensics.diff.hotspots.scan import may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.statistics import (
+    Floats,
+    Ints,
+    log_likelihood_ratio,
+    log_tail,
+    smallest_log_p,
+)
+from vecforensics.diff.id_order import narrow
+
+__all__ = ["MOST_CELLS", "Candidate", "Cells", "View"]
+
+MOST_CELLS: Final = (
+    1 << 20
+)  # a table of two categories beyond this is not laid out; drilling down still finds its cells
+_KEPT_CELLS: Final = 64
+_KEPT_VALUES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Parts that all must hold, with counts among the rows still looked at, and what saying it costs (nats)."""
+
+    parts: tuple[Part, ...]
+    hits: int
+    size: int
+    log_p: float
+    gain: float
+    cost: float
+
+    @property
+    def score(self) -> float:
+        return self.gain - self.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The fullest cells of the table of two categories for one kind: codes, rows, damaged rows; and the tests it stands for."""
+
+    pair: tuple[int, int]
+    first: Ints
+    second: Ints
+    sizes: Ints
+    hits: Ints
+    total: int
+    bad: int
+
+
+@dataclass(slots=True)
+class View:
+    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`: those looked at no longer, or never,
+    since they were not `at_risk`; `sizes`: of each category the rows a code; `places`: of each period those a place, once they
+    were counted."""
+
+    kind: str
+    population: Population
+    bad: npt.NDArray[Any]
+    sizes: list[Ints]
+    first_bad: int
+    at_risk: AtRisk
+    gone: npt.NDArray[Any] = field(init=False)
+    places: dict[int, Ints] = field(default_factory=dict)
+    cells: list[Cells] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gone = self.at_risk.gone
+
+    def hits(self, at: int) -> Ints:
+        category = self.population.categories[at]
+        return np.bincount(category.codes[self.bad], minlength=len(category.labels) + 1).astype(np.int64)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are still looked at."""
+        return self.population.rows - len(self.gone)
+
+    def take_out(self, parts: tuple[Part, ...]) -> None:
+        """Set aside every row, damaged or not, that all `parts` cover."""
+        inside = covered_by_all(parts, self.population)
+        inside[self.gone] = False
+        rows = np.flatnonzero(inside).astype(narrow(self.population.rows))
+        bad_inside = inside[self.bad]
+        leaving, self.bad = self.bad[bad_inside], self.bad[~bad_inside]
+        for at, category in enumerate(self.population.categories):
+            self.sizes[at] = self.sizes[at] - sizes_of(category.codes[rows], len(category.labels))
+        if self.places:
+            leaving_at = at_places(self.population, rows)
+            self.places = {period: size - leaving_at[period] for period, size in self.places.items()}
+        self.gone = np.concatenate([self.gone, rows])
+        self.cells = [self._without(cells, rows, leaving) for cells in self.cells]
+
+    def _without(self, cells: Cells, rows: npt.NDArray[Any], leaving: npt.NDArray[Any]) -> Cells:
+        width = len(self.population.categories[cells.pair[1]].labels) + 1
+        keys = cells.first * width + cells.second
+
+        def count(which: npt.NDArray[Any]) -> tuple[Ints, int]:
+            one, two = (self.population.categories[at].codes[which].astype(np.int64) for at in cells.pair)
+            known = (one > 0) & (two > 0)
+            found = np.searchsorted(keys, one[known] * width + two[known])
+            found = np.minimum(found, len(keys) - 1)
+            same = keys[found] == (one[known] * width + two[known])
+            return np.bincount(found[same], minlength=len(keys)), int(known.sum())
+
+        sizes, total = count(rows)
+        hits, bad = count(leaving)
+        return Cells(
+            cells.pair,
+            cells.first,
+            cells.second,
+            cells.sizes - sizes,
+            cells.hits - hits,
+            cells.total - total,
+            cells.bad - bad,
+        )
+
+    def value_tests(self, at: int, limit: float, worth: float) -> tuple[Floats, list[Candidate]]:
+        """Each value of category `at` as a test: (log p of all that are small enough to matter, the best few as candidates)."""
+        sizes, hits = self.sizes[at].copy(), self.hits(at)
+        sizes[0] = hits[0] = 0
+        total, bad = int(sizes.sum()), int(hits.sum())
+        full = np.flatnonzero(hits > 1)
+        if bad < 2 or bad == total or len(full) == 0:
+            return np.zeros(0), []
+        full = full[smallest_log_p(sizes[full], bad, total) <= limit]
+        log_p = log_tail(hits[full], sizes[full], bad, total)
+        small = log_p <= worth
+        full, log_p = full[small], log_p[small]
+        gain = log_likelihood_ratio(hits[full], sizes[full], bad, total)
+        cost = float(np.log(len(sizes) - 1))
+        best = np.argsort(-gain, kind="stable")[:_KEPT_VALUES]
+        return log_p, [
+            Candidate(
+                (values(self.population, at, int(full[i]), int(full[i])),),
+                int(hits[full[i]]),
+                int(sizes[full[i]]),
+                float(log_p[i]),
+                float(gain[i]),
+                cost,
+            )
+            for i in best
+        ]
+
+    def range_test(self, at: int, worth: float) -> Candidate | None:
+        """Ranges of neighbouring values of an ordered category, as one test."""
+        found = scan_values(self.hits(at)[1:], self.sizes[at][1:], worth)
+        if found is None:
+            return None
+        count = len(self.sizes[at]) - 1
+        part = values(self.population, at, found.first + 1, found.last + 1)
+        return Candidate(
+            (part,), found.hits, found.size, found.log_p, found.gain, float(np.log(count * (count + 1) / 2))
+        )
+
+    def run_test(self, name: str, worth: float) -> Candidate | None:
+        """Runs in an order, as one test: ranks are closed up over the rows that were set aside, then opened again."""
+        order = self.population.order(name)
+        ranks, gone = order.of(self.bad), order.of(self.gone)
+        ranks, gone = np.sort(ranks[ranks >= 0]), np.sort(gone[gone >= 0])
+        known = order.known - len(gone)
+        closed = ranks - np.searchsorted(gone, ranks)
+        starts = self.population.starts
+        borders = starts - np.searchsorted(gone, starts) if order.ranks is None else None
+        found = scan_ranks(closed, known, worth, borders)
+        if found is None:
+            return None
+        first, last = ranks[np.searchsorted(closed, [found.first, found.last])]
+        part = run(self.population, name, int(first), int(last))
+        return Candidate(
+            (part,), found.hits, found.size, found.log_p, found.gain, float(np.log(known) * 2 - np.log(2))
+        )
+
+    def period_test(self, worth: float) -> Candidate | None:
+        """Every k-th row, for all periods, as one test."""
+        if self.population.side != "source":
+            return None
+        tried = periods(self.population)
+        if not tried:
+            return None
+        worth -= float(np.log(len(tried)))
+        here, counted = positions(self.population, self.bad), at_places(self.population, self.bad)
+        self.places = self.places or self.at_risk.places
+        hits, sizes = [counted[period] for period in tried], [self.places[period] for period in tried]
+        best: Candidate | None = None
+        for period, some, rows in compress(
+            zip(tried, hits, sizes, strict=True), may_hold(hits, sizes, worth)
+        ):
+            found = scan_values(some, rows, worth, singles=True)
+            if found is None or not self._comes_back(here, period, found.first, found.last):
+                continue
+            log_p = found.log_p + float(np.log(len(tried)))
+            cost = float(np.log(len(tried)) + np.log(period * (period + 1) / 2))
+            one = Candidate(
+                (every(period, found.first, found.last),), found.hits, found.size, log_p, found.gain, cost
+            )
+            if best is None or one.score > best.score:
+                best = one
+        return best
+
+    def _comes_back(self, here: Ints, period: int, first: int, last: int) -> bool:
+        """Whether damage stands at these places of at least three periods of one collection, or of two of several: a single
+        stretch that happens to lie at some place of some period is a run. `here`: positions of the damaged rows."""
+        at_place = (here % period >= first) & (here % period <= last)
+        collection = np.searchsorted(self.population.starts, self.bad[at_place], side="right") - 1
+        longest = int((self.population.ends - self.population.starts).max()) // period + 1
+        seen = np.zeros((len(self.population.starts), longest), np.bool_)
+        seen[collection, here[at_place] // period] = True
+        return int(np.maximum(seen.sum(axis=1) - 1, 0).sum()) >= 2
+
+    def tail_tests(self) -> Iterator[Candidate]:
+        """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
+        than half of it is a run."""
+        total, bad = self.rows, len(self.bad)
+        ends = tails(self.population) if self.population.side == "source" else []
+        for first, last in ends:
+            inside = self.bad[(self.bad >= first) & (self.bad <= last)]
+            hits = len(inside)
+            size = last - first + 1 - int(((self.gone >= first) & (self.gone <= last)).sum())
+            if hits > 1 and bad < total and 2 * int(inside[-1] - inside[0] + 1) >= last - first + 1:
+                log_p = float(log_tail(hits, size, bad, total))
+                gain = float(log_likelihood_ratio(hits, size, bad, total))
+                yield Candidate(
+                    (run(self.population, "position", first, last),),
+                    hits,
+                    size,
+                    log_p,
+                    gain,
+                    float(np.log(len(ends))),
+                )
+
+    def add_cells(self, pair: tuple[int, int], table: Ints) -> tuple[Floats, Ints]:
+        """Keep the fullest cells of a pair of categories, given rows a cell; returns (smallest log p, how many cells have it)."""
+        one, two = (self.population.categories[at] for at in pair)
+        width = len(two.labels) + 1
+        shaped = table.reshape(-1, width)[1:, 1:]
+        codes = one.codes[self.bad].astype(np.int64), two.codes[self.bad].astype(np.int64)
+        known = (codes[0] > 0) & (codes[1] > 0)
+        cell, hits = np.unique(codes[0][known] * width + codes[1][known], return_counts=True)
+        kept = np.sort(np.argsort(-hits, kind="stable")[:_KEPT_CELLS])
+        total, bad = int(shaped.sum()), int(known.sum())
+        if len(kept):
+            cell = cell[kept]
+            self.cells.append(Cells(pair, cell // width, cell % width, table[cell], hits[kept], total, bad))
+        counts = np.bincount(shaped.ravel())
+        sizes = np.flatnonzero(counts[1:]) + 1
+        return (smallest_log_p(sizes, bad, total) if 0 < bad < total else np.zeros(len(sizes))), counts[sizes]
+
+    def cell_tests(self, cells: Cells, limit: float, worth: float) -> tuple[Floats, list[Candidate]]:
+        """Each cell of a pair of categories as a test."""
+        if cells.bad < 2 or cells.bad == cells.total:
+            return np.zeros(0), []
+        low = smallest_log_p(np.maximum(cells.sizes, 1), cells.bad, cells.total)
+        log_p = log_tail(cells.hits, np.maximum(cells.sizes, 1), cells.bad, cells.total)
+        small = np.flatnonzero((log_p <= worth) & (low <= limit) & (cells.hits > 1))
+        gain = log_likelihood_ratio(cells.hits, cells.sizes, cells.bad, cells.total)
+        cost = sum(float(np.log(len(self.population.categories[at].labels))) for at in cells.pair)
+        best = small[np.argsort(-gain[small], kind="stable")[:_KEPT_VALUES]]
+        one, two = cells.pair
+        return log_p[small], [
+            Candidate(
+                (
+                    values(self.population, one, int(cells.first[i]), int(cells.first[i])),
+                    values(self.population, two, int(cells.second[i]), int(cells.second[i])),
+                ),
+                int(cells.hits[i]),
+                int(cells.sizes[i]),
+                float(log_p[i]),
+                float(gain[i]),
+                cost,
+            )
+            for i in best
+        ]
