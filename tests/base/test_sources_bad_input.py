@@ -49,9 +49,10 @@ def test_a_format_that_is_not_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/x.csv", "ftp://host/x.csv", "postgresql://u:hunter2@db/x"])
-def test_a_uri_scheme_that_is_not_known(tmp_path: Path, uri: str) -> None:
+def test_a_uri_scheme_that_is_not_known(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VF_URI", uri)
     with pytest.raises(SourceError, match="unknown URI scheme") as refused:
-        open_source(Source(uri=uri, id="id"), tmp_path)
+        open_source(Source(uri="env:VF_URI", id="id"), tmp_path)
 
     assert "hunter2" not in str(refused.value)
 
