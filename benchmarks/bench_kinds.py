@@ -66,7 +66,9 @@ def make_int8_world(number: int) -> tuple[World, Int8Store]:
     """World number `number` of those kept in int8: 4 to 12 dimensions, every third one of sparse hashed text."""
     world = make_world(number) if number % 3 == 2 else make_dense_world(number, (4, 6, 8, 12)[number % 4])
     rounding = ("nearest", "to zero")[number // 2 % 2]
-    return world, Int8Store(SCALES[number % len(SCALES)], rounding, axis=0 if number % 4 == 3 else None)
+    if number % 4 == 3:
+        return world, Int8Store("min-max", rounding, axis=0)  # as FAISS does
+    return world, Int8Store(SCALES[number % len(SCALES)], rounding)
 
 
 def confusion(worlds: int, each: int, *, int8: bool = False) -> Counter[tuple[str, str]]:

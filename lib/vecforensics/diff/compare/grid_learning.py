@@ -22,28 +22,31 @@ import numpy.typing as npt
 
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.compare.grids import ON_LEVEL, ROUNDINGS, ROW_SCALES, Grid, Rounding, unit
-from vecforensics.diff.compare.relation import Relation
+from vecforensics.diff.compare.relation import Relation, cosine_distances
 from vecforensics.diff.sides import Sides
 
 __all__ = ["FEWEST", "find_grid", "learn_grid"]
 
 Wide = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Matrix = npt.NDArray[np.float32]
 
 FEWEST: Final = 16
 """So many rows must lie on a grid before it is believed."""
 
 # Below this cosine distance a row is off by float noise, beyond that it says more about damage than about a grid.
 _NOISE, _CLOSE = 1e-9, 0.1
+# A grid is read off the rows that are no farther away than so many times what is usual, and held against all.
+_USUAL: Final = 10
 _ASKED: Final = (Relation.WRONG, Relation.PART_ZERO, Relation.PART_OTHER)
 _TELLING: Final = (*_ASKED, Relation.INT8, Relation.NOISE, Relation.NORMALISED)
 _MOST_ROWS: Final = 4096
 # What does not explain a quarter of the first rows is looked at no further.
 _GLANCE: Final = 256
 _MOST_VALUES: Final = 2 * 2**20
-# Values that a step is read off: more of one line tell no more; fewer tell nothing.
+# Values that a step is read off: more of one line tell no more; fewer tell nothing, or, where all of them are on it, enough.
 _MOST_ON_A_LINE: Final = 8192
-_FEWEST_ON_A_LINE: Final = 32
+_FEWEST_ON_A_LINE, _ENOUGH_ON_A_LINE = 6, 32
 # The median of what rounding takes away is a quarter of the step, of what cutting off takes away a half; a third of the rows may
 # be something else. The histogram: eight bins to such a median, 256 steps of eight of them wide, with room for the transform.
 _STEPS: Final = (1.2, 8.0)
@@ -83,9 +86,11 @@ def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
 def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
     """The grid that at least half of the rows of `actual` (k, d) were put on, `FEWEST` or more, with `expected` (k, d) before."""
     best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
+    distance = cosine_distances(expected, actual)
+    usual = distance <= _USUAL * np.nanmedian(distance)
     # Where one scale explains nearly all rows, a scale for each component would too.
     for grids in ((_by_row, _by_collection), (_by_component,)):
-        for grid in chain.from_iterable(some(expected, actual) for some in grids):
+        for grid in chain.from_iterable(some(expected, actual, usual) for some in grids):
             if 4 * np.count_nonzero(grid.holds(expected[:_GLANCE], actual[:_GLANCE])) < min(
                 len(actual), _GLANCE
             ):
@@ -98,8 +103,8 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     return best
 
 
-def _by_row(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
-    del expected, actual
+def _by_row(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
+    del expected, actual, usual
     nothing = np.empty(0)
     for scale in ROW_SCALES:
         for length_one in (False, True):
@@ -107,19 +112,19 @@ def _by_row(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) 
                 yield Grid(nothing, nothing, _ends(-np.inf), _ends(np.inf), scale, length_one, rounding)
 
 
-def _by_collection(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
+def _by_collection(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
     held = actual.astype(np.float64)
     for length_one, wanted in _references(expected):
-        telling = wanted != 0
+        telling = (wanted != 0) & usual[:, None]
         for step, origin in _lines(wanted[telling], held[telling]):
             yield from _with_ends(np.array([step]), np.array([origin]), length_one, wanted, held)
 
 
-def _by_component(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Iterator[Grid]:
+def _by_component(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
     held = actual.astype(np.float64)
     for length_one, wanted in _references(expected):
         lines = []
-        for column, values in zip(wanted.T, held.T, strict=True):
+        for column, values in zip(wanted[usual].T, held[usual].T, strict=True):
             line = _best_line(column, values)
             if line is None:
                 break
@@ -173,8 +178,9 @@ def _best_line(wanted: Wide, held: Wide) -> tuple[float, float] | None:
     """The step and origin of one component."""
     if np.ptp(held) == 0 and np.array_equal(wanted, held):
         return max(abs(float(held[0])), 1e-30) * 1e-5, float(held[0])
-    telling = wanted != 0
-    return next(iter(_lines(wanted[telling], held[telling])), None)
+    # A component that is zero nearly everywhere says most by its other values, and what becomes of zero only once.
+    pairs = np.unique(wanted + 1j * held)
+    return next(iter(_lines(pairs.real, pairs.imag)), None)
 
 
 def _lines(wanted: Wide, held: Wide) -> list[tuple[float, float]]:
@@ -189,8 +195,11 @@ def _lines(wanted: Wide, held: Wide) -> list[tuple[float, float]]:
         for line in filter(None, (_refined(held, guess) for guess in guesses)):
             step, _ = line
             copies = held[_on_line(held, *line) & (cut_off | (away <= 1.01 * step))]
-            few = len(copies) < _BUNCHED * len(held)
-            if few or not _LEVELS[0] <= np.rint(np.ptp(copies) / step) <= _LEVELS[1]:
+            needed = _BUNCHED if len(held) >= _ENOUGH_ON_A_LINE else 1.0
+            if (
+                len(copies) < needed * len(held)
+                or not _LEVELS[0] <= np.rint(np.ptp(copies) / step) <= _LEVELS[1]
+            ):
                 continue
             if not _lies_on(wanted[away > 0.05 * step], *line):
                 lines[line] = len(copies)
