@@ -77,6 +77,20 @@ def test_three_that_became_a_double_is_seen_among_doubles() -> None:
     assert {one["a"]["types"] for one in drift.values()} == {"int→float"}
 
 
+@pytest.mark.parametrize("rows", [4, 400])
+@pytest.mark.parametrize("held", ['"plan=free"', '"{\\"a\\": 3}"', "[1]", "3", "true", '""'])
+def test_metadata_that_cannot_be_read_says_so_and_is_not_only_missing(rows: int, held: str) -> None:
+    source = column([{"a": 3}] * rows)
+    target = pa.chunked_array([pa.array([held] + ['{"a":3}'] * (rows - 2) + ["{}"])])
+    numbers = np.arange(rows, dtype=np.int32)
+    drift = drift_of_rows(source, target, numbers, numbers, ("a",), StoreHabits())
+    missing = {"change": "missing", "expected": 3}
+    assert drift == {
+        0: {"a": missing | {"form": "since the row's metadata is no JSON object"}},
+        rows - 1: {"a": missing},
+    }
+
+
 @given(st.lists(PLAIN, min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_columns_spell_values_as_json_does(rows: list[dict[str, Any]]) -> None:
