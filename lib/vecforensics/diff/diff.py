@@ -32,6 +32,7 @@ from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, froze
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
 from vecforensics.run_folder import RunFolder, write_json, write_whole
@@ -73,7 +74,8 @@ def diff_vectors(
     """
     sample = sample or None
     shared = without_secret(shared) if cluster and shared else None
-    settings = {"sample": sample, "workers": workers, "cluster": cluster, "shared": shared, "seed": seed}
+    address = without_userinfo(cluster) if cluster else cluster
+    settings = {"sample": sample, "workers": workers, "cluster": address, "shared": shared, "seed": seed}
     written_since = bool(case.settle_s) and run.ledger_sqlite.exists()
     if written_since:
         # What the repair has put there must not excuse what was frozen.

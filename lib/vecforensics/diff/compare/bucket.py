@@ -80,7 +80,6 @@ class BucketResult:
     bucket: int
     source_rows: int
     target_rows: int
-    matched: int
     compared: int
     unchecked: int
     missing: Rows
@@ -170,7 +169,6 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
         bucket=task.bucket,
         source_rows=bucket.source.num_rows,
         target_rows=bucket.target.num_rows,
-        matched=len(source_row),
         compared=int(has_expected.sum()),
         unchecked=int((~has_expected).sum()),
         missing=missing,

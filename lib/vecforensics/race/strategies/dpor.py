@@ -51,7 +51,6 @@ class Dpor:
 
     def __init__(self) -> None:
         self.complete = False
-        self.pruned = 0
         self._path: list[_Node] = []
         self._begun = False
         self._cut = False
@@ -67,7 +66,6 @@ class Dpor:
             if run is not None:
                 self._cut = self._cut or run.cut
                 return run
-            self.pruned += 1
 
     def _play(self, lab: Lab) -> Run | None:
         tracker = Tracker(lab.ground)
