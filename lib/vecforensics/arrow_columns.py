@@ -26,6 +26,7 @@ __all__ = [
     "id_text",
     "is_vector_type",
     "list_dimension",
+    "matrix_of",
     "numbers",
     "present",
     "repeats",
@@ -110,6 +111,17 @@ def list_dimension(kind: pa.DataType) -> int:
     return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 0
 
 
+def matrix_of(vectors: pa.FixedSizeListArray) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A fixed-size list column of float32 without nulls inside as (n, d), not copied; a null row holds whatever lies there."""
+    size = vectors.type.list_size
+    if not len(vectors) or not size:
+        return np.empty((len(vectors), size), np.float32)
+    # Not `to_numpy`: it refuses the slots under null rows, which are only ever skipped by the mask.
+    start = vectors.values.offset + vectors.offset * size
+    flat = np.frombuffer(vectors.buffers()[2], np.float32)[start : start + len(vectors) * size]
+    return flat.reshape(len(vectors), size)
+
+
 def is_vector_type(kind: pa.DataType) -> bool:
     """Whether a column holds lists of numbers."""
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
@@ -179,6 +191,9 @@ def split_vectors(
         flat = pc.cast(
             column.flatten() if not column.null_count else _filled(column), pa.float32(), safe=False
         )
+        if flat.null_count:
+            # A null inside a vector is none of its numbers.
+            flat = numbers(as_numpy(flat, np.nan))
         mask = column.is_null() if column.null_count else None
         fixed = pa.FixedSizeListArray.from_arrays(flat, dimension, mask=mask)
         if mask is None:

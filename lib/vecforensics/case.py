@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from vecforensics.errors import CaseError
+from vecforensics.errors import CaseError, holds_password
 
 __all__ = [
     "CASE_ID",
@@ -44,11 +44,10 @@ __all__ = [
 CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-_PASSWORD: Final = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def _without_password(uri: str) -> str:
-    if _PASSWORD.search(uri):
+    if holds_password(uri):
         # Case files are copied, committed and sent on.
         raise ValueError("a password stands in it; keep it in an environment variable and write env:NAME")
     return uri

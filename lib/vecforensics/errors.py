@@ -35,10 +35,12 @@ __all__ = [
     "TargetNotThere",
     "ToolFailed",
     "VecforensicsError",
+    "holds_password",
     "printable",
     "without_userinfo",
 ]
 
+_PASSWORD: Final = re.compile(r"://[^/\s:@]*:[^/\s@]*@")
 _USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
@@ -56,6 +58,11 @@ def printable(text: object, limit: int = 400) -> str:
 def without_userinfo(text: object) -> str:
     """`text` with `…` for the user and password of each URI in it."""
     return _USERINFO.sub("…@", str(text))
+
+
+def holds_password(uri: str) -> bool:
+    """Whether a password stands in a URI, or in one behind a scheme of ours (`qdrant:http://…`)."""
+    return _PASSWORD.search(uri) is not None
 
 
 class VecforensicsError(Exception):

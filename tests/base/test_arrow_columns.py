@@ -16,6 +16,7 @@ from vecforensics.arrow_columns import (
     fixed_vectors,
     id_text,
     is_vector_type,
+    matrix_of,
     present,
     split_vectors,
     texts,
@@ -136,3 +137,16 @@ def test_ids_are_spelt_out(ids: pa.Array, spelt: list[str]) -> None:
 def test_a_null_id_is_named_by_its_row() -> None:
     with pytest.raises(TargetError, match="w: row 1 has no id"):
         id_text(pa.array(["a", None]), TargetError, where="w")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.list_(pa.float64(), 2)]
+)
+def test_a_null_inside_a_vector_is_nan_whatever_the_list_promises(kind: pa.DataType) -> None:
+    column = pa.array([[1, 2], [3, None], None, [None, 4]], kind)
+    vectors, ragged = split_vectors(column, 2, TargetError, where="here")
+    held = matrix_of(vectors)
+    assert np.isnan(held).tolist()[:2] == [[False, False], [False, True]]
+    assert np.isnan(held[3]).tolist() == [True, False]
+    assert present(vectors).tolist() == [True, True, False, True]
+    assert ragged.to_pylist()[:2] == [None, None]

@@ -22,9 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, matrix_of, numbers, present
 from vecforensics.collect.bucket_files import Appender, BucketFile
-from vecforensics.collect.row_hashes import matrix_of
 
 __all__ = ["cut_into_files"]
 

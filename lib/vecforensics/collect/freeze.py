@@ -30,10 +30,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import numbers, present
+from vecforensics.arrow_columns import matrix_of, numbers, present
 from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.buckets import cut_into_files
-from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, matrix_of, row_lanes
+from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, row_lanes
 from vecforensics.collect.versions import newest_rows
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text

@@ -10,24 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, present, repeats
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, matrix_of, numbers, present, repeats
 from vecforensics.evidence import hash_text
 
-__all__ = ["all_ragged", "empty_schema", "hash_vectors", "matrix_of", "row_lanes"]
+__all__ = ["all_ragged", "empty_schema", "hash_vectors", "row_lanes"]
 
 # splitmix64's multipliers (Steele, Lea, Flood 2014); any odd constants with well-spread bits would do.
 _MIX: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
-def matrix_of(vectors: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
-    """The values of a fixed-size list column as float32 (n, d), without a copy."""
-    size = vectors.type.list_size
-    if not len(vectors) or not size:
-        return np.empty((len(vectors), size), np.float32)
-    # Not `to_numpy`: it refuses the slots under null rows, which are only ever skipped by the mask.
-    start = vectors.values.offset + vectors.offset * size
-    flat = np.frombuffer(vectors.buffers()[2], np.float32)[start : start + len(vectors) * size]
-    return flat.reshape(len(vectors), size)
 
 
 def hash_vectors(vectors: pa.FixedSizeListArray | None, rows: int) -> pa.Array:

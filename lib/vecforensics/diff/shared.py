@@ -30,6 +30,7 @@ from vecforensics.errors import (
     MissingExtra,
     ToolFailed,
     VecforensicsError,
+    holds_password,
     printable,
 )
 from vecforensics.evidence import INDEX, Evidence
@@ -57,7 +58,7 @@ class SharedEvidence:
 
 def without_secret(url: str) -> str:
     """The URL. Raises InputError where a password stands in it: it would go into the journal and to every worker."""
-    if urlsplit(url).password is not None:
+    if holds_password(url):
         raise InputError(
             "a password stands in the URL",
             where=f"{urlsplit(url).scheme}://{urlsplit(url).hostname}",

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecforensics.arrow_columns import as_numpy, present, texts, whole
+from vecforensics.arrow_columns import matrix_of, present, texts, whole
 from vecforensics.evidence import Evidence, hash_text
 from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.migrate.verification import Tally
@@ -46,9 +45,7 @@ _RANK: Final = {Severity.CORRUPT: 0, Severity.UNKNOWN: 1, Severity.BENIGN: 2}
 
 def vector_bytes(vectors: pa.FixedSizeListArray) -> list[bytes | None]:
     """The bytes of each vector of a float32 column; None where there is none."""
-    size = vectors.type.list_size
-    flat = as_numpy(vectors.values.slice(vectors.offset * size, len(vectors) * size), np.nan)
-    matrix, there = flat.reshape(len(vectors), size), present(vectors)
+    matrix, there = matrix_of(vectors), present(vectors)
     return [matrix[row].tobytes() if there[row] else None for row in range(len(vectors))]
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from vecforensics.arrow_columns import matrix_of
 from vecforensics.case import Case
 from vecforensics.errors import EvidenceError, printable
 from vecforensics.evidence import Evidence
@@ -98,11 +98,3 @@ class _Reader:
         parents = parents_of(batch, tuple(self._case.collections[name].source.depends_on))
         vectors = matrix_of(batch.column("vector")) if "vector" in batch.schema.names else None
         self._batch[name] = (batch, rows, parents, vectors)
-
-
-def matrix_of(column: pa.FixedSizeListArray) -> Vector:
-    """A fixed-size list column as float32 (n, d), without a copy; null rows hold whatever lies there."""
-    size = column.type.list_size
-    flat = column.values.slice(column.offset * size, len(column) * size).to_numpy(zero_copy_only=False)
-    matrix: Vector = np.asarray(flat, np.float32).reshape(len(column), size)
-    return matrix

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecforensics.arrow_columns import fixed_vectors, id_text, texts, whole
+from vecforensics.arrow_columns import fixed_vectors, id_text, matrix_of, texts, whole
 from vecforensics.case import Target
 from vecforensics.errors import TargetError
 from vecforensics.migrate.strategies import Vector
@@ -139,9 +139,7 @@ def rows_standing(rows: pa.Table) -> dict[str, Standing]:
     vectors, ragged = whole.column("vector").combine_chunks(), whole.column("ragged")
     metadata = whole.column("metadata").to_pylist()
     valid = vectors.is_valid().to_numpy(zero_copy_only=False)
-    size = vectors.type.list_size
-    flat = vectors.values.slice(vectors.offset * size, len(vectors) * size)
-    matrix = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(vectors), size)
+    matrix = matrix_of(vectors)
     found: dict[str, Standing] = {}
     for at, record_id in enumerate(whole.column("id").to_pylist()):
         vector = matrix[at] if valid[at] else None

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics import stores
+from vecforensics.arrow_columns import matrix_of
 from vecforensics.case import Case
 from vecforensics.custody import inputs_of
 from vecforensics.errors import EvidenceError, TargetError
@@ -130,13 +131,6 @@ def _rows(batch: pa.RecordBatch, place: int) -> Iterator[tuple[int, str, bytes |
             other = ragged[row].as_py()
             vector = np.array(other, np.float32).tobytes() if other else None
         yield place, record_id, vector, metadata[row]
-
-
-def _matrix(column: pa.FixedSizeListArray) -> Matrix:
-    size = column.type.list_size
-    flat = column.values.slice(column.offset * size, len(column) * size)
-    matrix: Matrix = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(column), size)
-    return matrix
 
 
 def _compare(
@@ -256,7 +250,7 @@ def _compare_vectors(
     there = np.frombuffer(b"".join(blob for _, blob in right_length), np.float32).reshape(-1, dimension)
     if "vector" in batch.schema.names:
         column = batch.column("vector")
-        meant, known = _matrix(column)[at], column.is_valid().to_numpy(zero_copy_only=False)[at]
+        meant, known = matrix_of(column)[at], column.is_valid().to_numpy(zero_copy_only=False)[at]
     else:
         meant, known = np.zeros_like(there), np.zeros(len(at), np.bool_)
     known &= np.isfinite(meant).all(axis=1)

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, numbers, whole
-from vecforensics.diff.compare.copies import own_first
+from vecforensics.diff.compare.copies import digests_of, own_first
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.diff.compare.relation import Comparison, Relation, compare_pairs, compare_ragged
@@ -146,11 +146,6 @@ def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
     return joined[:, 0], joined[:, 1]
 
 
-def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
-    digests: npt.NDArray[np.uint64] = as_numpy(whole(table["digest"]))
-    return digests
-
-
 def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> BucketResult:
     """Compare one bucket; reads nothing but the evidence. `evidence`: the task's, where it is open already."""
     evidence = evidence or Evidence.open(Path(task.evidence))
@@ -160,7 +155,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
     missing = _others(bucket.source.num_rows, source_row)
     orphans = _others(bucket.target.num_rows, np.r_[target_row, extra_target])
     expected, actual = MappedVectors(bucket.source), MappedVectors(bucket.target)
-    has_expected = expected.present[source_row] & (_digests(bucket.source)[source_row] != 0)
+    has_expected = expected.present[source_row] & (digests_of(bucket.source)[source_row] != 0)
     looked_at = np.ones(len(source_row), np.bool_)
     if task.sampled is not None:
         looked_at = np.isin(source_row, task.sampled)
@@ -211,7 +206,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
 
 def _same_vector(target: pa.Table, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
     """Whether two rows hold the same vector; a vector that is absent, of another length or not finite is the same as none."""
-    digests = _digests(target)
+    digests = digests_of(target)
     same: npt.NDArray[np.bool_] = (digests[one] == digests[other]) & (digests[one] != 0)
     return same
 

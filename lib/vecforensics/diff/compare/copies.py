@@ -18,7 +18,7 @@ from vecforensics.arrow_columns import as_numpy, flags, numbers, whole
 from vecforensics.diff.compare.relation import cosine_distances
 from vecforensics.diff.vectors import MappedVectors
 
-__all__ = ["own_first", "raw_vectors"]
+__all__ = ["digests_of", "own_first", "raw_vectors"]
 
 Rows = npt.NDArray[np.integer[Any]]
 
@@ -27,7 +27,7 @@ _BLOCK: Final = 512
 
 def own_first(source: pa.Table, target: pa.Table, source_row: Rows, target_row: Rows) -> npt.NDArray[np.intp]:
     """The order of joined pairs by record, a record's own row before the further copies."""
-    wanted, held = _digests(source)[source_row], _digests(target)[target_row]
+    wanted, held = digests_of(source)[source_row], digests_of(target)[target_row]
     expected, actual = MappedVectors(source), MappedVectors(target)
     without_digest = np.flatnonzero(held == 0)
     raw = raw_vectors(target, actual, target_row[without_digest])
@@ -81,6 +81,7 @@ def _as_far_as_it_goes(raw: bytes, dimension: int) -> npt.NDArray[np.float32]:
     return vector
 
 
-def _digests(table: pa.Table) -> npt.NDArray[np.uint64]:
+def digests_of(table: pa.Table) -> npt.NDArray[np.uint64]:
+    """xxh3_64 of each row's vector, uint64 (n,); 0 where it is absent or not finite."""
     digests: npt.NDArray[np.uint64] = as_numpy(whole(table["digest"]))
     return digests

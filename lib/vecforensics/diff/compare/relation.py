@@ -26,7 +26,6 @@ import numpy.typing as npt
 from vecforensics.diff.compare.grids import Grid
 
 __all__ = [
-    "_FEWEST_FOR_GRID",
     "Comparison",
     "Relation",
     "compare_pairs",
