@@ -81,7 +81,8 @@ class TestErrors:
         classes = [one for _, one in inspect.getmembers(errors, inspect.isclass)]
         assert [one for one in classes if not issubclass(one, VecforensicsError)] == []
         assert errors.__all__ == sorted(errors.__all__)
-        assert {one.__name__ for one in classes} | {"printable", "without_userinfo"} == set(errors.__all__)
+        helpers = {"holds_password", "printable", "without_userinfo"}
+        assert {one.__name__ for one in classes} | helpers == set(errors.__all__)
 
     def test_the_tree_at_the_top_of_the_module_is_complete(self) -> None:
         assert errors.__doc__ is not None
