@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,6 +72,12 @@ class Side:
 
     def split(self, numbers: Index) -> Iterator[tuple[int, npt.NDArray[np.intp], Index]]:
         """For each bucket that holds some of `numbers`: the bucket, where in `numbers` they stand, and their rows in it."""
+        if bool((numbers[1:] >= numbers[:-1]).all()):
+            edges = np.searchsorted(numbers, self.offsets).tolist()
+            for bucket, (first, last) in enumerate(pairwise(edges)):
+                if first < last:
+                    yield bucket, np.arange(first, last), numbers[first:last] - self.offsets[bucket]
+            return
         owner = np.searchsorted(self.offsets, numbers, "right") - 1
         order = np.argsort(owner, kind="stable")
         bounds = np.searchsorted(owner[order], np.arange(self.buckets + 1))

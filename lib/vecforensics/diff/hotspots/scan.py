@@ -161,47 +161,96 @@ def may_hold(hits: list[Ints], sizes: list[Ints], worth: float) -> list[bool]:
     The fullest window of each length is taken as if it had the fewest rows of its length. The p-value of a window is about
     exp(-gain), and below it by no more than a factor of sqrt(8 hits) (R. B. Ash, Information Theory, 1965, lemma 4.7.2).
     """
-    first, last, starts, sequence, windows = _windows_of_all(tuple(map(len, hits)))
-    run_hits, run_sizes = (np.concatenate([[0], np.cumsum(np.concatenate(each))]) for each in (hits, sizes))
-    most = np.maximum.reduceat(run_hits[last] - run_hits[first], starts)
-    least = np.maximum(np.minimum.reduceat(run_sizes[last] - run_sizes[first], starts), most)
-    bad, total = (np.array([one.sum() for one in each])[sequence] for each in (hits, sizes))
-    bound = windows - log_likelihood_ratio(most, least, bad, total) - 0.5 * np.log(8.0 * most + 8.0)
-    begins = np.searchsorted(sequence, np.arange(len(hits)))
-    may: list[bool] = (np.minimum.reduceat(bound, begins) <= worth).tolist()
-    return may
+    laid = _Laid.of(tuple(map(len, hits)))
+    most, bad = laid.extremes(hits, np.maximum)
+    fewest, total = laid.extremes(sizes, np.minimum)
+    least = np.maximum(fewest, most)
+    bound = laid.log_windows - log_likelihood_ratio(most, least, bad, total) - 0.5 * np.log(8.0 * most + 8.0)
+    may = np.zeros(len(hits), np.bool_)
+    may[laid.sequence[bound <= worth]] = True
+    return may.tolist()
 
 
-@lru_cache(maxsize=16)
-def _windows_of_all(lengths: tuple[int, ...]) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-    """The windows of many sequences laid end to end: first value, value after the last, where each length of window begins, of
-    which sequence it is, and the logarithm of what its p-value is multiplied by."""
-    firsts, lasts, starts, sequences, windows = [], [], [], [], []
-    at = laid = 0
-    for number, values in enumerate(lengths):
-        first, last, begins = _windows_of_values(values, True)
-        firsts.append(first + at)
-        lasts.append(last + at)
-        starts.append(begins + laid)
-        sequences.append(np.full(len(begins), number))
-        windows.append(np.log(np.diff(np.append(begins, len(first)))) + np.log(len(begins)))
-        at, laid = at + values, laid + len(first)
-    return (
-        np.concatenate(firsts),
-        np.concatenate(lasts),
-        np.concatenate(starts),
-        np.concatenate(sequences),
-        np.concatenate(windows),
-    )
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """Many sequences laid end to end, and the windows of `_windows_of_values(..., True)` over each as sums of two blocks of half
+    their length. All windows of a length and a sequence are one entry of `sequence` (whose they are) and of `log_windows` (what
+    the p-value of one is multiplied by), shape (entries,), shorter windows first.
+
+    `begins`: where each sequence begins, at a whole number of its longest blocks; `room`: how long all are; `edges`: of each
+    length, flat, the first block and the one behind the last that a window of each sequence begins with; `last`: of each entry the
+    window that ends with the sequence, its first value and the one behind it, shape (2, entries).
+    """
+
+    begins: Ints
+    room: int
+    edges: tuple[Ints, ...]
+    last: Ints
+    sequence: Ints
+    log_windows: Floats
+
+    @classmethod
+    @lru_cache(maxsize=16)
+    def of(cls, lengths: tuple[int, ...]) -> _Laid:
+        values = np.array(lengths, np.int64)
+        counts = np.array([len(_lengths_of_windows(one, True)) for one in lengths], np.int64)
+        begins, at = np.zeros(len(values), np.int64), 0
+        for number, (one, count) in enumerate(zip(lengths, counts.tolist(), strict=True)):
+            block = max(2 ** (count - 2), 1)
+            begins[number] = at = -(-at // block) * block
+            at += one
+        edges, lasts, sequences, logs = [], [], [], []
+        for level in range(int(counts.max())):
+            window, block = 2**level, max(2 ** (level - 1), 1)
+            of = np.flatnonzero(counts > level)
+            regular = -(-(values[of] - window) // block)
+            first = begins[of] // block
+            edges.append(np.stack([first, first + regular], axis=1).ravel())
+            end = begins[of] + values[of]
+            lasts.append(np.stack([end - window, end]))
+            sequences.append(of)
+            logs.append(np.log(regular + 1) + np.log(counts[of]))
+        # A whole number of the longest blocks, with two more for the window that would begin with the last one.
+        block = 2 ** len(edges)
+        room = -(-at // block) * block + 2 * block
+        return cls(
+            begins,
+            room,
+            tuple(edges),
+            np.concatenate(lasts, axis=1),
+            np.concatenate(sequences),
+            np.concatenate(logs),
+        )
+
+    def extremes(self, each: list[Ints], of: np.ufunc) -> tuple[Ints, Ints]:
+        """Of each entry the largest or smallest (`of`) sum over a window, and the sum over its sequence, int64 (entries,)."""
+        blocks = np.zeros(self.room, np.int64)
+        for begin, one in zip(self.begins.tolist(), each, strict=True):
+            blocks[begin : begin + len(one)] = one
+        run = np.r_[0, np.cumsum(blocks)]
+        found = []
+        for level, edges in enumerate(self.edges):
+            windows = blocks
+            if level:
+                windows = blocks[:-1] + blocks[1:]
+                blocks = windows[::2]
+            found.append(of.reduceat(windows, edges)[::2])
+        sums = np.diff(run[np.append(self.begins, self.room)])
+        return of(np.concatenate(found), run[self.last[1]] - run[self.last[0]]), sums[self.sequence]
+
+
+def _lengths_of_windows(values: int, singles: bool) -> list[int]:
+    """2, 4, 8, ... up to half of the values; with `singles` 1 as well; where no length is short enough the shortest."""
+    lengths = [1] if singles else []
+    while (longer := 2 ** len(lengths) * (1 if singles else 2)) <= max(values // 2, 1):
+        lengths.append(longer)
+    return lengths or [1]
 
 
 @lru_cache(maxsize=256)
 def _windows_of_values(values: int, singles: bool) -> tuple[Ints, Ints, Ints]:
     """(first value, value after the last) of each window, shortest first, and where in them each length begins."""
-    lengths = [1] if singles else []
-    while (longer := 2 ** len(lengths) * (1 if singles else 2)) <= max(values // 2, 1):
-        lengths.append(longer)
-    lengths = lengths or [1]
+    lengths = _lengths_of_windows(values, singles)
     # None is cut off at the end: the last one of each length ends with the last value.
     first = [
         np.append(np.arange(0, values - length, max(length // 2, 1)), values - length) for length in lengths

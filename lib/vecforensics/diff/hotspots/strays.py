@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, encoded, numbers, whole
+from vecforensics.arrow_columns import encoded, flags, numbers, whole
 from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.dimensions import joined_field
+from vecforensics.diff.id_order import id_order
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions, TextIds
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.writes import WRITERS_FIELDS, Writes
@@ -35,12 +36,18 @@ _CONTROLS: Final = 100_000
 def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) -> RowDimensions:
     """The rows of a target in the order of their ids, with the orphans marked; of a large one a sample of the others. `writes`:
     what is known of each target row."""
-    chosen, note = _cases_and_controls(sides.target, orphans)
-    order = _id_order(sides.target, chosen)
-    kinds = np.where(np.isin(order, orphans), np.uint32(1 << KIND_BIT[Kind.ORPHAN]), np.uint32(0))
+    side = sides.target
+    chosen, note = _cases_and_controls(side, orphans)
+    ids = side.texts("id", chosen)
+    places = _id_order(side, chosen, ids)
+    stray = np.zeros(side.rows, np.bool_)
+    stray[orphans] = True
+    order = chosen[places]
+    kinds = np.where(stray[order], np.uint32(1 << KIND_BIT[Kind.ORPHAN]), np.uint32(0))
     fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
-    fields.update(_metadata_fields(sides.target, order, WRITERS_FIELDS - set(sides.frozen.metadata)))
-    return RowDimensions(name, kinds, fields, TextIds(sides.target.texts("id", order)), note)
+    known = WRITERS_FIELDS - set(sides.frozen.metadata)
+    fields.update(_metadata_fields(side, chosen, places, known))
+    return RowDimensions(name, kinds, fields, TextIds(ids.take(numbers(places))), note)
 
 
 def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
@@ -58,20 +65,24 @@ def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
     return np.sort(np.r_[orphans, controls]), note
 
 
-def _id_order(side: Side, chosen: Index) -> Index:
-    """Running rows by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
-    ids = side.texts("id", chosen)
-    digests = side.integers("digest", chosen)
-    columns = [pc.binary_length(ids), ids, numbers(digests)]
-    table = pa.Table.from_arrays(columns, ["length", "id", "digest"])
-    keys = [("length", "ascending"), ("id", "ascending"), ("digest", "ascending")]
-    order: Index = chosen[as_numpy(pc.sort_indices(table, sort_keys=keys))]
+def _id_order(side: Side, chosen: Index, ids: pa.StringArray) -> Index:
+    """Places in `chosen` by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
+    held = TextIds(ids)
+    order = id_order(held.lengths(), held.words, held).astype(np.int64)
+    ordered = held(order)
+    again = np.r_[False, flags(pc.equal(ordered.slice(1), ordered.slice(0, max(len(ordered) - 1, 0))))]
+    several = np.flatnonzero(again | np.r_[again[1:], False])
+    group = np.cumsum(~again)[several]
+    digests = side.integers("digest", chosen[order[several]])
+    order[several] = order[several][np.lexsort((digests, group))]
     return order
 
 
-def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[str, Field]:
-    """The commonest fields of the target's metadata; `known`: those that are looked at under other names."""
-    chosen = np.sort(order)
+def _metadata_fields(
+    side: Side, chosen: Index, places: Index, known: frozenset[str]
+) -> dict[str, Field]:
+    """The commonest fields of the target's metadata, of the rows `chosen` in the order `places`; `known`: those that are looked
+    at under other names."""
     parts_of = [(bucket, rows) for bucket, _, rows in side.split(chosen)]
     columns = [
         metadata_columns(whole(side.table(bucket)["metadata"]).take(numbers(rows)))
@@ -81,12 +92,11 @@ def _metadata_fields(side: Side, order: Index, known: frozenset[str]) -> dict[st
     for one in columns:
         counts.update({name: len(column) - column.null_count for name, column in one.items()})
     names = sorted((name for name in counts if name not in known), key=lambda name: (-counts[name], name))
-    place = np.searchsorted(chosen, order)
     fields = {}
     for name in sorted(names[:_MOST_FIELDS]):
         parts = [
             encoded(one.get(name, pa.nulls(len(rows), pa.string())))
             for (_, rows), one in zip(parts_of, columns, strict=True)
         ]
-        fields[f"metadata:{name}"] = joined_field(parts, place)
+        fields[f"metadata:{name}"] = joined_field(parts, places)
     return fields
