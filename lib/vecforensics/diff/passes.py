@@ -82,17 +82,17 @@ class Work:
             )
             for name in self.names
         }
-        grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
-        known = {name: grid for name, grid in grids.items() if grid is not None}
-        if known:
-            # Compared once more, now that it is known what the store makes of a vector.
-            results |= self._compared(contents, known)
-            sides |= {name: replace(sides[name], grid=grid) for name, grid in known.items()}
         writes = place_writes(self.evidence.path, sides)
         # Where something differs the hot spots will ask for all records along all lines. Arrow lays them out meanwhile.
         differs = any(result.differs for some in results.values() for result in some)
         with ThreadPoolExecutor(1, thread_name_prefix="layout") as ahead:
             layout = ahead.submit(Layout.of, sides, writes) if differs else None
+            grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
+            known = {name: grid for name, grid in grids.items() if grid is not None}
+            if known:
+                # Compared once more, now that it is known what the store makes of a vector.
+                results |= self._compared(contents, known)
+                sides = sides | {name: replace(sides[name], grid=grid) for name, grid in known.items()}
             resolved = self._resolved(sides, results, writes)
         give_back()
         parts = [Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]

@@ -41,17 +41,17 @@ _USUAL: Final = 10
 _ASKED: Final = (Relation.WRONG, Relation.PART_ZERO, Relation.PART_OTHER)
 _TELLING: Final = (*_ASKED, Relation.INT8, Relation.NOISE, Relation.NORMALISED)
 _MOST_ROWS: Final = 4096
-# What does not explain a quarter of the first rows is looked at no further.
-_GLANCE: Final = 256
+# What explains none of some rows, or not a quarter of some more, is looked at no further: half of all are needed in the end.
+_PEEK, _GLANCE = 32, 256
 _MOST_VALUES: Final = 2 * 2**20
 # Values that a step is read off: more of one line tell no more; fewer tell nothing, or, where all of them are on it, enough.
 _MOST_ON_A_LINE: Final = 8192
 _FEWEST_ON_A_LINE, _ENOUGH_ON_A_LINE = 6, 32
 # The median of what rounding takes away is a quarter of the step, of what cutting off takes away a half; a third of the rows may
-# be something else. The histogram: eight bins to such a median, 256 steps of eight of them wide, with room for the transform.
+# be something else. The histogram: four bins to such a median, 256 steps of eight medians wide, with room for the transform.
 _STEPS: Final = (1.2, 8.0)
-_BINS, _ROOM = 16384, 131072
-_BIN: Final = 0.125
+_BINS, _ROOM = 8192, 65536
+_BIN: Final = 0.25
 # How many of the values must bunch, and how many of them need no better line; how many peaks are looked at; how many lines are
 # held against whole rows.
 _BUNCHED, _NEARLY_ALL = 0.4, 0.97
@@ -88,11 +88,13 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
     distance = cosine_distances(expected, actual)
     usual = distance <= _USUAL * _quantile(distance[np.isfinite(distance)], 0.5)
+    peek, glance = (slice(None, None, -(-len(actual) // some)) for some in (_PEEK, _GLANCE))
     # Where one scale explains nearly all rows, a scale for each component would too.
     for grids in ((_by_row, _by_collection), (_by_component,)):
         for grid in chain.from_iterable(some(expected, actual, usual) for some in grids):
-            if 4 * np.count_nonzero(grid.holds(expected[:_GLANCE], actual[:_GLANCE])) < min(
-                len(actual), _GLANCE
+            if not all(
+                grid.holds(expected[some], actual[some]).mean() >= share
+                for some, share in ((peek, 1 / _PEEK), (glance, 1 / 4))
             ):
                 continue
             explained = int(grid.holds(expected, actual).sum())
