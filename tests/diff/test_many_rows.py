@@ -65,7 +65,6 @@ def test_a_hundred_groups_of_strangers_are_each_a_broadcast_noise_and_all(tmp_pa
             # Four exact copies and one with the noise of another batch: joined to its group, whichever cell it falls into.
             world.vector(row, stranger * (1 + (n == 4) * 2e-4 * world.rng.normal(size=24)))
             world.expect(Kind.BROADCAST, world.ids[row])
-        assert group < 100
     diff = investigate(world, tmp_path, impact=False)
     assert Counter(diff.table["kind"].to_pylist()) == {"broadcast": 500}
     assert {json.loads(text)["group"] for text in diff.table["detail"].to_pylist()} == {5}
