@@ -18,7 +18,7 @@ SHOW = (
     ("given", "shown"),
     [
         ({}, "system {1}"),
-        ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "OPENBLAS_NUM_THREADS": "2"}, "mimalloc {2}"),
+        ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc {1}"),
     ],
 )
 def test_arrow_allocates_where_everybody_does_and_blas_has_one_thread_unless_the_user_said_otherwise(
