@@ -28,6 +28,7 @@ VALUES = st.one_of(
     st.sampled_from(["", "x", "x\n", '"', "\\", "2026-01-01T00:00:00Z", "2026-01-01", "10:00:00", "NaN", "true", "é"]),
     st.lists(st.sampled_from(["x", 1, 1.0]), max_size=2),
     st.fixed_dictionaries({"k": st.sampled_from([1, 1.0, "1"])}),
+    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from([1, None]), max_size=2),
 )  # fmt: skip
 RECORDS = st.dictionaries(st.sampled_from([*FIELDS, "batch"]), VALUES, max_size=4)
 # One type a field, as most collections have it: only then are there columns to look at.
@@ -35,10 +36,19 @@ PLAIN = st.fixed_dictionaries(
     {},
     optional={
         "a": st.one_of(st.none(), st.integers(0, 3)),
-        "b": st.sampled_from(["x", "y", "2026-01-01T00:00:00Z"]),
+        "b": st.sampled_from(["x", "y", "2026-01-01T00:00:00Z", None]),
         'odd "name"': st.sampled_from([0.5, 1.0, 1, 2]),
         "ü": st.booleans(),
         "batch": st.integers(0, 99),
+    },
+)
+# What a target says beside the fields may call something by a field's own name.
+INSIDE = st.fixed_dictionaries(
+    {},
+    optional={
+        "a": st.integers(0, 3),
+        "ü": st.none(),
+        "list": st.lists(st.fixed_dictionaries({}, optional={"b": st.none()}), max_size=2),
     },
 )
 
@@ -50,12 +60,25 @@ def pairs(records: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[
     return st.lists(st.tuples(records, records), min_size=1, max_size=12)
 
 
+@st.composite
+def without_some_nulls(draw: st.DrawFn) -> list[Pair]:
+    """What a target keeps that drops some of the nulls and says more than it was given."""
+    return [
+        (
+            row,
+            {key: value for key, value in row.items() if value is not None or draw(st.booleans())}
+            | {"extra": draw(INSIDE)},
+        )
+        for row in draw(st.lists(PLAIN, min_size=1, max_size=12))
+    ]
+
+
 def column(rows: list[dict[str, Any]]) -> pa.ChunkedArray:
     return pa.chunked_array([[canonical_json(row) for row in rows]], pa.string())
 
 
 @pytest.mark.parametrize("store", ["parquet", "pinecone"])
-@given(rows=pairs(PLAIN) | pairs(RECORDS))
+@given(rows=pairs(PLAIN) | pairs(RECORDS) | without_some_nulls())
 @settings(max_examples=150, deadline=None)
 def test_drift_by_column_is_drift_row_by_row(store: str, rows: list[Pair]) -> None:
     source, target = column([one for one, _ in rows]), column([other for _, other in rows])
@@ -75,6 +98,15 @@ def test_three_that_became_a_double_is_seen_among_doubles() -> None:
     drift = drift_of_rows(source, target, numbers, numbers, ("a",), StoreHabits())
     assert sorted(drift) == list(range(0, 400, 2))
     assert {one["a"]["types"] for one in drift.values()} == {"int→float"}
+
+
+@pytest.mark.parametrize("extra", [{"a": 1}, [{"a": 1}], {"deep": {"a": None}}])
+def test_a_null_that_was_dropped_is_seen_where_something_else_holds_a_key_of_that_name(extra: Any) -> None:
+    source = column([{"a": None, "b": "x"}] * 400)
+    target = column([{"a": None, "b": "x", "extra": extra}] + [{"b": "x", "extra": extra}] * 399)
+    numbers = np.arange(400, dtype=np.int32)
+    drift = drift_of_rows(source, target, numbers, numbers, ("a", "b"), StoreHabits())
+    assert drift == {row: {"a": {"change": "missing", "expected": None}} for row in range(1, 400)}
 
 
 @pytest.mark.parametrize("rows", [4, 400])
@@ -99,6 +131,13 @@ def test_columns_spell_values_as_json_does(rows: list[dict[str, Any]]) -> None:
         spelt = columns[name].to_pylist() if name in columns else [None] * len(rows)
         values = [None if text is None else json.loads(text) for text in spelt]
         assert values == [row.get(name) for row in rows]
+
+
+@pytest.mark.parametrize("beside", [[], [2.5], [2.5, "text"], [1e300]])
+def test_a_whole_number_is_spelt_alike_whatever_stands_beside_it(beside: list[Any]) -> None:
+    values = [3, 3.0, -0.0, 2**53 - 1, 2**53 + 1]
+    columns = metadata_columns(column([{"a": value} for value in [*values, *beside]]))
+    assert columns["a"].to_pylist()[:5] == ["3", "3", "0", "9007199254740991", "9007199254740993"]
 
 
 def test_a_time_stamp_keeps_its_spelling() -> None:

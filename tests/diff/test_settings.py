@@ -42,6 +42,31 @@ def test_the_same_evidence_gives_the_same_bytes_whatever_the_workers_the_buckets
     assert len(seen) == 1
 
 
+def test_a_whole_number_is_spelt_alike_beside_one_two_and_a_half_and_in_buckets_without_it(
+    tmp_path: Path,
+) -> None:
+    seen = set()
+    for buckets in (1, 4, 9):
+        world = World.make(count=1200, dimension=8, seed=2)
+        world.parents = [None] * 1200
+        for row, own in enumerate(world.metadata):
+            own["score"] = 2.5 if row == 700 else row % 12
+        world.target = [
+            (
+                text,
+                vector,
+                {**world.metadata[world.row_of[text]], "batch": 2.5 if text == world.ids[701] else 7},
+            )
+            for text, vector, _ in world.target
+            if world.row_of[text] % 12 != 3
+        ]
+        diff = investigate(world, tmp_path / str(buckets), buckets=buckets, impact=False)
+        run = RunFolder.open(diff.path)
+        seen.add((run.findings_json.read_bytes(), run.findings_parquet.read_bytes()))
+        assert any("score = 3 hold" in spot["sentence"] for spot in diff.hot_spots)
+    assert len(seen) == 1
+
+
 def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None:
     diff = investigate(everything(), tmp_path)
     written = json.loads(RunFolder.open(diff.path).findings_json.read_text())

@@ -2,6 +2,10 @@
 
 Arrow gives each field one type. Where the types of a field do not agree from row to row there are no typed columns, and the
 texts are read one by one.
+
+What a value is spelt like must not depend on what else its bucket holds. Beside one 2.5 Arrow reads every 3 as 3.0, so a whole
+number is spelt without a point, whichever it was; and beyond 2^53, where a double no longer holds every whole number, the texts
+are read one by one.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +24,13 @@ __all__ = ["loaded", "metadata_columns", "or_empty", "typed_columns"]
 
 # What JSON escapes inside a text; a text without any of these is quoted by two quotation marks.
 _ESCAPED: Final = r'["\\\x00-\x1f]'
+# From here on a double may be another number than the text said.
+_INEXACT: Final = 2.0**53
 
 
 def metadata_columns(texts: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
-    """The top-level fields of JSON objects as columns of the same length, values as canonical JSON text; nulls where absent.
+    """The top-level fields of JSON objects as columns of the same length, values as canonical JSON text, save that a whole number
+    has no point (`3`, also for 3.0); nulls where absent.
 
     Text, numbers and booleans only.
     """
@@ -43,7 +51,7 @@ def _spread(column: pa.Array, indices: pa.Array) -> pa.DictionaryArray:
 
 def _columns_of(texts: pa.Array) -> dict[str, pa.Array]:
     columns = typed_columns(texts)
-    if columns is None:
+    if columns is None or any(map(_inexact, columns.values())):
         return _columns_by_python(texts)
     spelt = {name: _spelt(column) for name, column in columns.items()}
     return {name: column for name, column in spelt.items() if column is not None}
@@ -89,6 +97,13 @@ def _read(texts: pa.Array, types: Mapping[str, pa.DataType]) -> pa.Table | None:
     return table if table.num_rows == len(texts) else None
 
 
+def _inexact(column: pa.Array) -> bool:
+    """Whether a column of doubles may have lost digits of a whole number."""
+    if not pa.types.is_floating(column.type):
+        return False
+    return bool((np.abs(arrow.as_numpy(column)) >= _INEXACT).any())
+
+
 def _spelt(column: pa.Array) -> pa.Array | None:
     """A typed column as canonical JSON text; None for lists and objects."""
     kind = column.type
@@ -99,9 +114,13 @@ def _spelt(column: pa.Array) -> pa.Array | None:
         return pa.DictionaryArray.from_arrays(encoded.indices, _quoted(encoded.dictionary))
     if pa.types.is_floating(kind):
         encoded = column.dictionary_encode()
-        spelt = [json.dumps(value) for value in encoded.dictionary.to_pylist()]
+        spelt = map(_of_number, encoded.dictionary.to_pylist())
         return pa.DictionaryArray.from_arrays(encoded.indices, arrow.texts(spelt))
     return None
+
+
+def _of_number(value: float) -> str:
+    return json.dumps(int(value) if value.is_integer() and abs(value) < _INEXACT else value)
 
 
 def _quoted(texts: pa.Array) -> pa.Array:
@@ -129,5 +148,6 @@ def _columns_by_python(texts: pa.Array) -> dict[str, pa.Array]:
         for key, value in record.items():
             if isinstance(value, list | dict) or value is None:
                 continue
-            values.setdefault(key, [None] * len(rows))[number] = json.dumps(value, ensure_ascii=False)
+            spelt = _of_number(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+            values.setdefault(key, [None] * len(rows))[number] = spelt
     return {key: arrow.texts(column) for key, column in values.items()}

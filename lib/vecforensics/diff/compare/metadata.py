@@ -89,14 +89,19 @@ def _may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str]) -> npt.NDA
     if wanted is None or held is None:
         return np.ones(len(one), np.bool_)
     for name in fields:
-        # Absent and null are one to a column.
-        named = f"{json.dumps(name, ensure_ascii=False)}:"
-        suspect |= flags(pc.xor(pc.match_substring(one, named), pc.match_substring(other, named)))
         if name not in wanted and name not in held:
             continue
         if name not in wanted or name not in held or wanted[name].type != held[name].type:
             return np.ones(len(one), np.bool_)
         left, right = wanted[name], held[name]
+        # Absent and null are one to a column; there the text has to say which.
+        named = f"{json.dumps(name, ensure_ascii=False)}:"
+        says, said = (flags(pc.match_substring(side, named)) for side in (one, other))
+        if any(_names_inside(column.type, name) for side in (wanted, held) for column in side.values()):
+            # It may also mean a key of that name further inside.
+            suspect |= (says & ~present(left)) | (said & ~present(right))
+        else:
+            suspect |= says ^ said
         if pa.types.is_null(left.type):
             continue
         if pa.types.is_nested(left.type):
@@ -109,6 +114,15 @@ def _may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str]) -> npt.NDA
                 pc.or_(pc.match_substring_regex(one, whole), pc.match_substring_regex(other, whole))
             )
     return suspect
+
+
+def _names_inside(kind: pa.DataType, name: str) -> bool:
+    """Whether values of this type hold objects with a key of that name."""
+    if pa.types.is_list(kind):
+        return _names_inside(kind.value_type, name)
+    if not pa.types.is_struct(kind):
+        return False
+    return any(item.name == name or _names_inside(item.type, name) for item in kind)
 
 
 def as_object(text: str | None) -> Mapping[str, Any]:
