@@ -15,10 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult, State
 from vecforensics.diff.compare.copies import raw_vectors
+from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
 from vecforensics.diff.compare.stale import stale_records
 from vecforensics.diff.explain.alone import (
@@ -34,6 +36,7 @@ from vecforensics.diff.explain.wrong_rows import explain_pairs
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
+from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["resolve_collection"]
 
@@ -86,6 +89,7 @@ def resolve_collection(
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
     explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved)
+    _compare_metadata(sides, resolved)
     if nobody and label is not None:
         find_shared_vectors(sides, found, label)
         resolved.notes += find_suspicious(sides, found)
@@ -172,6 +176,32 @@ def _compare_mangled(
             renumbered,
         )
     )
+
+
+def _compare_metadata(sides: Sides, resolved: Resolved) -> None:
+    """Metadata of records that stand under a mangled id, compared as a bucket compares those of the others.
+
+    Where a pair was found by its metadata these agree, and nothing is said twice.
+    """
+    if not sides.frozen.metadata or not resolved.mangled:
+        return
+    source, target = (np.array(column, np.int64) for column in zip(*resolved.mangled.items(), strict=True))
+    places = np.arange(len(source), dtype=np.int32)
+    drift = drift_of_rows(
+        pa.chunked_array([sides.source.texts("metadata", source)]),
+        pa.chunked_array([sides.target.texts("metadata", target)]),
+        places,
+        places,
+        sides.frozen.metadata,
+        StoreHabits.of(str(sides.frozen.facts.get("store", ""))),
+    )
+    for place, fields in drift.items():
+        resolved.found.add(
+            Kind.METADATA_DRIFT,
+            source=int(source[place]),
+            target=int(target[place]),
+            detail={"fields": fields},
+        )
 
 
 @dataclass
