@@ -95,13 +95,13 @@ def test_each_unmatched_id_with_kin_is_converted_once_so_that_pairing_is_linear(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: Counter[str] = Counter()
-    convert = ids._spellings
+    convert = ids.spellings
 
     def counted(text: str) -> Mapping[str, str]:
         seen[text] += 1
         return convert(text)
 
-    monkeypatch.setattr(ids, "_spellings", counted)
+    monkeypatch.setattr(ids, "spellings", counted)
     missing = [str(n) for n in range(10_000, 13_000)]
     strangers = [f"{n}.0" for n in range(10_000, 12_000)] + [f"stranger {n}" for n in range(3000)]
     pairs = ids.pair_ids(missing, strangers)

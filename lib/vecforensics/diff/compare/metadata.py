@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import flags, numbers, present, whole
 from vecforensics.diff.compare.json_columns import or_empty, typed_columns
-from vecforensics.diff.explain.ids import coercions
+from vecforensics.diff.spellings import coercions
 from vecforensics.records import canonical_json
 from vecforensics.stores.habits import StoreHabits
 

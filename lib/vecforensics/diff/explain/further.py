@@ -16,10 +16,11 @@ import numpy.typing as npt
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
-from vecforensics.diff.explain.ids import conversion, related
+from vecforensics.diff.explain.ids import related
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.pairs import running
 from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind
 
 __all__ = ["FurtherRows"]

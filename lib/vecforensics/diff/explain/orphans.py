@@ -15,9 +15,10 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.id_affixes import pair_by_affix
-from vecforensics.diff.explain.ids import coercions, pair_ids, says_nothing
+from vecforensics.diff.explain.ids import pair_ids
 from vecforensics.diff.explain.owners import NEAREST, Owners
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.spellings import coercions, says_nothing
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 

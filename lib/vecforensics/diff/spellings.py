@@ -1,0 +1,202 @@
+"""What well-meant conversions make of a text: a number is read and printed again, another case, space, Unicode form, quotes.
+
+Each conversion is a function from a text to the texts that it makes, under the name by which a finding calls it. Ids suffer them,
+and so do values of metadata.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+
+__all__ = ["DECIMAL", "coercions", "conversion", "reversed_name", "says_nothing", "spellings"]
+
+# What a lost id looks like, in lower case and without surrounding space.
+_SAYS_NOTHING: Final = frozenset(
+    {
+        "",
+        "nan",
+        "none",
+        "null",
+        "undefined",
+        "na",
+        "n/a",
+        "<na>",
+        "nil",
+        "nat",
+        "[object object]",
+        "0",
+        "-1",
+        "true",
+        "false",
+    }
+)
+
+DECIMAL: Final = re.compile(r"[+-]?\d{1,400}(\.\d*)?([eE][+-]?\d{1,3})?")
+_INTEGER: Final = re.compile(r"[+-]?\d{1,400}")
+_UUID: Final = re.compile(
+    r"(?:urn:uuid:)?[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?",
+    re.IGNORECASE,
+)
+
+
+_LONGEST_OF_NOTHING: Final = max(map(len, _SAYS_NOTHING))
+
+
+def says_nothing(text: str) -> bool:
+    """Whether an id is what is left where an id was lost."""
+    return (len(text) <= _LONGEST_OF_NOTHING or text[0].isspace() or text[-1].isspace()) and (
+        text.strip().lower() in _SAYS_NOTHING
+    )
+
+
+def _without_zeros(text: str) -> Iterable[str]:
+    if _INTEGER.fullmatch(text) and re.match(r"[+-]?0\d", text):
+        yield re.sub(r"^([+-]?)0+(?=\d)", r"\1", text)
+
+
+def _through_integer(text: str) -> Iterable[str]:
+    """Read as a whole number and printed again: leading zeros, a plus sign and spaces are lost."""
+    if _INTEGER.fullmatch(text.strip()):
+        yield str(int(text))
+
+
+def _through_double(text: str) -> Iterable[str]:
+    """Read as a double and printed as Python, JavaScript, C or pandas would: `1.0`, e-notation, rounded beyond 2^53."""
+    stripped = text.strip()
+    if not DECIMAL.fullmatch(stripped):
+        return
+    value = float(stripped)
+    if value != value or value in (float("inf"), float("-inf")):
+        return
+    whole = value == int(value)
+    plain = repr(value)
+    yield plain
+    yield f"{value:g}"
+    yield f"{value:.6e}"
+    yield f"{value:.15g}"
+    rounded, _, its_exponent = f"{value:e}".partition("e")
+    short, digits = repr(float(rounded)), plain.partition("e")[0] if "e" in plain else _shortest(value)
+    # Seven digits may round up to the next power of ten: 999999950 to 1.000000e+09.
+    power_of_ten = Decimal(plain).adjusted() if value else 0
+    for part, exponent in ((short, its_exponent), (digits, f"{power_of_ten:+03d}")):
+        powers = {exponent[1:], exponent[1:].lstrip("0") or "0"}
+        signs = ("-",) if exponent.startswith("-") else ("+", "")
+        for mantissa in {part, part.removesuffix(".0")}:
+            yield from [
+                f"{mantissa}{letter}{sign}{power}" for sign in signs for power in powers for letter in "eE"
+            ]
+    if whole:
+        yield str(int(value))
+        yield f"{int(value)}.0"
+        yield f"{int(value)}.00"
+
+
+def _shortest(value: float) -> str:
+    """The shortest mantissa that reads back as `value`, as JavaScript prints it in e-notation."""
+    digits = repr(abs(value)).replace(".", "").removesuffix("0") if "e" not in repr(value) else ""
+    digits = (digits or "0").lstrip("0").rstrip("0") or "0"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[0]}.{digits[1:]}" if len(digits) > 1 else f"{sign}{digits[0]}"
+
+
+def _case(text: str) -> Iterable[str]:
+    yield text.lower()
+    yield text.upper()
+    yield text.casefold()
+
+
+def _space(text: str) -> Iterable[str]:
+    if text.split() == [text]:
+        return
+    yield text.strip()
+    yield re.sub(r"\s+", " ", text.strip())
+    yield re.sub(r"\s+", "", text)
+    yield re.sub(r"\s+", "_", text.strip())
+    yield re.sub(r"\s+", "+", text)
+    yield re.sub(r"\s", "%20", text)
+
+
+def _unicode_form(text: str) -> Iterable[str]:
+    if text.isascii():
+        return
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        yield unicodedata.normalize(form, text)
+    # Bytes in UTF-8 read as Latin-1 or Windows-1252, and what cannot be written left out or replaced.
+    for codec in ("latin-1", "cp1252"):
+        try:
+            yield text.encode().decode(codec)
+        except UnicodeError:
+            continue
+    ascii_bytes = text.encode("ascii", "replace").decode()
+    yield ascii_bytes
+    yield text.encode("ascii", "ignore").decode()
+
+
+def _uuid(text: str) -> Iterable[str]:
+    found = _UUID.fullmatch(text.strip())
+    if found:
+        plain = "-".join(found.groups()).lower()
+        for spelling in (plain, plain.upper()):
+            bare = spelling.replace("-", "")
+            yield from (spelling, bare, f"{{{spelling}}}", f"urn:uuid:{spelling}")
+
+
+def _quotes(text: str) -> Iterable[str]:
+    yield text.strip("\"'")
+    yield f'"{text}"'
+    yield f"'{text}'"
+    yield f"b'{text}'"
+
+
+_COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
+    "leading zeros lost": _without_zeros,
+    "space": _space,
+    "read as a whole number": _through_integer,
+    "read as a floating-point number": _through_double,
+    "UUID spelling": _uuid,
+    "case": _case,
+    "Unicode form": _unicode_form,
+    "quotes": _quotes,
+}
+
+
+def coercions(text: str) -> Mapping[str, str]:
+    """The texts that known conversions make of an id, each with the name of the likeliest one; not those that say nothing."""
+    return {result: name for result, name in spellings(text).items() if not says_nothing(result)}
+
+
+def conversion(record: str, held: str) -> str | None:
+    """By which conversion the id `record` became `held`, or the other way round; None where none does it."""
+    made = coercions(record).get(held)
+    if made is not None:
+        return made
+    back = coercions(held).get(record)
+    return None if back is None else reversed_name(back)
+
+
+@lru_cache(maxsize=2**16)
+def spellings(text: str) -> Mapping[str, str]:
+    """What `coercions` chooses from; not to be changed."""
+    made: dict[str, str] = {}
+    for name, convert in _COERCIONS.items():
+        for result in convert(text):
+            if result not in made:
+                made[result] = name
+    # Case and space often go together; one more step covers it.
+    made.setdefault(text.strip().casefold(), "case and space")
+    made.pop(text, None)
+    return made
+
+
+def reversed_name(name: str) -> str:
+    """What a conversion is called where the text is what it was made from."""
+    return {
+        "leading zeros lost": "leading zeros added",
+        "read as a whole number": "another spelling of the number",
+        "read as a floating-point number": "another spelling of the number",
+    }.get(name, name)
