@@ -8,7 +8,8 @@ of `records.py` a row has
 
 * `position`: its row number in the source, or in the scan of the target, from 0; * `id_hash`: xxh3_64 of the id's UTF-8, by
 which buckets are cut and joined; * `digest`: xxh3_64 of the vector's bytes, 0 where it holds a NaN or an infinity, null where
-there is no vector of the right length.
+there is no vector of the right length; * `rank`, of earlier versions only: the place of this one among those of its record, 0 for
+the lowest.
 
 `evidence.json` is written last and names every file with its SHA-256; without it nothing here counts as evidence. Each side also
 has a digest of its *content*, the sum over its rows of a 128-bit hash of everything in the row but its position: bucket count,
@@ -48,7 +49,7 @@ __all__ = [
     "hash_text",
 ]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 INDEX: Final = "evidence.json"
 SIDES: Final = ("source", "target", "earlier")
 # Columns of a source side that freezing makes; `position` is given out with the record.
@@ -209,7 +210,8 @@ class Evidence:
         one = self.collection(name)
         relative = f"{one.directory}/{side}-{bucket:04d}.arrow"
         if side == "earlier" and relative not in self.files:
-            return self.table(name, "source", bucket).slice(0, 0)
+            none = self.table(name, "source", bucket).slice(0, 0)
+            return none.append_column("rank", numbers(np.empty(0, np.int64)))
         if relative in self._opened:
             return self._opened[relative]
         path = self.path / relative

@@ -17,7 +17,7 @@ import pytest
 from vecforensics.arrow_columns import fixed_vectors
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.errors import EvidenceError, SourceError
-from vecforensics.evidence import Evidence, directory_name
+from vecforensics.evidence import FORMAT, Evidence, directory_name
 from vecforensics.records import source_schema, target_schema
 
 DIMENSION = 6
@@ -116,7 +116,10 @@ def test_a_record_edited_twice_keeps_its_earlier_versions(tmp_path: Path) -> Non
         ("c", "1"),
     ]
     earlier = pa.concat_tables(evidence.bucket("users", number).earlier for number in range(2))
-    assert sorted(earlier["version"].to_pylist()) == ["2", "9"]
+    assert sorted(zip(earlier["version"].to_pylist(), earlier["rank"].to_pylist(), strict=True)) == [
+        ("2", 0),
+        ("9", 1),
+    ]
     assert evidence.verify() == ()
 
 
@@ -196,11 +199,12 @@ def test_a_killed_writer_leaves_no_evidence(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"users", "evidence.json"}
 
 
-def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_an_index_of_another_format_is_refused(tmp_path: Path, other: int) -> None:
     freeze(tmp_path, IDS)
     index = json.loads((tmp_path / "evidence.json").read_text())
-    (tmp_path / "evidence.json").write_text(json.dumps({**index, "format": index["format"] + 1}))
-    with pytest.raises(EvidenceError, match="format 3"):
+    (tmp_path / "evidence.json").write_text(json.dumps({**index, "format": other}))
+    with pytest.raises(EvidenceError, match=f"format {other}; this version reads {FORMAT}. Collect again"):
         Evidence.open(tmp_path)
     (tmp_path / "evidence.json").write_text("[]")
     with pytest.raises(EvidenceError, match="damaged"):
@@ -307,3 +311,31 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [DIMENSION, DIMENSION + 1])
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_count_with_their_other_components_in_the_content_digest(
+    tmp_path: Path, odd: float, length: int
+) -> None:
+    digests = set()
+    for number in range(2):
+        vector = np.random.default_rng(number).normal(size=length).astype(np.float32)
+        vector[0] = odd
+        fixed = length == DIMENSION
+        batch = pa.RecordBatch.from_arrays(
+            [
+                pa.array(["a"]),
+                fixed_vectors(
+                    vector[None] if fixed else np.zeros((1, DIMENSION), np.float32), np.array([not fixed])
+                ),
+                pa.array([None if fixed else vector.tolist()], pa.list_(pa.float32())),
+                pa.array(["{}"]),
+            ],
+            schema=target_schema(DIMENSION),
+        )
+        with EvidenceWriter(tmp_path / str(number)) as writer:
+            writer.source("users", source_batches(["a"]))
+            writer.target("users", [batch])
+            digests.add(writer.finish().digest)
+    assert len(digests) == 2

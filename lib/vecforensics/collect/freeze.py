@@ -34,7 +34,7 @@ from vecforensics.arrow_columns import matrix_of, numbers, present
 from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.buckets import cut_into_files
 from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, row_lanes
-from vecforensics.collect.versions import newest_rows
+from vecforensics.collect.versions import NEWEST, version_ranks
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
 from vecforensics.records import PARENT_PREFIX
@@ -286,27 +286,27 @@ class EvidenceWriter:
 
     def _split_versions(self, grown: _Growing, where: str) -> None:
         """Move the lower versions of a record from `source-NNNN` to `earlier-NNNN`; refuse an id that cannot be told apart."""
-        verdicts = newest_rows(
+        verdicts = version_ranks(
             [grown.directory / f"source-{number:04d}.arrow" for number in range(grown.buckets)], where
         )
         source, earlier = grown.sides["source"], grown.sides.setdefault("earlier", _Side())
-        for number, newest in verdicts:
+        for number, ranks in verdicts:
             path = grown.directory / f"source-{number:04d}.arrow"
             fresh = path.with_suffix(".fresh")
             with pa.memory_map(str(path)) as mapped:
                 reader = pa.ipc.open_file(mapped)
                 kept = BucketFile(fresh, reader.schema, self._appender)
-                lower = BucketFile(
-                    grown.directory / f"earlier-{number:04d}.arrow", reader.schema, self._appender
-                )
+                with_rank = reader.schema.append(pa.field("rank", pa.int64()))
+                lower = BucketFile(grown.directory / f"earlier-{number:04d}.arrow", with_rank, self._appender)
                 start = 0
                 for index in range(reader.num_record_batches):
                     batch = reader.get_batch(index)
-                    mask = newest[start : start + batch.num_rows]
+                    rank = ranks[start : start + batch.num_rows]
                     start += batch.num_rows
-                    kept.write(batch.filter(numbers(mask)))
-                    old = batch.filter(numbers(~mask))
-                    lower.write(old)
+                    kept.write(batch.filter(numbers(rank == NEWEST)))
+                    old = batch.filter(numbers(rank != NEWEST))
+                    ranked = [*old.columns, numbers(rank[rank != NEWEST])]
+                    lower.write(pa.RecordBatch.from_arrays(ranked, schema=with_rank))
                     lanes = row_lanes(old)
                     source.add(lanes, -1)
                     earlier.add(lanes)

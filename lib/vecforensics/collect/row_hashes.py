@@ -45,10 +45,7 @@ def all_ragged(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
 
 def row_lanes(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     """Two 64-bit hashes of each row's content, uint64 (2, n): everything but its position."""
-    parts: list[npt.NDArray[np.uint64]] = [
-        as_numpy(batch["id_hash"]),
-        as_numpy(batch["digest"]),
-    ]
+    parts: list[npt.NDArray[np.uint64]] = [as_numpy(batch["id_hash"]), _hash_contents(batch)]
     for name in batch.schema.names:
         column = batch[name]
         if pa.types.is_string(column.type) and name != "id":
@@ -63,6 +60,17 @@ def row_lanes(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
                 lane *= multiplier
                 lane ^= lane >> np.uint64(29)
     return lanes
+
+
+def _hash_contents(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
+    """xxh3_64 of each vector's bytes, whatever they hold; 0 where there is none."""
+    hashes: npt.NDArray[np.uint64] = as_numpy(batch["digest"])
+    # A digest of 0 says that a vector is not finite, and nothing of its other components.
+    odd = np.flatnonzero((hashes == 0) & present(batch["digest"]))
+    if len(odd):
+        hashes = hashes.copy()
+        hashes[odd] = [xxhash.xxh3_64_intdigest(vector) for vector in matrix_of(batch["vector"])[odd]]
+    return hashes
 
 
 def _hash_repeating(column: pa.StringArray) -> npt.NDArray[np.uint64]:

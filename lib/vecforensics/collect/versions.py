@@ -3,6 +3,9 @@
 Without a `version` column two rows with one id are an input error. With one the highest version counts: compared as numbers
 where every version of the collection is one, else as text (which is right for ISO time stamps). Rows that share id *and* version
 cannot be told apart and are refused too. Only the narrow columns are read, bucket by bucket.
+
+The order of the lower versions is frozen with them, as a number: whoever asks later which of two is the higher need not know
+what all the others look like.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import itertools
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +23,14 @@ import pyarrow as pa
 from vecforensics.arrow_columns import as_numpy, numbers
 from vecforensics.errors import SourceError
 
-__all__ = ["newest_rows"]
+__all__ = ["NEWEST", "version_ranks"]
+
+NEWEST: Final = -1
 
 
-def newest_rows(files: list[Path], where: str) -> list[tuple[int, npt.NDArray[np.bool_]]]:
-    """For each bucket with repeated ids: its number, and bool (n,) whether a row is the newest of its id.
+def version_ranks(files: list[Path], where: str) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """For each bucket with repeated ids: its number, and int64 (n,): `NEWEST` for the newest row of an id, and for the lower ones
+    0, 1, … from the lowest up.
 
     Raises SourceError naming the id and both row numbers, for the earliest pair that cannot be told apart.
     """
@@ -34,8 +41,8 @@ def newest_rows(files: list[Path], where: str) -> list[tuple[int, npt.NDArray[np
     clashes: list[tuple[int, int, str, bool]] = []
     verdicts = []
     for number, table in repeated:
-        newest, clash = _newest(table, numeric)
-        verdicts.append((number, newest))
+        ranks, clash = _ranked(table, numeric)
+        verdicts.append((number, ranks))
         clashes += clash
     if clashes:
         second, first, text, versioned = min(clashes)
@@ -79,8 +86,8 @@ def _numeric(version: str) -> bool:
         return False
 
 
-def _newest(table: pa.Table, numeric: bool) -> tuple[npt.NDArray[np.bool_], list[tuple[int, int, str, bool]]]:
-    """Which rows are the newest of their id, and the pairs that tie for it as (second row, first row, id, has versions)."""
+def _ranked(table: pa.Table, numeric: bool) -> tuple[npt.NDArray[np.int64], list[tuple[int, int, str, bool]]]:
+    """The ranks of all rows, and the pairs that tie for one as (second row, first row, id, has versions)."""
     hashes = _hashes(table)
     order = np.argsort(hashes, kind="stable")
     same = hashes[order[1:]] == hashes[order[:-1]]
@@ -90,7 +97,7 @@ def _newest(table: pa.Table, numeric: bool) -> tuple[npt.NDArray[np.bool_], list
     groups: dict[str, list[int]] = {}
     for index, text in enumerate(rows["id"]):
         groups.setdefault(text, []).append(index)
-    newest = np.ones(table.num_rows, np.bool_)
+    ranks = np.full(table.num_rows, NEWEST, np.int64)
     clashes = []
     for text, members in groups.items():
         if len(members) == 1:
@@ -107,5 +114,5 @@ def _newest(table: pa.Table, numeric: bool) -> tuple[npt.NDArray[np.bool_], list
             if rank(lower) == rank(upper):
                 first, second = sorted((rows["position"][lower], rows["position"][upper]))
                 clashes.append((second, first, text, versions[lower] is not None))
-        newest[suspects[ranked[:-1]]] = False
-    return newest, clashes
+        ranks[suspects[ranked[:-1]]] = np.arange(len(ranked) - 1)
+    return ranks, clashes

@@ -13,10 +13,9 @@ from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.lookup import ranges
-from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.vectors import MappedVectors
 
-__all__ = ["find_stale", "stale_records"]
+__all__ = ["Places", "find_stale"]
 
 Places = npt.NDArray[np.integer[Any]]
 
@@ -43,29 +42,9 @@ def find_stale(
     if not len(place):
         return {}
     matches = compare_pairs(vectors.take(rows), held(place), tolerance, grid).relation <= Relation.INT8
-    versions = earlier["version"].take(numbers(rows[matches])).to_pylist()
-    stale: dict[int, str | None] = {}
-    for number, version in zip(place[matches].tolist(), versions, strict=True):
-        known = stale.setdefault(number, version)
-        if version is not None and (known is None or version > known):
-            stale[number] = version
-    return stale
-
-
-def stale_records(
-    sides: Sides, rows: Index, held: Callable[[Places], npt.NDArray[np.float32]], tolerance: float
-) -> dict[int, str | None]:
-    """The same for records of a whole collection, given by their running numbers; by place in `rows`."""
-    stale: dict[int, str | None] = {}
-    if not sides.frozen.rows["earlier"]:
-        return stale
-    for bucket, places, local in sides.source.split(rows):
-        earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
-        hashes = sides.source.column("id_hash", bucket)[local]
-
-        def of_bucket(some: Places, places: Places = places) -> npt.NDArray[np.float32]:
-            return held(places[some])
-
-        found = find_stale(earlier, hashes, of_bucket, tolerance, sides.grid)
-        stale |= {int(places[place]): version for place, version in found.items()}
-    return stale
+    place, rows = place[matches], rows[matches]
+    ranks = as_numpy(whole(earlier["rank"]))[rows]
+    # Of each record the highest comes last, and stays.
+    ascending = np.lexsort((ranks, place))
+    versions = earlier["version"].take(numbers(rows[ascending])).to_pylist()
+    return dict(zip(place[ascending].tolist(), versions, strict=True))

@@ -8,12 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.relation import cosine_distances
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.sketch import project
 
-__all__ = ["block_owners", "earlier_owners", "nobodys_groups"]
+__all__ = ["block_owners", "nobodys_groups"]
 
 _BLOCK: Final = 4096
 # Rows of the source times different blocks: what looking up blocks may cost, about half a minute.
@@ -101,34 +100,6 @@ def _running_sums(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     np.multiply(bits, _weights(dimension), out=sums[:, 1:])
     np.cumsum(sums[:, 1:], axis=1, out=sums[:, 1:])
     return sums
-
-
-def earlier_owners(sides: Sides, target: Index) -> dict[int, tuple[int, str | None]]:
-    """Place in `target` → (record, version) of the earlier version whose expected vector stands there, bit for bit."""
-    found: dict[int, tuple[int, str | None]] = {}
-    rank: dict[int, tuple[str, int]] = {}
-    if not sides.frozen.rows["earlier"] or not len(target):
-        return found
-    asked = sides.target.integers("digest", target)
-    order = np.argsort(asked, kind="stable")
-    ordered = asked[order]
-    for bucket in range(sides.source.buckets):
-        earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
-        held = arrow.as_numpy(arrow.whole(earlier["digest"]))
-        low = np.searchsorted(ordered, held)
-        hits = np.flatnonzero((held != 0) & (ordered[np.minimum(low, len(ordered) - 1)] == held))
-        if not len(hits):
-            continue
-        records = sides.source.table(bucket)["id"].to_pylist()
-        row_of = {text: row for row, text in enumerate(records)}
-        rows = earlier.select(["id", "version", "position"]).take(arrow.numbers(hits)).to_pydict()
-        for hit, text, version, position in zip(hits.tolist(), *rows.values(), strict=True):
-            for place in order[low[hit] : np.searchsorted(ordered, held[hit], "right")].tolist():
-                better = (version or "", -position)
-                if place not in found or better > rank[place]:
-                    found[place] = (int(sides.source.offsets[bucket]) + row_of[text], version)
-                    rank[place] = better
-    return found
 
 
 def nobodys_groups(sides: Sides, target: Index, fewest: int = 3) -> list[npt.NDArray[np.intp]]:

@@ -22,13 +22,13 @@ from vecforensics.diff.compare.bucket import BucketResult, State
 from vecforensics.diff.compare.copies import raw_vectors
 from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
-from vecforensics.diff.compare.stale import stale_records
 from vecforensics.diff.explain.alone import (
     alike_rows,
     copies_of_present,
     find_shared_vectors,
     find_suspicious,
 )
+from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.further import FurtherRows
 from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.explain.owners import Owners, find_owners

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
 from vecforensics.diff.compare.relation import Relation
+from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.foreign import foreign_rows
 from vecforensics.diff.explain.garbled import garbled
-from vecforensics.diff.explain.leftovers import block_owners, earlier_owners, nobodys_groups
+from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
