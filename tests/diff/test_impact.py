@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ import pytest
 from hotspot_rows import rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted_run import investigate
+from planted_world import World
 from scipy import stats
 
-from vecforensics.diff.impact import compare_neighbours, measure_impact
+from vecforensics.diff.impact import Impact, compare_neighbours, measure_impact
 from vecforensics.diff.impact.search import Metric
+from vecforensics.diff.one_record import neighbours_of
 from vecforensics.diff.rows import ArrayVectors, RowDimensions
 from vecforensics.errors import InputError, MissingExtra
+from vecforensics.run_folder import RunFolder
 
 N, D = 600, 16
 
@@ -54,8 +59,8 @@ def by_hand(vectors: ArrayVectors, metric: Metric, k: int) -> tuple[list[float],
             return product / np.linalg.norm(many, axis=1) / np.linalg.norm(one)
 
     n = vectors.rows
-    corpus = np.concatenate([vectors.actual_vectors, vectors.extra_vectors])
-    stands = np.concatenate([vectors.present, np.ones(len(vectors.extra_vectors), bool)])
+    corpus = np.concatenate([vectors.actual_vectors, vectors.further_vectors])
+    stands = np.concatenate([vectors.present, np.ones(len(vectors.further_vectors), bool)])
     recalls, changes = [], []
     for row in range(n):
         right = scores(vectors.expected_vectors[row], vectors.expected_vectors)
@@ -173,8 +178,75 @@ def test_an_orphan_steals_places() -> None:
     expected = clustered()
     vectors = target(expected, expected.copy(), extra=np.repeat(expected[7:8], 10, axis=0))
     worst = measure_impact(vectors, records(), queries=N).hurt[0]
-    assert set(worst.instead) == {"(a vector under no source id)"}
+    assert set(worst.instead) == {"(a row that is no record's own)"}
     assert measure_impact(vectors, records(), queries=N).returnable == N + 10
+
+
+def retried(copies: int, name: Any, records: int = 20) -> World:
+    """300 records in a few clusters, the first of which were written again and again, under ids by `name(copy, id)`."""
+    world = World.make(count=300, dimension=8, seed=3, clustered=True)
+    world.parents = [None] * 300
+    for copy in range(copies):
+        text, vector, metadata = world.target[copy % records]
+        world.target.append((name(copy, text), vector.copy(), dict(metadata)))
+    return world
+
+
+def measured(world: World, **changes: Any) -> Impact:
+    """By hand: everything behind the first 300 rows of the target is there besides the records' own rows."""
+    further = np.array([vector for _, vector, _ in world.target[300:]], np.float32)
+    vectors = ArrayVectors(
+        "things", world.expected, world.expected.copy(), np.ones(300, np.bool_), further, **changes
+    )
+    return measure_impact(vectors, rows(300, {}), queries=300)
+
+
+def said_of(world: World, folder: Any, **settings: Any) -> Any:
+    diff = investigate(world, folder, **settings)
+    assert diff.impact is not None
+    return diff.impact["things"]
+
+
+def test_what_was_written_again_under_another_id_steals_places(tmp_path: Path) -> None:
+    world = retried(400, lambda copy, _: f"retry-{copy}")
+    by_hand = measured(world)
+    assert by_hand.recall < 0.8
+    for buckets, shuffle in ((1, 1), (4, 2)):
+        said = said_of(world, tmp_path / str(buckets), buckets=buckets, shuffle=shuffle)
+        assert said["recall"] == pytest.approx(by_hand.recall, abs=1e-6)
+        assert said["changed_share"] == pytest.approx(by_hand.changed_share, abs=1e-6)
+        assert said["returnable"] == 700
+        assert {name for one in said["hurt"] for name in one["instead"]} == {
+            "(a row that is no record's own)"
+        }
+
+
+def test_a_record_of_which_the_store_holds_several_rows_takes_several_places_but_its_own_are_its_own(
+    tmp_path: Path,
+) -> None:
+    """A store that appends returns one id again and again; whoever asks with it leaves all of its rows out."""
+    world = retried(60, lambda _, text: text, records=5)
+    by_hand = measured(world, owners=np.arange(60) % 5)
+    said = said_of(world, tmp_path)
+    assert said["recall"] == pytest.approx(by_hand.recall, abs=1e-6)
+    assert said["changed_share"] == pytest.approx(by_hand.changed_share, abs=1e-6)
+    assert by_hand.recall > measured(world).recall
+
+
+def test_a_row_under_a_mangled_id_is_returned_instead_of_its_record(tmp_path: Path) -> None:
+    world = World.make(count=300, dimension=8, seed=3, clustered=True, shape="numeric")
+    world.parents = [None] * 300
+    for row in range(0, 300, 3):
+        text, vector, metadata = world.target[row]
+        world.target[row] = (f"{text}.0", vector, metadata)
+    diff = investigate(world, tmp_path)
+    assert diff.counts["mangled_id"] == 100
+    assert diff.impact is not None
+    said = diff.impact["things"]
+    assert said["returnable"] == 300
+    assert all("(a row that is no record's own)" in one["instead"] for one in said["hurt"])
+    shown = neighbours_of(RunFolder.open(diff.path), "things", world.ids[1])
+    assert "(a row that is no record's own)" in {one.id for one in shown.after}
 
 
 def test_swapped_pair_names_who_comes_instead() -> None:

@@ -185,8 +185,8 @@ def _assembled(
                 part.name,
                 part.sides,
                 passed.layout.orders[part.name],
-                part.resolved.orphans,
                 part.resolved.excused,
+                part.resolved.excused_strays,
             )
             impact[part.name] = measure_impact(
                 vectors,

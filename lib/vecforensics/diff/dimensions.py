@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,6 @@ import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, encoded, whole
 from vecforensics.diff.collected import KINDS, FoundRows
-from vecforensics.diff.compare.bucket import join_ids
 from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.id_order import narrow, words
 from vecforensics.diff.rows import KIND_BIT, Field, LookedAt, RowDimensions
@@ -32,6 +32,8 @@ __all__ = [
     "source_order",
     "with_findings",
 ]
+
+_NONE: Final = np.empty(0, np.int64)
 
 
 def source_order(sides: Sides) -> Places:
@@ -155,25 +157,27 @@ def joined_field(parts: list[pa.DictionaryArray], order: npt.NDArray[Any]) -> Fi
 class EvidenceVectors:
     """`rows.CollectionVectors` over the evidence: vectors by place in source order, read where they are needed.
 
-    `excused`: running source rows that count as they should be, whatever was frozen.
+    `excused`: running source rows that count as they should be, whatever was frozen, and `excused_strays`: running target rows
+    that are no record's and count as gone.
     """
 
-    def __init__(self, name: str, sides: Sides, order: Places, found_orphans: Index, excused: Index) -> None:
+    def __init__(
+        self, name: str, sides: Sides, order: Places, excused: Index = _NONE, excused_strays: Index = _NONE
+    ) -> None:
         self.collection = name
         self.dimension = sides.source.dimension
         self.rows = sides.source.rows
-        self._sides, self._order, self._orphans = sides, order, found_orphans
+        self._sides, self._order = sides, order
         self._excused = np.isin(order, excused) if len(excused) else np.zeros(len(order), np.bool_)
-        self._target_of: Index | None = None
-        self._digests: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]] | None = None
+        self._excused_strays = excused_strays
 
     def expected(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         # The digest is 0 where a vector is absent or not finite.
-        usable = np.asarray(self._both_digests()[0][self._order[rows]] != 0)
+        usable = np.asarray(self._digests[0][self._order[rows]] != 0)
         return self._sides.source.take(self._order[rows]), usable
 
     def actual(self, rows: Index) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        target = self._targets()[self._order[rows]]
+        target = self._targets[self._order[rows]]
         vectors = np.full((len(rows), self.dimension), np.nan, np.float32)
         there = np.flatnonzero(target >= 0)
         held = self._sides.target
@@ -187,8 +191,8 @@ class EvidenceVectors:
         return vectors, present
 
     def same(self, rows: Index) -> npt.NDArray[np.bool_]:
-        source, target = self._both_digests()
-        held = self._targets()[self._order[rows]]
+        source, target = self._digests
+        held = self._targets[self._order[rows]]
         wanted = source[self._order[rows]]
         # A row without a target counts as held by the last one here, and is taken out again.
         alike: npt.NDArray[np.bool_] = (wanted != 0) & (held >= 0)
@@ -197,25 +201,34 @@ class EvidenceVectors:
         alike |= self._excused[rows] & (wanted != 0)
         return alike
 
-    def extra(self) -> npt.NDArray[np.float32]:
-        vectors = self._sides.target.take(self._orphans)
-        kept: npt.NDArray[Any] = vectors[np.isfinite(vectors).all(axis=1)]
-        return kept
+    def further_owners(self) -> Index:
+        return self._further[1]
 
-    def _both_digests(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        if self._digests is None:
-            self._digests = (self._sides.source.integers("digest"), self._sides.target.integers("digest"))
-        return self._digests
+    def further(self, rows: Index) -> npt.NDArray[np.float32]:
+        return self._sides.target.take(self._further[0][rows])
 
+    @cached_property
+    def _further(self) -> tuple[Index, Index]:
+        """The running target rows that are no record's own and can be returned, and by place in source order the record under
+        whose id each stands, -1 for none. They are in the order of their bytes, which is the same however a store lists them."""
+        rows = self._sides.others()
+        digests = self._digests[1][rows]
+        # The digest is 0 where a vector is absent or not finite.
+        kept = (digests != 0) & ~np.isin(rows, self._excused_strays)
+        rows, digests = rows[kept], digests[kept]
+        record = self._sides.records_of(rows)
+        place = np.full(self.rows + 1, -1, np.int64)
+        place[self._order] = np.arange(self.rows)
+        owner = place[record]
+        kept = ~(np.append(self._excused, False)[owner])
+        order = np.lexsort((owner[kept], digests[kept]))
+        return rows[kept][order], owner[kept][order]
+
+    @cached_property
+    def _digests(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        return self._sides.source.integers("digest"), self._sides.target.integers("digest")
+
+    @cached_property
     def _targets(self) -> Index:
         """The running target row of each running source row, -1 where there is none."""
-        if self._target_of is None:
-            self._target_of = np.full(self.rows, -1, np.int64)
-            for bucket in range(self._sides.source.buckets):
-                source, target, _, _ = join_ids(
-                    self._sides.source.table(bucket), self._sides.target.table(bucket)
-                )
-                self._target_of[self._sides.source.number(bucket, source)] = self._sides.target.number(
-                    bucket, target
-                )
-        return self._target_of
+        return self._sides.own_rows()

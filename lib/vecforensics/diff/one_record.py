@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vecforensics.diff.compare.bucket import join_ids
 from vecforensics.diff.dimensions import EvidenceIds, EvidenceVectors, source_order
 from vecforensics.diff.impact import compare_neighbours
 from vecforensics.diff.impact.results import Neighbours
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampling.draw import was_sampled
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.sides import Sides
 from vecforensics.errors import InputError
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.run_folder import RunFolder
@@ -53,17 +52,6 @@ def _neighbours(evidence: Evidence, collection: str, record: str, k: int, memory
         )
     order = source_order(sides)
     rows = RowDimensions(collection, np.zeros(len(order), np.uint32), {}, EvidenceIds(sides.source, order))
-    vectors = EvidenceVectors(collection, sides, order, _strays(sides), np.empty(0, np.int64))
-    return compare_neighbours(vectors, rows, record, k=k, memory_mb=memory_mb)
-
-
-def _strays(sides: Sides) -> Index:
-    """The rows of the target that stand under no record's id."""
-    found = [np.empty(0, np.int64)]
-    for bucket in range(sides.target.buckets):
-        target = sides.target.table(bucket)
-        _, held, _, more = join_ids(sides.source.table(bucket), target)
-        stray = np.ones(target.num_rows, np.bool_)
-        stray[np.r_[held, more]] = False
-        found.append(sides.target.number(bucket, np.flatnonzero(stray)))
-    return np.concatenate(found)
+    return compare_neighbours(
+        EvidenceVectors(collection, sides, order), rows, record, k=k, memory_mb=memory_mb
+    )

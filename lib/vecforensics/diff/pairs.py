@@ -40,7 +40,8 @@ class Pairs:
 class Resolved:
     """What is known of a collection after the second pass. `mangled`: running source row → the target row under another id.
     `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `excused`: those that
-    were as they should be at a second look, or are too young to be judged."""
+    were as they should be at a second look, or are too young to be judged; `excused_strays`: target rows under another id that
+    were gone at a second look, or are too young to be judged."""
 
     found: FoundRows
     missing: Index
@@ -52,6 +53,7 @@ class Resolved:
     mangled: dict[int, int] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    excused_strays: Index = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def running(side: Side, parts: Iterable[tuple[int, npt.NDArray[np.int32]]]) -> Index:

@@ -120,19 +120,25 @@ class CollectionVectors(Protocol):
     def same(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """For each row whether the target surely holds the expected vector, bit for bit; `actual` need not be read then."""
 
-    def extra(self) -> npt.NDArray[np.float32]:
-        """Float32 (m, dimension): target vectors that stand under no source id."""
+    def further_owners(self) -> npt.NDArray[np.int64]:
+        """Int64 (m,): of each further row of the target that a search may return, and that is no record's own, the record under
+        whose id it stands, -1 where that is no record's."""
+
+    def further(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Float32 (k, dimension): the vectors of some of these further rows."""
 
 
 @dataclass(frozen=True)
 class ArrayVectors:
-    """`CollectionVectors` over arrays in memory. A row of `actual_vectors` counts only where `present` is true."""
+    """`CollectionVectors` over arrays in memory. A row of `actual_vectors` counts only where `present` is true; without
+    `owners` the further rows stand under no record's id."""
 
     collection: str
     expected_vectors: npt.NDArray[np.float32]
     actual_vectors: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
-    extra_vectors: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    further_vectors: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    owners: npt.NDArray[np.int64] | None = None
 
     @property
     def dimension(self) -> int:
@@ -153,5 +159,8 @@ class ArrayVectors:
         equal: npt.NDArray[np.bool_] = (self.expected_vectors[rows] == self.actual_vectors[rows]).all(axis=1)
         return equal & self.present[rows]
 
-    def extra(self) -> npt.NDArray[np.float32]:
-        return self.extra_vectors
+    def further_owners(self) -> npt.NDArray[np.int64]:
+        return np.full(len(self.further_vectors), -1) if self.owners is None else self.owners
+
+    def further(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return self.further_vectors[rows]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.compare.joining import Standing
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Evidence, FrozenCollection
 
@@ -27,6 +28,9 @@ T = TypeVar("T")
 Index = npt.NDArray[np.int64]
 # Row numbers of a whole side, int32 where that is wide enough: four bytes a row that are there all the time.
 Places = npt.NDArray[np.signedinteger[Any]]
+
+# What Arrow can count of a text column in one piece, whose offsets are int32.
+_MOST_BYTES: Final = 2**31 - 1
 
 
 @dataclass
@@ -87,11 +91,11 @@ class Side:
                 yield bucket, places, numbers[places] - self.offsets[bucket]
 
     def texts(self, column: str, numbers: Index) -> pa.Array:
-        """A text column of some rows, in their order."""
+        """A text column of some rows, in their order; `large_string` where it was read from more than 2 GB."""
         if 4 * len(numbers) > self.rows:
             # Most rows: the whole column costs less than sorting them by bucket.
             chunks = [chunk for bucket in range(self.buckets) for chunk in self.table(bucket)[column].chunks]
-            return pa.concat_arrays(chunks).take(arrow.numbers(numbers))
+            return _in_one_piece(chunks).take(arrow.numbers(numbers))
         parts, places = [], []
         for bucket, place, rows in self.split(numbers):
             parts.append(arrow.whole(self.table(bucket)[column]).take(arrow.numbers(rows)))
@@ -102,7 +106,7 @@ class Side:
             return parts[0]
         back = np.empty(len(numbers), np.int64)
         back[np.concatenate(places)] = np.arange(len(numbers))
-        joined = pa.concat_arrays(parts)
+        joined = _in_one_piece(parts)
         del parts
         return joined.take(arrow.numbers(back))
 
@@ -163,14 +167,25 @@ class Side:
                 yield self.number(bucket, part), vectors.take(part)
 
 
+def _in_one_piece(chunks: list[pa.Array]) -> pa.Array:
+    """Pieces of a text column end to end."""
+    if sum(chunk.nbytes for chunk in chunks) > _MOST_BYTES:
+        chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+    return pa.concat_arrays(chunks)
+
+
 @dataclass
 class Sides:
-    """Source and target of one collection, and the grid that its store keeps it on, where that has been learnt."""
+    """Source and target of one collection, and the grid that its store keeps it on, where that has been learnt.
+
+    Which record each row of the target stands for is worked out once, bucket by bucket, and kept in five bytes a row.
+    """
 
     frozen: FrozenCollection
     source: Side
     target: Side
     grid: Grid | None = None
+    _standing: dict[int, Standing] = field(default_factory=dict)
 
     @classmethod
     def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]], workers: int = 1) -> Sides:
@@ -182,3 +197,40 @@ class Sides:
             for name in ("source", "target")
         }
         return cls(evidence.collection(collection), sides["source"], sides["target"])
+
+    def standing(self, bucket: int) -> Standing:
+        """Which record of a bucket each row of its target stands for, and which rows are the records' own."""
+        if bucket not in self._standing:
+            self._standing[bucket] = Standing.of(self.source.table(bucket), self.target.table(bucket))
+        return self._standing[bucket]
+
+    def records(self, bucket: int) -> Index:
+        """The running source row that each target row of a bucket stands for, -1 for none."""
+        record = self.standing(bucket).record
+        return np.where(record >= 0, self.source.number(bucket, record), -1)
+
+    def records_of(self, target: Index) -> Index:
+        """The same of some running target rows."""
+        found = np.full(len(target), -1, np.int64)
+        for bucket, places, rows in self.target.split(target):
+            found[places] = self.records(bucket)[rows]
+        return found
+
+    def own_rows(self) -> Index:
+        """The running target row that is each running source row's own, -1 where there is none."""
+        found = np.full(self.source.rows, -1, np.int64)
+        for bucket in range(self.target.buckets):
+            own = np.flatnonzero(self.standing(bucket).own)
+            found[self.records(bucket)[own]] = self.target.number(bucket, own)
+        return found
+
+    def others(self) -> Index:
+        """The running target rows that are no record's own: strays, and further rows under a record's id."""
+        none = [np.empty(0, np.int64)]
+        return np.concatenate(
+            none
+            + [
+                self.target.number(bucket, np.flatnonzero(~self.standing(bucket).own))
+                for bucket in range(self.target.buckets)
+            ]
+        )

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, numbers, whole
-from vecforensics.diff.compare.copies import digests_of, own_first
+from vecforensics.diff.compare.copies import digests_of, raw_vectors
 from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.compare.joining import join_ids
 from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.diff.compare.relation import Comparison, Relation, compare_pairs, compare_ragged
 from vecforensics.diff.compare.stale import find_stale
@@ -33,7 +34,7 @@ from vecforensics.evidence import Bucket, Evidence, hash_text
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.stores.habits import StoreHabits
 
-__all__ = ["BucketResult", "BucketTask", "State", "compare_bucket", "join_ids"]
+__all__ = ["BucketResult", "BucketTask", "State", "compare_bucket"]
 
 # 512 vectors of 384 floats and what they are compared with stay in cache. Fewer rows than 501 at a time, and numpy gathers them
 # without giving up Python's lock (NPY_BEGIN_THREADS_THRESHOLDED in its mapiter), so that threads would wait for one another.
@@ -105,47 +106,6 @@ class BucketResult:
         return any(len(rows) for rows in odd)
 
 
-def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows]:
-    """Joined pairs (source row, target row), then the further target rows of ids that stand more than once (source row, target
-    row); which of these is the joined one says `copies.py`.
-    """
-    source_hash, target_hash = (as_numpy(whole(side["id_hash"])) for side in (source, target))
-    # Both sides sorted: a search with sorted keys walks through memory once, and equal sides need none.
-    order, target_order = np.argsort(source_hash), np.argsort(target_hash)
-    ordered, wanted_hash = source_hash[order], target_hash[target_order]
-    if np.array_equal(ordered, wanted_hash):
-        source_row, target_row = order.astype(np.int32), target_order.astype(np.int32)
-    else:
-        at = np.minimum(np.searchsorted(ordered, wanted_hash), max(len(ordered) - 1, 0))
-        hit = ordered[at] == wanted_hash if len(ordered) else np.zeros(len(wanted_hash), np.bool_)
-        target_row = target_order[hit].astype(np.int32)
-        source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
-    same = pc.equal(
-        whole(source["id"]).take(numbers(source_row)),
-        whole(target["id"]).take(numbers(target_row)),
-    )
-    if not pc.all(same).as_py() and len(source_row):
-        source_row, target_row = _join_by_text(source, target)
-    # Rows of one record are ranked below, so that any sort will do.
-    by_source = np.argsort(source_row)
-    source_row, target_row = source_row[by_source], target_row[by_source]
-    again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
-    several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
-    # Only the few ids that stand more than once are ranked; the rows of each keep their places among the others.
-    target_row[several] = target_row[several][
-        own_first(source, target, source_row[several], target_row[several])
-    ]
-    return source_row[~again], target_row[~again], source_row[again], target_row[again]
-
-
-def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:
-    """The same join where two ids of one bucket share a hash."""
-    rows = {text: row for row, text in enumerate(source["id"].to_pylist())}
-    pairs = [(rows[text], row) for row, text in enumerate(target["id"].to_pylist()) if text in rows]
-    joined = np.array(pairs, np.int32).reshape(-1, 2)
-    return joined[:, 0], joined[:, 1]
-
-
 def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> BucketResult:
     """Compare one bucket; reads nothing but the evidence. `evidence`: the task's, where it is open already."""
     evidence = evidence or Evidence.open(Path(task.evidence))
@@ -178,7 +138,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
         extra_source=extra_source,
         extra_target=extra_target,
         extra_same=_same_vector(
-            bucket.target, target_row[np.searchsorted(source_row, extra_source)], extra_target
+            bucket.target, actual, target_row[np.searchsorted(source_row, extra_source)], extra_target
         ),
     )
     fixed = actual.present[target_row]
@@ -204,10 +164,14 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
     return result
 
 
-def _same_vector(target: pa.Table, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
-    """Whether two rows hold the same vector; a vector that is absent, of another length or not finite is the same as none."""
+def _same_vector(target: pa.Table, vectors: MappedVectors, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+    """Whether two rows hold the same vector, byte for byte: what is not finite or of another length too."""
     digests = digests_of(target)
-    same: npt.NDArray[np.bool_] = (digests[one] == digests[other]) & (digests[one] != 0)
+    same: npt.NDArray[np.bool_] = digests[one] == digests[other]
+    # Without a digest the bytes themselves are asked.
+    alike = np.flatnonzero(same & (digests[one] == 0))
+    pairs = (raw_vectors(target, vectors, rows[alike]) for rows in (one, other))
+    same[alike] = [mine == theirs for mine, theirs in zip(*pairs, strict=True)]
     return same
 
 

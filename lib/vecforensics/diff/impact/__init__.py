@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import text
 from vecforensics.diff.impact.results import HurtQuery, Impact, Neighbour, Neighbours
 from vecforensics.diff.impact.search import Floats32, Found, Metric, Rows, nearest, prepared, similarity
 from vecforensics.diff.rows import CollectionVectors, RowDimensions
@@ -38,6 +39,7 @@ _Find = Callable[[Floats32, Rows, Floats32, Rows], Found]
 AS_NEAR: Final = 1e-6
 _QUERIES_AT_ONCE: Final = 2048
 _RANKED_AT_ONCE: Final = 64
+_IDS_AT_ONCE: Final = 2**20
 _HURT: Final = 10
 
 
@@ -58,14 +60,14 @@ class _Answer:
         return int(np.count_nonzero(self.right))
 
 
-def _raw(read: _Read, rows: Rows, extra: Floats32, total: int, metric: Metric) -> dict[int, Floats32]:
-    """The raw vectors of those of `rows` that have a usable one, by row number; extras are numbered from `total` on."""
+def _raw(vectors: CollectionVectors, read: _Read, rows: Rows, metric: Metric) -> dict[int, Floats32]:
+    """The raw vectors of those of `rows` that have a usable one, by row number; further rows are numbered behind the records."""
     wanted = np.unique(rows[rows >= 0])
-    inside, beyond = wanted[wanted < total], wanted[wanted >= total]
+    inside, beyond = wanted[wanted < vectors.rows], wanted[wanted >= vectors.rows]
     found, has = read(inside)
     has = has & prepared(found, metric)[1]
     out = {row: found[at] for at, row in enumerate(inside.tolist()) if has[at]}
-    return out | {row: extra[row - total] for row in beyond.tolist()}
+    return out | dict(zip(beyond.tolist(), vectors.further(beyond - vectors.rows), strict=True))
 
 
 def _rank(
@@ -102,7 +104,7 @@ def _answer(
 
 
 def _ask(
-    vectors: CollectionVectors, rows: Rows, extra: Floats32, k: int, metric: Metric, find: _Find
+    vectors: CollectionVectors, rows: Rows, k: int, metric: Metric, find: _Find
 ) -> tuple[list[_Answer], list[_Answer | None], int, int]:
     """(answers to the right vector, answers to the stored one (None = there is none), records, returnable) for these rows."""
     right, _ = vectors.expected(rows)
@@ -120,8 +122,8 @@ def _ask(
         after = found.actual[[*these, *(place[at] for at in these if at in place)]]
         both = np.concatenate([found.expected[list(these)].ravel(), after[after < vectors.rows]])
         raw = (
-            _raw(vectors.expected, both, extra, vectors.rows, metric),
-            _raw(vectors.actual, after.ravel(), extra, vectors.rows, metric),
+            _raw(vectors, vectors.expected, both, metric),
+            _raw(vectors, vectors.actual, after.ravel(), metric),
         )
         for at in these:
             row, before = int(rows[at]), found.expected[at]
@@ -156,14 +158,14 @@ def _recall_limits(lost: npt.NDArray[np.int64], k: int, confidence: float) -> tu
 
 
 def _ids(rows: RowDimensions, wanted: Sequence[int], total: int) -> tuple[str, ...]:
-    """Ids of rows in the given order; extras, which stand under no source id, say so."""
+    """Ids of rows in the given order; further rows of the target, which are no record's own, say so."""
     inside = sorted({row for row in wanted if row < total})
     names = (
         dict(zip(inside, rows.ids(np.asarray(inside, dtype=np.int64)).to_pylist(), strict=True))
         if inside
         else {}
     )
-    return tuple(names.get(row, "(a vector under no source id)") for row in wanted)
+    return tuple(names.get(row, "(a row that is no record's own)") for row in wanted)
 
 
 def _hurt(answer: _Answer, rows: RowDimensions, total: int, places: int) -> HurtQuery:
@@ -212,10 +214,10 @@ def measure_impact(
     asking = _draw(vectors, queries, seed, metric)
     records = returnable = places = changed = 0
     found, worst = [np.zeros(0, dtype=np.int64)], list[_Answer]()
-    extra, find = vectors.extra(), _finder(vectors, k, metric, memory_mb, engine)
+    find = _finder(vectors, k, metric, memory_mb, engine)
     for start in range(0, len(asking), _QUERIES_AT_ONCE):
         part = asking[start : start + _QUERIES_AT_ONCE]
-        search, recommended, records, returnable = _ask(vectors, part, extra, k, metric, find)
+        search, recommended, records, returnable = _ask(vectors, part, k, metric, find)
         places = min(k, records - 1)
         found.append(np.asarray([answer.found for answer in search], dtype=np.int64))
         changed += sum(answer is None or answer.found < places for answer in recommended)
@@ -261,6 +263,15 @@ def measure_impact(
     )
 
 
+def _row_of(rows: RowDimensions, total: int, record: str) -> int:
+    """The row of a record, -1 where there is none."""
+    for start in range(0, total, _IDS_AT_ONCE):
+        ids = rows.ids(np.arange(start, min(start + _IDS_AT_ONCE, total)))
+        if (place := pc.index(ids, text(record)).as_py()) >= 0:
+            return start + int(place)
+    return -1
+
+
 def compare_neighbours(
     vectors: CollectionVectors,
     rows: RowDimensions,
@@ -275,7 +286,7 @@ def compare_neighbours(
     Raises InputError where the collection has no such record, or where it has no usable expected vector.
     """
     where = f"collection {vectors.collection}"
-    row = pc.index(rows.ids(np.arange(vectors.rows)), record).as_py()
+    row = _row_of(rows, vectors.rows, record)
     if row < 0:
         raise InputError(
             f"no record {record!r}", where=where, hint="Ids are compared as text, to the last character"
@@ -284,9 +295,7 @@ def compare_neighbours(
     found, has = vectors.expected(one)
     if not (has & prepared(found, metric)[1])[0]:
         raise InputError(f"record {record!r} has no expected vector to ask with", where=where)
-    search, recommended, _, _ = _ask(
-        vectors, one, vectors.extra(), k, metric, _finder(vectors, k, metric, memory_mb, "exact")
-    )
+    search, recommended, _, _ = _ask(vectors, one, k, metric, _finder(vectors, k, metric, memory_mb, "exact"))
     before, after = search[0], recommended[0]
     total = vectors.rows
 

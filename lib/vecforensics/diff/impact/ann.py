@@ -40,8 +40,8 @@ def _new_index(dimension: int, metric: Metric) -> Any:
     )
 
 
-def _candidates(index: Any, queries: Floats32, own_rows: Rows, keep: int) -> Rows:
-    """Rows of each query's candidates, its own record left out, -1 where there are fewer."""
+def _candidates(index: Any, queries: Floats32, own_rows: Rows, keep: int, whose: Rows) -> Rows:
+    """Rows of each query's candidates, its own record left out, -1 where there are fewer. `whose`: the record of each row."""
     out: Rows = np.full((len(queries), keep), -1, dtype=np.int64)
     if len(index) == 0 or len(queries) == 0:
         return out
@@ -51,7 +51,7 @@ def _candidates(index: Any, queries: Floats32, own_rows: Rows, keep: int) -> Row
         keys = np.asarray(found.keys).astype(np.int64).reshape(len(part), -1)
         counts = np.broadcast_to(np.asarray(found.counts if len(part) > 1 else len(found)), (len(part),))
         valid = np.arange(keys.shape[1])[None, :] < counts[:, None]
-        valid &= keys != own_rows[start : start + len(part), None]
+        valid &= whose[keys] != own_rows[start : start + len(part), None]
         place = np.cumsum(valid, axis=1) - 1
         valid &= place < keep
         query, column = np.nonzero(valid)
@@ -73,15 +73,16 @@ class Graphs:
             rows = np.arange(start, min(start + _BLOCK, vectors.rows), dtype=np.int64)
             _add(self._expected, rows, *vectors.expected(rows), metric)
             self._stands[rows] = _add(self._actual, rows, *vectors.actual(rows), metric)
-        extra = vectors.extra()
-        if len(extra):
-            rows = np.arange(vectors.rows, vectors.rows + len(extra), dtype=np.int64)
-            _add(self._actual, rows, extra, np.ones(len(extra), dtype=bool), metric)
+        owners = vectors.further_owners()
+        self._whose: Rows = np.r_[np.arange(vectors.rows), owners]
+        for start in range(0, len(owners), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(owners)), dtype=np.int64)
+            _add(self._actual, vectors.rows + rows, vectors.further(rows), np.ones(len(rows), bool), metric)
 
     def find(self, queries: Floats32, own_rows: Rows, also: Floats32, also_rows: Rows) -> Found:
         own = np.concatenate([own_rows, also_rows])
-        expected = _candidates(self._expected, queries, own_rows, self._keep)
-        actual = _candidates(self._actual, np.concatenate([queries, also]), own, self._keep)
+        expected = _candidates(self._expected, queries, own_rows, self._keep, self._whose)
+        actual = _candidates(self._actual, np.concatenate([queries, also]), own, self._keep, self._whose)
         proposed = expected[np.searchsorted(own_rows, own)]  # `own_rows` ascend
         proposed = np.where(self._stands[proposed], proposed, -1)
         return Found(

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.lookup import ranges
 from vecforensics.diff.rows import CollectionVectors
 
 __all__ = ["SPARE", "Floats32", "Found", "Metric", "Rows", "nearest", "prepared", "similarity"]
@@ -218,11 +219,15 @@ def nearest(
             returnable += int(fit.sum())
         returnable += int((usable & same).sum())
         actual.add(scores, int(rows[0]), scale)
-    extra = vectors.extra()
-    for rows in _blocks(len(extra), block):
-        scores, usable = _scores(asked, extra[rows], metric)
+    owners, by_own = vectors.further_owners(), np.argsort(own)
+    for rows in _blocks(len(owners), block):
+        scores, usable = _scores(asked, vectors.further(rows), metric)
         scale = _widest(scale, scores, metric)
         scores[:, ~usable] = -np.inf
+        # Who asks is not his own neighbour, however often he stands there.
+        first = np.searchsorted(own[by_own], owners[rows])
+        times = np.searchsorted(own[by_own], owners[rows], "right") - first
+        scores[by_own[ranges(first, times)], np.repeat(np.arange(len(rows)), times)] = -np.inf
         actual.add(scores, vectors.rows + int(rows[0]), scale)
         returnable += int(usable.sum())
     return Found(expected.rows, actual.rows, records, returnable)

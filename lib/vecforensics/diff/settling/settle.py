@@ -287,7 +287,8 @@ def _forget(resolved: Resolved, gone: set[int], young: set[int]) -> None:
         del resolved.mangled[source]
         found.add(Kind.MISSING, source=source)
     resolved.missing = np.r_[resolved.missing, np.array(lost, np.int64)]
-    resolved.orphans = resolved.orphans[~np.isin(resolved.orphans, np.array(sorted(gone | young), np.int64))]
+    resolved.excused_strays = np.array(sorted(gone | young), np.int64)
+    resolved.orphans = resolved.orphans[~np.isin(resolved.orphans, resolved.excused_strays)]
 
 
 def _take_out(sides: Sides, results: list[BucketResult], fine: Index, appeared: Index) -> None:
