@@ -69,6 +69,45 @@ def test_noise_between_the_clusters_stands_alone(tmp_path: Path, normalised: boo
     )
 
 
+@pytest.mark.parametrize("other", ["a record", "a stray"])
+def test_all_holders_of_a_lonely_vector_are_named_however_the_store_lists_them(
+    tmp_path: Path, other: str
+) -> None:
+    seen = []
+    for number, (shuffle, buckets) in enumerate([(1, 1), (2, 1), (3, 4), (4, 4)]):
+        world = World.make(count=400, dimension=48, clustered=True, seed=2)
+        bad = with_noise(world, 1)
+        noise = next(vector for text, vector, _ in world.target if text in bad)
+        if other == "a record":
+            row = world.take(1)[0]
+            world.vector(row, noise)
+            bad.add(world.ids[row])
+        else:
+            world.target.append(("stray", noise.copy(), {}))
+        diff = investigate(
+            world, tmp_path / str(number), expected=False, impact=False, shuffle=shuffle, buckets=buckets
+        )
+        assert suspected(diff, "neighbours") == bad
+        seen.append((diff.path / "findings.parquet").read_bytes())
+    assert len(set(seen)) == 1
+
+
+def test_of_too_many_suspicious_rows_the_same_are_named_however_the_store_lists_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecforensics.diff.explain.alone._MOST_SUSPICIOUS", 5)
+    seen = set()
+    for shuffle, buckets in ((1, 1), (2, 4)):
+        world = World.make(count=400, dimension=16, seed=2)
+        for row in world.take(12):
+            world.vector(row, np.full(16, 3.0))
+        diff = investigate(
+            world, tmp_path / str(shuffle), expected=False, impact=False, shuffle=shuffle, buckets=buckets
+        )
+        seen.add(frozenset(suspected(diff, "length")))
+    assert [len(one) for one in seen] == [5]
+
+
 def test_in_a_space_without_clusters_noise_cannot_be_seen(tmp_path: Path) -> None:
     world = World.make(count=500, dimension=64, seed=5)
     with_noise(world, 12)

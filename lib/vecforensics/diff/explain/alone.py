@@ -16,7 +16,6 @@ import numpy.typing as npt
 import xxhash
 
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.compare.bucket import join_ids
 from vecforensics.diff.explain.leftovers import nobodys_groups
 from vecforensics.diff.explain.neighbours import find_lonely
 from vecforensics.diff.explain.owners import Owners
@@ -29,19 +28,6 @@ _FAR: Final = 8.0  # robust standard deviations
 _MOST_SUSPICIOUS: Final = 1000
 _BLOCK: Final = 4096
 _MOST_HOLDERS: Final = 8
-
-
-def _records_of(sides: Sides, target: Index) -> Index:
-    """The running source row that each running target row stands for, -1 for none."""
-    records = np.full(len(target), -1, np.int64)
-    for bucket, places, rows in sides.target.split(target):
-        source, held, more_source, more_held = join_ids(
-            sides.source.table(bucket), sides.target.table(bucket)
-        )
-        record = np.full(sides.target.table(bucket).num_rows, -1, np.int64)
-        record[np.r_[held, more_held]] = sides.source.number(bucket, np.r_[source, more_source])
-        records[places] = record[rows]
-    return records
 
 
 def alike_rows(sides: Sides) -> Index:
@@ -65,7 +51,7 @@ def copies_of_present(sides: Sides, orphans: Index, label: Index) -> Owners:
     """
     asked = np.flatnonzero(label[orphans] >= 0)
     rows = np.flatnonzero(np.isin(label, np.unique(label[orphans[asked]]))).astype(np.int64)
-    record = _records_of(sides, rows)
+    record = sides.records_of(rows)
     rows, record = rows[record >= 0], record[record >= 0]
     order = np.lexsort((sides.source.integers("position", record), label[rows]))
     held, record = label[rows][order], record[order]
@@ -82,7 +68,7 @@ def find_shared_vectors(sides: Sides, found: FoundRows, label: Index) -> None:
     rows = np.flatnonzero(label >= 0).astype(np.int64)
     counts = np.bincount(label[rows])
     rows = rows[counts[label[rows]] >= 3]
-    records = _records_of(sides, rows)
+    records = sides.records_of(rows)
     rows, records = rows[records >= 0], records[records >= 0]
     texts = [
         "".join(re.findall(r"\w+", (text or "").casefold())) for text in sides.source.text("text", records)
@@ -151,21 +137,30 @@ def _in_length_and_direction(sides: Sides, found: FoundRows) -> int:
 
 
 def _suspect(sides: Sides, found: FoundRows, what: str, shown: list[tuple[int, float]], usual: float) -> None:
-    """One finding for each of the most striking rows (running target rows) under a record's id."""
-    striking = sorted(shown, key=lambda one: (-abs(one[1] - usual), one[0]))[:_MOST_SUSPICIOUS]
-    records = _records_of(sides, np.array([row for row, _ in striking], np.int64))
-    for record, (target, value) in zip(records.tolist(), striking, strict=True):
-        if record >= 0:
-            found.add(
-                Kind.UNCHECKED,
-                source=record,
-                target=target,
-                detail={
-                    "suspicion": what,
-                    "value": float(f"{value:.4g}"),
-                    "usual": float(f"{usual:.4g}"),
-                },
+    """One finding for each of the most striking rows (running target rows) under a record's id; of those that hold one vector the
+    records that stand first in the source."""
+    rows = np.array([row for row, _ in shown], np.int64)
+    records = sides.records_of(rows)
+    known = records >= 0
+    positions = np.full(len(rows), -1, np.int64)
+    positions[known] = sides.source.integers("position", records[known])
+    striking = sorted(
+        (
+            (float(f"{value:.4g}"), position, record, row)
+            for (row, value), position, record in zip(
+                shown, positions.tolist(), records.tolist(), strict=True
             )
+            if record >= 0
+        ),
+        key=lambda one: (-abs(one[0] - usual), one[1]),
+    )
+    for value, _, record, target in striking[:_MOST_SUSPICIOUS]:
+        found.add(
+            Kind.UNCHECKED,
+            source=record,
+            target=target,
+            detail={"suspicion": what, "value": value, "usual": float(f"{usual:.4g}")},
+        )
 
 
 def _outliers(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], float]:

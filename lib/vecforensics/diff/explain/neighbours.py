@@ -38,8 +38,8 @@ _FEWEST_DIMENSIONS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Lonely:
-    """`rows`: running target rows that stand alone; `ratio`: how many times farther from their nearest than those are from
-    theirs; `usual`: the median of that; `looked_at` of `vectors` different vectors were searched."""
+    """`rows`: running target rows whose vectors stand alone, all holders of each; `ratio`: how many times farther from their
+    nearest than those are from theirs; `usual`: the median of that; `looked_at` of `vectors` different vectors were searched."""
 
     rows: Index
     ratio: npt.NDArray[np.float64]
@@ -75,7 +75,12 @@ def find_lonely(side: Side) -> Lonely:
         & (_deviations(distance) > _FAR)
         & (ratio > _LEAST_RATIO * np.median(ratio))
     )
-    return Lonely(rows[far], ratio[far], float(np.median(ratio)), len(rows), len(first))
+    lonely = digests[rows[far]]
+    # Which of several holders was looked at says only how the store lists its rows.
+    holders = np.flatnonzero(np.isin(digests, lonely)).astype(np.int64)
+    # The smallest digests were looked at, smallest first.
+    place = np.searchsorted(lonely, digests[holders])
+    return Lonely(holders, ratio[far][place], float(np.median(ratio)), len(rows), len(first))
 
 
 def _nearest(
