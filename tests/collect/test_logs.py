@@ -274,6 +274,32 @@ def test_anonymous_javascript_frames_have_no_function() -> None:
     assert event.stack == (Frame("", "/src/migration.js", 45, 12),)
 
 
+@pytest.mark.parametrize(
+    "time", ["1" * 400, "-" + "1" * 400, "1" * 5000, "1e400", "NaN", "true", "999999999", "4000000000000"]
+)
+def test_a_number_that_is_no_time_gives_none(time: str) -> None:
+    [event] = events(f'{{"time": {time}, "msg": "wrote", "id": "u0", "seq": {"9" * 400}}}\n')
+    assert event.time is None
+    assert event.action == "wrote"
+    assert json.loads(event.to_json())["line_number"] == 1
+
+
+@pytest.mark.parametrize("time", ["1000000000", "1000000000000", "1e12"])
+def test_seconds_and_milliseconds_since_1970_are_times(time: str) -> None:
+    [event] = events(f'{{"time": {time}, "msg": "wrote"}}\n')
+    assert event.time == "2001-09-09T01:46:40Z"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["    at f (a.js:{}:1)", "    at f (a.js:1:{})", "    at a.js:{}", '  File "m.py", line {}, in f'],
+)
+def test_a_line_number_of_thousands_of_digits_is_no_fault(frame: str) -> None:
+    [event] = events("ERROR x\n" + frame.format("1" * 5000) + "\n" + frame.format("7") + "\n")
+    assert all(one.line < 10**9 for one in event.stack)
+    assert 7 in (event.stack[-1].line, event.stack[-1].column)
+
+
 def test_a_line_of_ten_megabytes_is_cut_and_the_rest_read() -> None:
     long, after = events("ERROR " + "x" * 10_000_000 + "\nINFO inserted user_id=1\n")
     assert len(long.message) < 10_000

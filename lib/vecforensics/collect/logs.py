@@ -43,9 +43,9 @@ _LEVEL: Final = re.compile(
 # Levels as numbers: those of pino and bunyan.
 _LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _JS_FRAME: Final = re.compile(
-    r"^\s+at (?:async )?(?:(?P<function>[^()]*?) \()?(?P<file>[^()]+?):(?P<line>\d+)(?::(?P<column>\d+))?\)?\s*$"
+    r"^\s+at (?:async )?(?:(?P<function>[^()]*?) \()?(?P<file>[^()]+?):(?P<line>\d{1,9})(?::(?P<column>\d{1,9}))?\)?\s*$"
 )
-_PY_FRAME: Final = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_PY_FRAME: Final = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d{1,9}), in (?P<function>\S+)')
 _ID: Final = re.compile(
     r"\b(?P<name>(?:[A-Za-z]+[ _]?)?(?:Id|ID|id))\b\s*[:=]\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<bare>[^\s,;\"()\[\]{}]+))"
 )
@@ -338,7 +338,8 @@ def _listed(record: Mapping[str, Any], deep: int) -> Iterator[str]:
 def _time(value: Any) -> str | None:
     """ISO 8601 in UTC of a time stamp, or of a number of seconds or milliseconds since 1970 (2001 to 2096)."""
     if type(value) in (int, float):
-        seconds = next((value / unit for unit in (1, 1000) if 1e9 <= value / unit < 4e9), None)
+        # Compared before anything is divided: a whole number in JSON may be larger than any double.
+        seconds = next((value / unit for unit in (1, 1000) if 10**9 * unit <= value < 4 * 10**9 * unit), None)
         return None if seconds is None else _iso(datetime.fromtimestamp(seconds, UTC))
     found = _TIME.match(str(value))
     return _utc(found) if found else None
