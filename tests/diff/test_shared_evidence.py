@@ -200,6 +200,36 @@ def test_only_the_buckets_are_copied_and_only_once(
     assert len(copied) == len(names)
 
 
+@pytest.mark.parametrize("storage", ["file", "sftp", "s3"], indirect=True)
+def test_what_was_lost_or_cut_off_there_is_copied_again_by_the_next_diff(
+    frozen: World_, storage: tuple[str, dict[str, str], Path]
+) -> None:
+    _, run = frozen
+    evidence = Evidence.open(run.evidence)
+    shared = publish(evidence, storage[0])
+    system, root = fsspec.core.url_to_fs(shared.url, skip_instance_cache=True)
+    system.rm_file(f"{root}/things/source-0001.arrow")
+    system.pipe_file(f"{root}/things/target-0002.arrow", b"cut off")
+    with pytest.raises(EvidenceError, match=r"source-0001\.arrow: is not there"):
+        compare_shared(tasks_of(run)[1], shared.of("things", 1))
+    copied: list[int] = []
+    assert publish(evidence, storage[0], copied.append) == shared
+    assert len(copied) == 2
+    for bucket in (1, 2):
+        assert compare_shared(tasks_of(run)[bucket], shared.of("things", bucket)).source_rows
+
+
+def test_a_copy_that_was_broken_off_before_its_index_is_gone_on_with(frozen: World_, tmp_path: Path) -> None:
+    _, run = frozen
+    evidence = Evidence.open(run.evidence)
+    shared = publish(evidence, f"file://{tmp_path}/store")
+    next((tmp_path / "store").rglob("evidence.json")).unlink()
+    next((tmp_path / "store").rglob("target-0002.arrow")).unlink()
+    copied: list[int] = []
+    assert publish(evidence, f"file://{tmp_path}/store", copied.append) == shared
+    assert len(copied) == 2
+
+
 def test_a_copy_that_is_not_what_was_frozen_is_refused(frozen: World_, tmp_path: Path) -> None:
     _, run = frozen
     shared = publish(Evidence.open(run.evidence), f"file://{tmp_path}/store")
@@ -218,7 +248,8 @@ def test_the_refusal_of_a_worker_reaches_the_person_in_one_line(frozen: World_, 
     case, run = frozen
     url = f"file://{tmp_path}/store"
     publish(Evidence.open(run.evidence), url)
-    next((tmp_path / "store").rglob("source-0001.arrow")).write_bytes(b"something else")
+    file = next((tmp_path / "store").rglob("source-0001.arrow"))
+    file.write_bytes(bytes(file.stat().st_size))
     with (
         dask_cluster(1) as (address, _),
         pytest.raises(

@@ -1,9 +1,9 @@
 """Evidence on storage that every machine reaches by a URL, for workers that do not see the run folder.
 
-`publish` copies the buckets (and nothing else: no logs, no code) to `URL/<hash of the index>/`, the index last, so that what lies
-there is whole or does not count; evidence that is there already is not copied again. A worker fetches the files of a bucket into
-a cache of its own process, checks the SHA-256 of every byte against what was frozen, and maps them from there. Any file system
-that fsspec knows will do (`s3://`, `gs://`, `abfs://`, `sftp://`, `ftp://`, `file://`); credentials come from the environment of
+`publish` copies the buckets (and nothing else: no logs, no code) to `URL/<hash of the index>/`, the index last. What lies there
+already, in its full length, is not copied again; what has been lost or cut off since is. A worker fetches the files of a bucket
+into a cache of its own process, checks the SHA-256 of every byte against what was frozen, and maps them from there. Any file
+system that fsspec knows will do (`s3://`, `gs://`, `abfs://`, `sftp://`, `ftp://`, `file://`); credentials come from the environment of
 each process, as that file system or fsspec (`FSSPEC_S3_KEY`, …) reads them, and never from the URL.
 """
 
@@ -70,7 +70,8 @@ def without_secret(url: str) -> str:
 def publish(
     evidence: Evidence, url: str, advance: Callable[[int], None] = lambda _done: None
 ) -> SharedEvidence:
-    """Copy the buckets of `evidence` below `url`, unless they lie there. Raises ToolFailed where that fails."""
+    """Copy those buckets of `evidence` below `url` that do not lie there. `advance`: how many files more are there. Raises
+    ToolFailed where that fails."""
     index = (evidence.path / INDEX).read_bytes()
     digest = hashlib.sha256(index).hexdigest()
     files = {name: one for name, one in evidence.files.items() if name.endswith(".arrow") and "/" in name}
@@ -83,13 +84,14 @@ def publish(
 
     try:
         system, root = _opened(shared.url)
-        if system.exists(f"{root}/{INDEX}") and system.cat_file(f"{root}/{INDEX}") == index:
-            return shared
-        for folder in sorted({root, *(f"{root}/{name}".rpartition("/")[0] for name in files)}):
+        held = _sizes(system, root)
+        absent = [name for name in sorted(files) if held.get(name) != (evidence.path / name).stat().st_size]
+        for folder in sorted({root, *(f"{root}/{name}".rpartition("/")[0] for name in absent)}):
             system.makedirs(folder, exist_ok=True)
         with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="publish") as pool:
-            list(pool.map(upload, sorted(files)))
-        upload(INDEX)
+            list(pool.map(upload, absent))
+        if INDEX not in held or system.cat_file(f"{root}/{INDEX}") != index:
+            upload(INDEX)
     except VecforensicsError:
         raise
     except Exception as error:
@@ -135,6 +137,16 @@ def _opened(url: str) -> tuple[Any, str]:
             hint="Install it in every process",
         ) from None
     return system, root.rstrip("/")
+
+
+def _sizes(system: Any, root: str) -> dict[str, int | None]:
+    """The size of each file below `root`, by its name there; None where the file system does not say."""
+    try:
+        found = system.find(root, detail=True)
+    except FileNotFoundError:
+        return {}
+    above = f"{root.strip('/')}/"
+    return {path.strip("/").removeprefix(above): entry.get("size") for path, entry in found.items()}
 
 
 class _Cache:
