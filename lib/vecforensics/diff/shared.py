@@ -3,8 +3,8 @@
 `publish` copies the buckets (and nothing else: no logs, no code) to `URL/<hash of the index>/`, the index last. What lies there
 already, in its full length, is not copied again; what has been lost or cut off since is. A worker fetches the files of a bucket
 into a cache of its own process, checks the SHA-256 of every byte against what was frozen, and maps them from there. Any file
-system that fsspec knows will do (`s3://`, `gs://`, `abfs://`, `sftp://`, `ftp://`, `file://`); credentials come from the environment of
-each process, as that file system or fsspec (`FSSPEC_S3_KEY`, …) reads them, and never from the URL.
+system that fsspec knows will do (`s3://`, `gs://`, `abfs://`, `sftp://`, `ftp://`, `file://`); credentials come from the
+environment of each process, as that file system or fsspec (`FSSPEC_S3_KEY`, …) reads them, and never from the URL.
 """
 
 from __future__ import annotations
