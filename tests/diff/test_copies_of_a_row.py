@@ -37,3 +37,52 @@ def test_two_rows_of_the_same_broken_bytes_agree(tmp_path: Path, broken: str, ex
     assert {"form": "same id", "vector": "another"} in [
         detail for text, detail in details if text == world.ids[9]
     ]
+
+
+def test_batch_and_worker_are_those_of_the_row_that_is_compared(tmp_path: Path) -> None:
+    """Its metadata are the source's; the retry's are not."""
+    seen = set()
+    for shuffle in SHUFFLES:
+        world = World.make(count=100, dimension=8, seed=1)
+        for text, vector, metadata in world.target[:20]:
+            metadata["batch"] = 1
+            world.target.append(
+                (text, vector.copy(), {**metadata, "plan": "retried", "batch": 2, "worker": 3})
+            )
+        diff = investigate(world, tmp_path / str(shuffle), impact=False, shuffle=shuffle)
+        assert set(diff.of_kind("duplicate")["batch"].to_pylist()) == {"1"}
+        assert diff.table["worker"].null_count == diff.table.num_rows
+        seen.add((diff.path / "findings.parquet").read_bytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "later"),
+    [("written_at", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), ("seq", 0, 10_000)],
+)
+@pytest.mark.parametrize("early", [False, True])
+def test_a_retry_of_the_parent_does_not_make_the_child_the_earlier_one(
+    tmp_path: Path, early: bool, field: str, first: Any, later: Any
+) -> None:
+    for shuffle in SHUFFLES:
+        world = World.make(count=100, dimension=8, seed=1)
+        for n, (_, _, metadata) in enumerate(world.target):
+            metadata[field] = f"2026-01-01T00:{n // 60:02d}:{n % 60:02d}Z" if field == "written_at" else n
+        text, vector, metadata = world.target[20]
+        world.target[20][2][field] = later if early else first
+        world.target.append((text, vector.copy(), {**metadata, field: later}))
+        diff = investigate(world, tmp_path / str(shuffle), impact=False, shuffle=shuffle)
+        assert diff.of_kind("premature")["source_id"].to_pylist() == ([world.ids[70]] if early else [])
+
+
+def test_of_a_row_without_a_time_nobody_knows_whether_it_was_the_first(tmp_path: Path) -> None:
+    for shuffle in SHUFFLES:
+        world = World.make(count=100, dimension=8, seed=1)
+        for n, (_, _, metadata) in enumerate(world.target):
+            metadata["written_at"] = f"2026-01-01T00:{n // 60:02d}:{n % 60:02d}Z"
+        text, vector, metadata = world.target[20]
+        world.target.append((text, vector.copy(), dict(metadata)))
+        del world.target[-1][2]["written_at"]
+        metadata["written_at"] = "2026-01-02T00:00:00Z"
+        diff = investigate(world, tmp_path / str(shuffle), impact=False, shuffle=shuffle)
+        assert diff.counts["premature"] == 0

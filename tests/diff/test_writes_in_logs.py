@@ -119,3 +119,104 @@ def test_a_stray_that_only_an_upsert_lists_is_placed(tmp_path: Path) -> None:
     made.target.append(("stranger", np.ones(8, np.float32), {}))
     diff = investigate(made, tmp_path, impact=False)
     assert diff.of_kind("orphan")["batch"].to_pylist() == ["5"]
+
+
+def told(log: str, line: int, text: str, time: str | None = None, **fields: str) -> dict[str, Any]:
+    """One event of one of several logs."""
+    return {
+        "file": log,
+        "line_number": line,
+        "action": "wrote",
+        "record_ids": [text],
+        "time": time and f"2026-01-01T{time}Z",
+        "fields": fields,
+    }
+
+
+def with_logs(tmp_path: Path, *events: dict[str, Any], **settings: Any) -> Diff:
+    made = World.make(count=60, dimension=8)
+    made.vector(CHILD, np.zeros(8))
+    made.logs = list(events)
+    return investigate(made, tmp_path, impact=False, **settings)
+
+
+IDS = World.make(count=60).ids
+KID, ELDER = IDS[CHILD], IDS[CHILD - 30]
+
+
+def bases(diff: Diff) -> list[str]:
+    return [json.loads(detail)["by"] for detail in diff.of_kind("premature")["detail"].to_pylist()]
+
+
+@pytest.mark.parametrize("names", [("a.log", "b.log"), ("worker.log", "worker.log")])
+def test_lines_of_two_logs_are_in_no_order(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Nor are those of two logs of one name, from two folders."""
+    children = [told(names[0], 1 + row, IDS[row]) for row in range(30, 60)]
+    parents = [told(names[1], 1 + row, IDS[row]) for row in range(30)]
+    assert early_children(with_logs(tmp_path, *children, *parents)) == []
+
+
+def test_lines_of_one_of_several_logs_are_in_order(tmp_path: Path) -> None:
+    first = [told("a.log", 1, IDS[7]), told("a.log", 2, IDS[37])]
+    diff = with_logs(tmp_path, *first, told("b.log", 3, KID), told("b.log", 4, ELDER))
+    assert early_children(diff) == [KID]
+    assert bases(diff) == ["order in the log"]
+
+
+def test_a_parent_that_another_log_tells_of_too_may_have_come_first(tmp_path: Path) -> None:
+    diff = with_logs(tmp_path, told("a.log", 1, KID), told("a.log", 2, ELDER), told("b.log", 1, ELDER))
+    assert early_children(diff) == []
+
+
+def test_the_first_write_is_the_earliest_and_not_the_one_that_stands_first(tmp_path: Path) -> None:
+    again = told("a.log", 1, ELDER, "12:00:00", batch="9")
+    before = told("b.log", 1, ELDER, "10:00:00", batch="1")
+    early = told("b.log", 2, KID, "11:00:00", batch="2")
+    assert early_children(with_logs(tmp_path / "1", again, before, early)) == []
+    late = with_logs(tmp_path / "2", again, told("b.log", 1, ELDER, "11:30:00"), early)
+    assert (early_children(late), bases(late)) == ([KID], ["time"])
+
+
+def test_by_sequence_numbers_the_smallest_is_the_first(tmp_path: Path) -> None:
+    lines = [("u", ELDER, "7"), ("u", KID, "5"), ("v", ELDER, "3")]
+    events = [told(log, 1 + n, text, seq=seq) for n, (log, text, seq) in enumerate(lines)]
+    assert early_children(with_logs(tmp_path / "1", *events)) == []
+    diff = with_logs(tmp_path / "2", *events[:2])
+    assert (early_children(diff), bases(diff)) == ([KID], ["sequence number"])
+
+
+def test_where_one_write_has_no_time_nobody_knows_the_time_of_the_first(tmp_path: Path) -> None:
+    diff = with_logs(
+        tmp_path,
+        told("a.log", 1, ELDER),
+        told("a.log", 2, KID, "11:00:00"),
+        told("a.log", 3, ELDER, "12:00:00"),
+    )
+    assert early_children(diff) == []
+
+
+@pytest.mark.parametrize("child_first", [True, False])
+def test_at_equal_times_the_order_of_the_log_decides_and_is_what_is_said(
+    tmp_path: Path, child_first: bool
+) -> None:
+    texts = [KID, ELDER] if child_first else [ELDER, KID]
+    diff = with_logs(tmp_path, *(told("a.log", 1 + n, text, "10:00:00") for n, text in enumerate(texts)))
+    assert early_children(diff) == ([KID] if child_first else [])
+    assert bases(diff) == (["order in the log"] if child_first else [])
+
+
+def test_batch_and_time_are_those_of_the_first_write(tmp_path: Path) -> None:
+    diff = with_logs(
+        tmp_path, told("a.log", 1, KID, "12:00:00", batch="9"), told("b.log", 1, KID, "10:00:00", batch="1")
+    )
+    row = diff.of_kind("zero").to_pylist()[0]
+    assert (row["batch"], row["written_at"]) == ("1", "2026-01-01T10:00:00Z")
+
+
+def test_what_a_log_says_of_an_id_is_true_of_all_strays_under_it(tmp_path: Path) -> None:
+    made = World.make(count=60, dimension=8)
+    for _ in range(2):
+        made.target.append(("stranger", made.rng.normal(size=8).astype(np.float32), {}))
+    made.logs = [told("a.log", 1, "stranger", batch="5")]
+    diff = investigate(made, tmp_path, impact=False)
+    assert diff.of_kind("orphan")["batch"].to_pylist() == ["5", "5"]

@@ -34,6 +34,7 @@ NEW_YEAR_2026 = 1_767_225_600_000_000_000
         (NEW_YEAR_2026, NEW_YEAR_2026),
         (float("inf"), UNKNOWN),
         (True, UNKNOWN),
+        (10**400, UNKNOWN),
     ],
 )
 def test_a_time_stamp_in_metadata_is_a_moment_or_unknown(text: object, moment: int) -> None:
@@ -69,3 +70,12 @@ def test_a_field_that_few_rows_have_is_seen_and_fills_what_the_log_does_not_say(
         world.ids[1500]: "15",
     }
     assert [row["worker"] for row in table if row["kind"] == "orphan"] == ["late", "late"]
+
+
+def test_a_sequence_number_beyond_all_bounds_is_none(tmp_path: Path) -> None:
+    world = World.make(count=60)
+    for n, (_, _, metadata) in enumerate(world.target):
+        metadata["seq"] = n
+    world.target[5][2]["seq"] = 10**400
+    world.target[6][2]["seq"] = "six"
+    assert investigate(world, tmp_path, impact=False).counts["premature"] == 0

@@ -2,7 +2,8 @@
 
 `dangling`: the record stands in the target and its parent does not. Only the distinct parents that a bucket's records name are
 looked up, in the parent's own bucket, so the check costs eight bytes a parent. `premature`: both are there, but the child was
-written before the parent, by sequence numbers, by times, or by the order of one log; a tie proves nothing.
+written before the parent, by sequence numbers, by times, or by the order of one log, which also decides where times are equal.
+Lines of two logs are in no order.
 """
 
 from __future__ import annotations
@@ -130,13 +131,16 @@ _BASES = ("sequence number", "time", "order in the log")
 def _before(
     own: Writes, row: npt.NDArray[np.int64], other: Writes, elder: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Whether each child's write came first, and by which of `_BASES`: the first that both sides know decides."""
+    """Whether each child's write came first, and by which of `_BASES`: the first that tells the two apart, or -1 where none does.
+    Equal sequence numbers are those of one write, and nothing further is asked."""
     never = np.iinfo(np.int64).min
     by_sequence = np.isfinite(own.sequence[row]) & np.isfinite(other.sequence[elder])
     by_time = (own.time[row] != never) & (other.time[elder] != never)
-    by_line = (own.line[row] >= 0) & (other.line[elder] >= 0)
+    by_time &= own.time[row] != other.time[elder]
+    by_line = (own.line[row] >= 0) & (other.line[elder] >= 0) & (own.log[row] == other.log[elder])
+    asked = [by_sequence, by_time, by_line]
     early = np.select(
-        [by_sequence, by_time & (own.time[row] != other.time[elder]), by_line],
+        asked,
         [
             own.sequence[row] < other.sequence[elder],
             own.time[row] < other.time[elder],
@@ -144,4 +148,4 @@ def _before(
         ],
         False,
     )
-    return early.astype(np.bool_), np.where(by_sequence, 0, np.where(by_time, 1, 2))
+    return early.astype(np.bool_), np.select(asked, [0, 1, 2], -1)
