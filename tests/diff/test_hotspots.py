@@ -8,6 +8,7 @@ from hotspot_rows import rows
 
 from vecforensics.diff.hotspots import find_hot_spots, gather, rows_of
 from vecforensics.diff.hotspots.lines import lay_out
+from vecforensics.diff.hotspots.statistics import log_likelihood_ratio
 from vecforensics.findings import Kind
 
 N = 12_000
@@ -280,6 +281,39 @@ def test_children_of_neighbouring_parents_are_named_with_their_parents_collectio
     hurt = np.flatnonzero((parent >= first) & (parent <= last))
     spots = find_hot_spots([rows(N, {Kind.DRIFTED: hurt}, {"parent:users": parent})])
     assert [spot.where for spot in spots] == [where]
+
+
+@pytest.mark.parametrize("line", ["shard", "batch", "worker", "namespace"])
+def test_several_hold_and_one_holds_whatever_they_are_called(line: str) -> None:
+    number = NUMBERS * 7919 % N // 400
+    two = find_hot_spots(
+        [rows(N, {Kind.ZERO: np.flatnonzero((number == 7) | (number == 8))}, {line: number})]
+    )
+    one = find_hot_spots([rows(N, {Kind.ZERO: np.flatnonzero(number == 7)}, {line: number})])
+    shown = {"batch": "batches"}.get(line, f"{line}s")
+    assert str(two[0]) == f"{shown} 7–8 hold all 800 zero rows (6.7 % of all rows)"
+    assert str(one[0]) == f"{line} 7 holds all 400 zero rows (3.3 % of all rows)"
+
+
+def test_shards_of_many_numbers_are_rows_with_a_range_of_them() -> None:
+    shard = NUMBERS * 7919 % N
+    spots = find_hot_spots([rows(N, {Kind.ZERO: np.flatnonzero(shard < 400)}, {"shard": shard})])
+    assert str(spots[0]) == "rows with shard from 0 to 399 hold all 400 zero rows (3.3 % of all rows)"
+
+
+def test_what_is_left_out_of_a_description_costs_nothing() -> None:
+    """As in the test of a value that nearly all rows have: what is said is one collection of three, and that costs log 3."""
+    plain = np.where(np.arange(1000) % 50 == 7, '"odd"', '"usual"')
+    hurt = np.random.default_rng(4).choice(np.flatnonzero(plain == '"usual"'), 60, replace=False)
+    spots = find_hot_spots(
+        [
+            rows(1000, {}, {"metadata:state": plain}, collection="comments"),
+            rows(1000, {Kind.FOREIGN_MODEL: hurt}, {"metadata:state": plain}, collection="posts"),
+            rows(1000, {}, {"metadata:state": plain}, collection="users"),
+        ]
+    )
+    assert spots[0].where == "collection posts"
+    assert spots[0].score == pytest.approx(float(log_likelihood_ratio(60, 1000, 60, 3000)) - np.log(3))
 
 
 def test_unknown_batches_prove_nothing() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population, lay_out
-from vecforensics.diff.hotspots.parts import Part, covered_by_all, in_words
+from vecforensics.diff.hotspots.parts import Part, are_several, covered_by_all, in_words
 from vecforensics.diff.hotspots.risk import AtRisk, rows_at_risk
 from vecforensics.diff.hotspots.search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
@@ -27,19 +27,6 @@ from vecforensics.findings import SEVERITY, Kind, Severity
 __all__ = ["HotSpot", "HotSpots", "find_hot_spots", "gather", "joined", "rows_of"]
 
 _CORRUPT_KINDS = tuple(kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
-_PLURAL = (
-    "rows",
-    "the last",
-    "the first",
-    "ids",
-    "batches",
-    "numbers",
-    "number",
-    "workers",
-    "namespaces",
-    "written",
-    "collections",
-)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -81,7 +68,7 @@ class HotSpot:
     @property
     def sentence(self) -> str:
         name = self.kind.replace("_", " ")
-        verb = "hold" if self.where.startswith(_PLURAL) else "holds"
+        verb = "hold" if are_several(self.parts) else "holds"
         held = (
             f"{_percent(self.hits, self.found)} of the {name} rows"
             if self.hits < self.found

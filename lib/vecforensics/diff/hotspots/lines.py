@@ -27,7 +27,7 @@ from vecforensics.diff.id_order import id_order, narrow
 from vecforensics.diff.rows import Field, RowDimensions
 from vecforensics.errors import printable
 
-__all__ = ["ABSENT", "METADATA_PREFIX", "Category", "Order", "Population", "lay_out"]
+__all__ = ["ABSENT", "METADATA_PREFIX", "PARENT_PREFIX", "Category", "Order", "Population", "lay_out"]
 
 ABSENT: Final = "(absent)"
 METADATA_PREFIX: Final = "metadata:"
@@ -105,7 +105,7 @@ class Order:
 class Population:
     """All rows among which damage is looked for. `starts`: where each collection's rows begin; `collections`: their names.
     `side`: whose rows they are. Those of the target stand in no order that means anything, so places in it are not asked for.
-    `dependent`, bool (rows,): which rows name a parent, None where no collection depends on another."""
+    `parents`: for each collection that others depend on a code a row, signed, shape (rows,), which parent it names, -1 = none."""
 
     rows: int
     categories: tuple[Category, ...]
@@ -115,7 +115,7 @@ class Population:
     skipped: tuple[str, ...] = ()
     side: str = "source"
     sampled: bool = False
-    dependent: npt.NDArray[np.bool_] | None = None
+    parents: tuple[npt.NDArray[Any], ...] = ()
 
     def order(self, name: str) -> Order:
         return next(order for order in self.orders if order.name == name)
@@ -256,12 +256,15 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
     total, starts = sum(sizes), np.cumsum([0, *sizes])[:-1].astype(np.int64)
     categories = []
     skipped = [f"{printable(one.collection, _SHOWN)}: {one.note}" for one in rows if one.note]
+    parents = []
     orders = [Order("position", None, total)] if side == "source" else []
     if len(rows) > 1:
         codes = np.repeat(np.arange(1, len(rows) + 1).astype(np.min_scalar_type(len(rows))), sizes)
         categories.append(Category("collection", codes, tuple(one.collection for one in rows)))
     for name in sorted({name for one in rows for name in one.fields}):
         field = _joined(name, rows)
+        if name.startswith(PARENT_PREFIX):
+            parents.append(field.codes)
         distinct = len(field.values)
         numbers = _numbers(field.values)
         if name == "written_at" or _are_times(field.values):
@@ -294,22 +297,5 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
         tuple(skipped),
         side,
         any(one.note for one in rows),
-        _dependent(rows),
-    )
-
-
-def _dependent(rows: Sequence[RowDimensions]) -> npt.NDArray[np.bool_] | None:
-    """Which rows name a parent."""
-    parents = [
-        [field.codes for name, field in one.fields.items() if name.startswith(PARENT_PREFIX)] for one in rows
-    ]
-    if not any(parents):
-        return None
-    return np.concatenate(
-        [
-            np.logical_or.reduce([codes >= 0 for codes in named])
-            if named
-            else np.zeros(len(one.kinds), np.bool_)
-            for one, named in zip(rows, parents, strict=True)
-        ]
+        tuple(parents),
     )

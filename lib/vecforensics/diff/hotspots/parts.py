@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots.lines import METADATA_PREFIX, Population
+from vecforensics.diff.hotspots.lines import METADATA_PREFIX, PARENT_PREFIX, Population
 from vecforensics.diff.hotspots.statistics import Ints
 from vecforensics.diff.id_order import narrow
 from vecforensics.errors import printable
@@ -23,6 +23,7 @@ __all__ = [
     "PERIODS",
     "ROUND_NUMBERS",
     "Part",
+    "are_several",
     "at_places",
     "covered",
     "covered_by_all",
@@ -170,7 +171,7 @@ def run(population: Population, name: str, first: int, last: int) -> Part:
     if collection != other:
         return Part(name, "run", first, last, f"row {begin:,} of {collection} to row {end:,} of {other}")
     of = f" of {collection}" if several else ""
-    if to_the_end and begin > 1:
+    if to_the_end and 1 < begin < end:
         left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
         exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
         label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
@@ -211,19 +212,35 @@ def tails(population: Population) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def in_words(parts: Sequence[Part]) -> str:
-    """What several parts have in common, as one phrase: "batches 17–19 of worker 3"."""
+def _in_order(parts: Sequence[Part]) -> list[Part]:
+    """Parts in the order in which they are said."""
 
     def rank(part: Part) -> int:
         if part.dimension in _WORKER_LIKE:
             return 3
         return 2 if part.metadata else 0 if part.dimension == "batch" else 1
 
-    ordered = sorted(parts, key=rank)
-    lead = ordered[0]
-    with_ = "with " if lead.metadata or lead.dimension.startswith("parent:") else ""
-    text = f"rows {with_}{lead.label}" if with_ or lead.dimension == "written_at" else lead.label
-    for part in ordered[1:]:
+    return sorted(parts, key=rank)
+
+
+def _of_rows(part: Part) -> bool:
+    """Whether a part says what rows have, rather than names what they are: "rows with plan = free", but "batch 17"."""
+    named = part.form != "run" or part.dimension in ("position", "id")
+    return part.metadata or part.dimension.startswith(PARENT_PREFIX) or not named
+
+
+def in_words(parts: Sequence[Part]) -> str:
+    """What several parts have in common, as one phrase: "batches 17–19 of worker 3"."""
+    lead, *others = _in_order(parts)
+    with_ = "" if lead.dimension == "written_at" else "with "
+    text = f"rows {with_}{lead.label}" if _of_rows(lead) else lead.label
+    for part in others:
         joint = " of " if part.dimension in _WORKER_LIKE else " with " if part.metadata else ", "
         text += joint + part.label
     return text
+
+
+def are_several(parts: Sequence[Part]) -> bool:
+    """Whether that phrase stands for several things, so that they hold and it does not hold."""
+    lead = _in_order(parts)[0]
+    return _of_rows(lead) or lead.first != lead.last

@@ -167,17 +167,18 @@ class AtRisk:
 
 
 def rows_at_risk(
-    rows: Sequence[RowDimensions], population: Population, kinds: Iterable[str]
+    rows: Sequence[RowDimensions], population: Population, damaged: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, AtRisk]:
-    """For each of the kinds, the rows that could have shown it; kinds with the same rows share them. `rows`: those that
-    `population` was laid out of, with what was found of them."""
+    """For each kind of damage, the rows that could have shown it; kinds with the same rows share them. `rows`: those that
+    `population` was laid out of, with what was found of them; `damaged`: for each kind the indices of its rows."""
     known: dict[bytes, AtRisk] = {}
     found: dict[str, AtRisk] = {}
-    for name in kinds:
+    for name, hurt in damaged.items():
         kind = Kind(name)
         gone = np.concatenate([_safe(kind, one) for one in rows])
-        if kind in _OF_DEPENDENTS and population.dependent is not None:
-            gone |= ~population.dependent
+        if kind in _OF_DEPENDENTS and population.parents:
+            gone |= np.logical_and.reduce([parent < 0 for parent in population.parents])
+            _leave_one_a_family(gone, hurt, population)
         if kind is Kind.METADATA_DRIFT:
             gone |= _without_metadata(rows)
         found[name] = known.setdefault(np.packbits(gone).tobytes(), AtRisk.but(population, gone))
@@ -194,6 +195,37 @@ def _safe(kind: Kind, one: RowDimensions) -> npt.NDArray[np.bool_]:
             needed = LookedAt.COMPARED
         safe |= one.looked_at < needed
     return safe
+
+
+def _leave_one_a_family(gone: npt.NDArray[np.bool_], hurt: npt.NDArray[Any], population: Population) -> None:
+    """Mark in `gone` all but the first child of each parent, where the children of one share their fate. They then say no more
+    than one of them does: all dangle when the parent is lost, and twenty lost parents of five are not a hundred rows that met."""
+    damaged = np.zeros(population.rows, np.bool_)
+    damaged[hurt] = True
+    for parent in population.parents:
+        rows = np.flatnonzero(~gone & (parent >= 0))
+        family = parent[rows]
+        if not _share_their_fate(family, damaged[rows]):
+            continue
+        first = np.full(int(family.max()) + 1, len(rows))
+        np.minimum.at(first, family, np.arange(len(rows)))
+        gone[rows] = True
+        gone[rows[first[first < len(rows)]]] = False
+
+
+def _share_their_fate(family: npt.NDArray[Any], damaged: npt.NDArray[np.bool_]) -> bool:
+    """Whether the damage differs from family to family by more than chance and two standard deviations. `family`, `damaged`: one
+    a row.
+
+    Source: R. E. Tarone, "Testing the goodness of fit of the binomial distribution", Biometrika 66 (1979), the score test
+    against correlated trials.
+    """
+    rows = np.bincount(family)
+    bad = np.bincount(family[damaged], minlength=len(rows))
+    share = float(np.mean(damaged)) if len(damaged) else 0.0
+    spread = float(np.square(bad - share * rows).sum())
+    by_chance = share * (1 - share)
+    return bool(spread - by_chance * len(family) > 2 * by_chance * float(2 * rows @ (rows - 1)) ** 0.5)
 
 
 def _without_metadata(rows: Sequence[RowDimensions]) -> npt.NDArray[np.bool_]:

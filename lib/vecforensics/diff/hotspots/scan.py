@@ -178,8 +178,8 @@ class _Laid:
     the p-value of one is multiplied by), shape (entries,), shorter windows first.
 
     `begins`: where each sequence begins, at a whole number of its longest blocks; `room`: how long all are; `edges`: of each
-    length, flat, the first block and the one behind the last that a window of each sequence begins with; `last`: of each entry the
-    window that ends with the sequence, its first value and the one behind it, shape (2, entries).
+    length, flat, the first block and the one behind the last that a window of each sequence begins with; `last`: of each entry
+    the window that ends with the sequence, its first value and the one behind it, shape (2, entries).
     """
 
     begins: Ints

@@ -20,8 +20,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots.lines import Population
-from vecforensics.diff.hotspots.parts import Part, covered_by_all, run, values
+from vecforensics.diff.hotspots.lines import Order, Population
+from vecforensics.diff.hotspots.parts import ROUND_NUMBERS, Part, covered_by_all, run, values
 from vecforensics.diff.hotspots.risk import AtRisk, count_pair, sizes_of
 from vecforensics.diff.hotspots.scan import scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
@@ -157,7 +157,7 @@ def _lay_down_tests(
         sum(item.ordered for item in population.categories)
         + len(population.orders)
         + 1
-        + 18 * len(population.starts)
+        + len(ROUND_NUMBERS) * len(population.starts)
     )
     return limit, -(-tests // max(len(views), 1)) + scans
 
@@ -223,15 +223,16 @@ def _shortest(view: View, one: Candidate) -> Candidate:
     bad, total = len(view.bad), view.rows
     lines = len(view.population.categories) + len(view.population.orders)
     gained = float(log_likelihood_ratio(one.hits, one.size, bad, total))
-    for part in one.parts:
-        fewer = tuple(other for other in one.parts if other is not part)
+    for at in range(len(one.parts)):
+        fewer = one.parts[:at] + one.parts[at + 1 :]
         if not fewer:
             continue
         rows = _alive(view, fewer)
         size, hits = int(np.count_nonzero(rows)), int(np.count_nonzero(rows[view.bad]))
         gain = float(log_likelihood_ratio(hits, size, bad, total))
         if one.size >= _NO_LOSS * size or gained < gain + np.log(lines):
-            return _shortest(view, replace(one, parts=fewer, size=size, hits=hits, gain=gain))
+            costs = one.costs[:at] + one.costs[at + 1 :]
+            return _shortest(view, replace(one, parts=fewer, size=size, hits=hits, gain=gain, costs=costs))
     return one
 
 
@@ -241,70 +242,93 @@ def _alive(view: View, parts: tuple[Part, ...]) -> npt.NDArray[np.bool_]:
     return mask
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One more part that narrows a place, with counts and the p-value (log) within that place, and its cost (nats)."""
+
+    part: Part
+    hits: int
+    size: int
+    log_p: float
+    cost: float
+
+
 def _narrower(
     view: View, seed: Candidate, control: _Control, limits: Limits
 ) -> tuple[Candidate, float] | None:
     """The best narrowing of `seed` by one more part, if it is significant within the seed's rows and gains more than it costs."""
-    population = view.population
-    taken = {part.dimension for part in seed.parts}
     mask = _alive(view, seed.parts)
-    rows = np.flatnonzero(mask)
-    bad = view.bad[mask[view.bad]]
+    rows, bad = np.flatnonzero(mask), view.bad[mask[view.bad]]
     if len(bad) in (0, len(rows)):
         return None
-    worth, tests = float(np.log(limits.level)), 0
-    found: list[tuple[Part, int, int, float, float]] = []
-    for at, category in enumerate(population.categories):
-        if category.name in taken:
-            continue
-        sizes = sizes_of(category.codes[rows], len(category.labels))
-        hits = np.bincount(category.codes[bad], minlength=len(sizes)).astype(np.int64)
-        sizes[0] = hits[0] = 0
-        tests += int((sizes > 1).sum()) + int(category.ordered)
-        some = np.flatnonzero(hits > 1)
-        if len(some) == 0 or hits.sum() == sizes.sum():
-            continue
-        gain = log_likelihood_ratio(hits[some], sizes[some], hits.sum(), sizes.sum())
-        code = int(some[int(np.argmax(gain))])
-        log_p = float(log_tail(hits[code], sizes[code], hits.sum(), sizes.sum()))
-        cost = float(np.log(len(category.labels)))
-        found.append((values(population, at, code, code), int(hits[code]), int(sizes[code]), log_p, cost))
-        stretch = scan_values(hits[1:], sizes[1:], worth) if category.ordered else None
-        if stretch is not None:
-            part = values(population, at, stretch.first + 1, stretch.last + 1)
-            count = len(category.labels)
-            found.append(
-                (part, stretch.hits, stretch.size, stretch.log_p, float(np.log(count * (count + 1) / 2)))
-            )
-    for order in population.orders:
-        if order.name in taken:
-            continue
-        tests += 1
-        ranks, hit = order.of(rows), order.of(bad)
-        ranks, hit = np.sort(ranks[ranks >= 0]), np.sort(hit[hit >= 0])
-        borders = np.searchsorted(ranks, population.starts) if order.ranks is None else None
-        stretch = scan_ranks(np.searchsorted(ranks, hit), len(ranks), worth, borders)
-        if stretch is not None:
-            part = run(population, order.name, int(ranks[stretch.first]), int(ranks[stretch.last]))
-            cost = float(2 * np.log(len(ranks)) - np.log(2))
-            found.append((part, stretch.hits, stretch.size, stretch.log_p, cost))
-    total, all_bad = view.rows, len(view.bad)
-    best: Candidate | None = None
-    for part, hits_in, size_in, log_p, cost in found:
-        gain_in = float(log_likelihood_ratio(hits_in, size_in, all_bad, total))
-        one = replace(
-            seed,
-            parts=(*seed.parts, part),
-            hits=hits_in,
-            size=size_in,
-            log_p=log_p,
-            gain=gain_in,
-            cost=seed.cost + cost,
-        )
-        if one.score > (seed if best is None else best).score:
-            best = one
+    worth, taken = float(np.log(limits.level)), {part.dimension for part in seed.parts}
+    steps: list[_Step] = []
+    tests = 0
+    for at, category in enumerate(view.population.categories):
+        if category.name not in taken:
+            found, made = _steps_to_values(view.population, at, rows, bad, worth)
+            steps, tests = steps + found, tests + made
+    for order in view.population.orders:
+        if order.name not in taken:
+            steps, tests = steps + _steps_to_runs(view.population, order, rows, bad, worth), tests + 1
+    best = max((_taken(view, seed, step) for step in steps), key=lambda one: one.score, default=None)
+    if best is not None and best.score <= seed.score:
+        best = None
     log_q = control.one_more(best.log_p if best is not None else 0.0, tests)
     return (best, log_q) if best is not None and log_q <= worth else None
+
+
+def _steps_to_values(
+    population: Population, at: int, rows: npt.NDArray[Any], bad: npt.NDArray[Any], worth: float
+) -> tuple[list[_Step], int]:
+    """(the fullest value of a category within some rows, and the best range where values have an order; tests made)."""
+    category = population.categories[at]
+    count = len(category.labels)
+    sizes = sizes_of(category.codes[rows], count)
+    hits = np.bincount(category.codes[bad], minlength=len(sizes)).astype(np.int64)
+    sizes[0] = hits[0] = 0
+    tests = int((sizes > 1).sum()) + int(category.ordered)
+    some = np.flatnonzero(hits > 1)
+    if len(some) == 0 or hits.sum() == sizes.sum():
+        return [], tests
+    gain = log_likelihood_ratio(hits[some], sizes[some], hits.sum(), sizes.sum())
+    code = int(some[int(np.argmax(gain))])
+    log_p = float(log_tail(hits[code], sizes[code], hits.sum(), sizes.sum()))
+    part, cost = values(population, at, code, code), float(np.log(count))
+    steps = [_Step(part, int(hits[code]), int(sizes[code]), log_p, cost)]
+    stretch = scan_values(hits[1:], sizes[1:], worth) if category.ordered else None
+    if stretch is not None:
+        part = values(population, at, stretch.first + 1, stretch.last + 1)
+        cost = float(np.log(count * (count + 1) / 2))
+        steps.append(_Step(part, stretch.hits, stretch.size, stretch.log_p, cost))
+    return steps, tests
+
+
+def _steps_to_runs(
+    population: Population, order: Order, rows: npt.NDArray[Any], bad: npt.NDArray[Any], worth: float
+) -> list[_Step]:
+    """The best run of an order within some rows, if there is one."""
+    ranks, hit = order.of(rows), order.of(bad)
+    ranks, hit = np.sort(ranks[ranks >= 0]), np.sort(hit[hit >= 0])
+    borders = np.searchsorted(ranks, population.starts) if order.ranks is None else None
+    stretch = scan_ranks(np.searchsorted(ranks, hit), len(ranks), worth, borders)
+    if stretch is None:
+        return []
+    part = run(population, order.name, int(ranks[stretch.first]), int(ranks[stretch.last]))
+    cost = float(2 * np.log(len(ranks)) - np.log(2))
+    return [_Step(part, stretch.hits, stretch.size, stretch.log_p, cost)]
+
+
+def _taken(view: View, seed: Candidate, step: _Step) -> Candidate:
+    return replace(
+        seed,
+        parts=(*seed.parts, step.part),
+        hits=step.hits,
+        size=step.size,
+        log_p=step.log_p,
+        gain=float(log_likelihood_ratio(step.hits, step.size, len(view.bad), view.rows)),
+        costs=(*seed.costs, step.cost),
+    )
 
 
 def _other_names(view: View, best: Candidate, others: list[Candidate]) -> tuple[tuple[Part, ...], ...]:

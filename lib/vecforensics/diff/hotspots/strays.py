@@ -66,7 +66,7 @@ def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
 
 
 def _id_order(side: Side, chosen: Index, ids: pa.StringArray) -> Index:
-    """Places in `chosen` by id, shorter ids first, copies of an id by their vectors: nothing of a scan or of the buckets is left."""
+    """Places in `chosen` by id, shorter ids first, copies of an id by their vectors: nothing of scan or buckets is left."""
     held = TextIds(ids)
     order = id_order(held.lengths(), held.words, held).astype(np.int64)
     ordered = held(order)
@@ -78,9 +78,7 @@ def _id_order(side: Side, chosen: Index, ids: pa.StringArray) -> Index:
     return order
 
 
-def _metadata_fields(
-    side: Side, chosen: Index, places: Index, known: frozenset[str]
-) -> dict[str, Field]:
+def _metadata_fields(side: Side, chosen: Index, places: Index, known: frozenset[str]) -> dict[str, Field]:
     """The commonest fields of the target's metadata, of the rows `chosen` in the order `places`; `known`: those that are looked
     at under other names."""
     parts_of = [(bucket, rows) for bucket, _, rows in side.split(chosen)]

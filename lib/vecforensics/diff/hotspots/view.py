@@ -49,18 +49,18 @@ _KEPT_VALUES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Parts that all must hold, with counts among the rows still looked at, and what saying it costs (nats)."""
+    """Parts that all must hold, with counts among the rows still looked at, and what saying each of them costs (nats)."""
 
     parts: tuple[Part, ...]
     hits: int
     size: int
     log_p: float
     gain: float
-    cost: float
+    costs: tuple[float, ...]
 
     @property
     def score(self) -> float:
-        return self.gain - self.cost
+        return self.gain - sum(self.costs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class View:
                 int(sizes[full[i]]),
                 float(log_p[i]),
                 float(gain[i]),
-                cost,
+                (cost,),
             )
             for i in best
         ]
@@ -177,9 +177,8 @@ class View:
             return None
         count = len(self.sizes[at]) - 1
         part = values(self.population, at, found.first + 1, found.last + 1)
-        return Candidate(
-            (part,), found.hits, found.size, found.log_p, found.gain, float(np.log(count * (count + 1) / 2))
-        )
+        cost = float(np.log(count * (count + 1) / 2))
+        return Candidate((part,), found.hits, found.size, found.log_p, found.gain, (cost,))
 
     def run_test(self, name: str, worth: float) -> Candidate | None:
         """Runs in an order, as one test: ranks are closed up over the rows that were set aside, then opened again."""
@@ -195,9 +194,8 @@ class View:
             return None
         first, last = ranks[np.searchsorted(closed, [found.first, found.last])]
         part = run(self.population, name, int(first), int(last))
-        return Candidate(
-            (part,), found.hits, found.size, found.log_p, found.gain, float(np.log(known) * 2 - np.log(2))
-        )
+        cost = float(np.log(known) * 2 - np.log(2))
+        return Candidate((part,), found.hits, found.size, found.log_p, found.gain, (cost,))
 
     def period_test(self, worth: float) -> Candidate | None:
         """Every k-th row, for all periods, as one test."""
@@ -217,10 +215,18 @@ class View:
             found = scan_values(some, rows, worth, singles=True)
             if found is None or not self._comes_back(here, period, found.first, found.last):
                 continue
-            log_p = found.log_p + float(np.log(len(tried)))
-            cost = float(np.log(len(tried)) + np.log(period * (period + 1) / 2))
+            places = np.log(period * (period + 1) / 2)
+            at_place = (here % period >= found.first) & (here % period <= found.last)
+            log_p = max(found.log_p, float(self._log_p_of_stretches(at_place, found.size) + places))
+            if log_p > worth:
+                continue
             one = Candidate(
-                (every(period, found.first, found.last),), found.hits, found.size, log_p, found.gain, cost
+                (every(period, found.first, found.last),),
+                found.hits,
+                found.size,
+                log_p + float(np.log(len(tried))),
+                found.gain,
+                (float(np.log(len(tried)) + places),),
             )
             if best is None or one.score > best.score:
                 best = one
@@ -238,24 +244,44 @@ class View:
 
     def tail_tests(self) -> Iterator[Candidate]:
         """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
-        than half of it is a run."""
+        than half of it is a run, and one that is damaged from end to end is a tail whatever the rest looks like."""
         total, bad = self.rows, len(self.bad)
         ends = tails(self.population) if self.population.side == "source" else []
         for first, last in ends:
-            inside = self.bad[(self.bad >= first) & (self.bad <= last)]
+            within = (self.bad >= first) & (self.bad <= last)
+            inside = self.bad[within]
             hits = len(inside)
             size = last - first + 1 - int(((self.gone >= first) & (self.gone <= last)).sum())
             if hits > 1 and bad < total and 2 * int(inside[-1] - inside[0] + 1) >= last - first + 1:
                 log_p = float(log_tail(hits, size, bad, total))
+                if hits < size:
+                    log_p = max(log_p, self._log_p_of_stretches(within, size))
                 gain = float(log_likelihood_ratio(hits, size, bad, total))
-                yield Candidate(
-                    (run(self.population, "position", first, last),),
-                    hits,
-                    size,
-                    log_p,
-                    gain,
-                    float(np.log(len(ends))),
-                )
+                part, cost = run(self.population, "position", first, last), float(np.log(len(ends)))
+                yield Candidate((part,), hits, size, log_p, gain, (cost,))
+
+    def _log_p_of_stretches(self, inside: npt.NDArray[np.bool_], size: int) -> float:
+        """The p-value (log) of a place of `size` rows when damaged rows that follow one another count once: a row is damaged or
+        not given that the one before it is sound. Stretches that lie anywhere then make no pattern, however long they are.
+        `inside`: which damaged rows lie in the place."""
+        goes_on = self._goes_on()
+        first = inside & ~goes_on
+        return float(
+            log_tail(
+                int(first.sum()),
+                size - int((inside & goes_on).sum()),
+                len(goes_on) - int(goes_on.sum()),
+                self.rows - int(goes_on.sum()),
+            )
+        )
+
+    def _goes_on(self) -> npt.NDArray[np.bool_]:
+        """Which damaged rows follow another one, among the rows still looked at and within a collection."""
+        closed = self.bad - np.searchsorted(np.sort(self.gone), self.bad)
+        follows: npt.NDArray[np.bool_] = np.r_[False, closed[1:] == closed[:-1] + 1]
+        begins = np.searchsorted(self.bad, self.population.starts)
+        follows[begins[begins < len(follows)]] = False
+        return follows
 
     def add_cells(self, pair: tuple[int, int], table: Ints) -> tuple[Floats, Ints]:
         """Keep the fullest cells of a pair of categories, given rows a cell; returns (smallest log p, how many cells have it)."""
@@ -282,7 +308,7 @@ class View:
         log_p = log_tail(cells.hits, np.maximum(cells.sizes, 1), cells.bad, cells.total)
         small = np.flatnonzero((log_p <= worth) & (low <= limit) & (cells.hits > 1))
         gain = log_likelihood_ratio(cells.hits, cells.sizes, cells.bad, cells.total)
-        cost = sum(float(np.log(len(self.population.categories[at].labels))) for at in cells.pair)
+        costs = tuple(float(np.log(len(self.population.categories[at].labels))) for at in cells.pair)
         best = small[np.argsort(-gain[small], kind="stable")[:_KEPT_VALUES]]
         one, two = cells.pair
         return log_p[small], [
@@ -295,7 +321,7 @@ class View:
                 int(cells.sizes[i]),
                 float(log_p[i]),
                 float(gain[i]),
-                cost,
+                costs,
             )
             for i in best
         ]
