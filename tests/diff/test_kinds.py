@@ -16,6 +16,7 @@ from planted_run import found, investigate, score
 from planted_world import ID_SHAPES, World
 from planting import PLANTERS, add_dangling, add_premature, plant_benign, plant_mangled_by_id
 
+from vecforensics.diff.compare.relation import compare_ragged
 from vecforensics.findings import Kind, Verdict
 
 
@@ -183,6 +184,64 @@ def test_how_much_of_a_vector_is_there(tmp_path: Path) -> None:
     assert rows[world.ids[b]] == {"length": 4, "expected_length": 16, "form": "truncated", "right": 0.25}
     assert rows[world.ids[c]]["form"] == "padded"
     assert rows[world.ids[c]]["padding"] == "other"
+
+
+@pytest.mark.parametrize("kept", ["float32", "float16"])
+@pytest.mark.parametrize("rest", ["zero", "another record's"])
+@pytest.mark.parametrize(
+    ("right", "kind"), [(4, "drifted"), (6, "partial"), (12, "partial"), (94, "partial")]
+)
+def test_a_twentieth_that_is_right_makes_a_partial_vector_whatever_the_rest_is(
+    tmp_path: Path, kept: str, rest: str, right: int, kind: str
+) -> None:
+    world = World.make(count=200, dimension=100)
+    world.parents = [None] * 200
+    vector = np.zeros(100) if rest == "zero" else world.expected[9].copy()
+    vector[:right] = world.expected[5][:right]
+    world.vector(5, vector)
+    world.target = [(text, one.astype(kept).astype(np.float32), said) for text, one, said in world.target]
+    [row] = [row for row in investigate(world, tmp_path, impact=False).table.to_pylist() if row["source_id"]]
+    assert row["kind"] == kind
+    if kind == "partial":
+        assert row["partner_id"] == (None if rest == "zero" else world.ids[9])
+        detail = {"right": right / 100, "rest": rest, "wrong_from": right, "wrong_to": 100}
+        assert json.loads(row["detail"]) == detail
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ([0.01], {"form": "truncated", "right": 0.25}),
+        ([0.010000001], {"form": "truncated", "right": 0.25}),
+        ([500.0], {"form": "other", "right": 0.0}),
+        ([-0.01], {"form": "other", "right": 0.0}),
+        ([np.nan], {"form": "other", "right": 0.0}),
+        ([0.01, 2.0, 3.0], {"form": "truncated", "right": 0.75}),
+    ],
+)
+def test_one_component_that_is_left_has_no_direction_and_must_be_the_right_one(
+    held: list[float], said: dict[str, Any]
+) -> None:
+    expected = np.array([[0.01, 2, 3, 4]], np.float32)
+    [detail] = compare_ragged(expected, [np.array(held, np.float32)], 1e-5)
+    assert detail == {"length": len(held), "expected_length": 4} | said
+    [nothing] = compare_ragged(np.array([[0, 2, 3, 4]], np.float32), [np.zeros(1, np.float32)], 1e-5)
+    assert nothing["form"] == "other"
+
+
+def test_strangers_too_short_for_their_length_to_be_squared_are_one_group_and_no_warning(
+    tmp_path: Path,
+) -> None:
+    world = World.make(count=200, dimension=16)
+    world.parents = [None] * 200
+    short = world.rng.normal(size=(3, 16)) * 1e-25
+    rows = world.take(8)
+    for row, number in zip(rows, (0, 0, 0, 0, 0, 0, 1, 2), strict=True):
+        world.vector(row, short[number] * (1 + 1e-6 * world.rng.normal(size=16)))
+    diff = investigate(world, tmp_path, impact=False)
+    assert {row["source_id"]: row["kind"] for row in diff.table.to_pylist()} == {
+        world.ids[row]: "broadcast" if place < 6 else "drifted" for place, row in enumerate(rows)
+    }
 
 
 def test_the_shifted_run_says_where_it_begins(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ import numpy.typing as npt
 from vecforensics.diff.compare.grids import Grid
 
 __all__ = [
+    "LEAST_RIGHT",
+    "MOST_RIGHT",
     "Comparison",
     "Relation",
     "compare_pairs",
@@ -43,10 +45,11 @@ _FURTHEST_GRID: Final = 2e-2
 _FEWEST_FOR_GRID: Final = 8
 # So many components are looked at first.
 _GLANCE: Final = 32
-# A part counts as right from this share of the components that say anything.
-_LEAST_RIGHT: Final = 0.05
-# One block of a foreign vector; beyond 95 % right it is a handful of changed components, which is drift.
-_BLOCK_RIGHT: Final = (0.1, 0.95)
+# A part counts as right from this share of the components that say anything. Fewer are right by chance in sparse vectors; more
+# need not be asked for, since the rest has to be nothing, or to be found in another record.
+LEAST_RIGHT: Final = 0.05
+# Beside more than that a block of something else is a handful of changed components, which is drift.
+MOST_RIGHT: Final = 0.95
 
 
 class Relation(IntEnum):
@@ -278,10 +281,10 @@ def _parts(
         good = equal & telling
         wrong = ~equal & telling
         share = good.sum(axis=1) / told
-        some = (good.sum(axis=1) >= 2) & wrong.any(axis=1) & (share >= _LEAST_RIGHT)
+        some = (good.sum(axis=1) >= 2) & wrong.any(axis=1) & (share >= LEAST_RIGHT)
         rest_zero = ~(wrong & (actual != 0)).any(axis=1)
         is_zero = some & rest_zero
-        is_block = some & ~is_zero & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
+        is_block = some & ~is_zero & (share <= MOST_RIGHT)
         is_block[is_block] = _blocks(wrong[is_block], telling[is_block]) == 1
         if grid is not None:
             # One component in some hundred is right by chance: no proof beside a block of something, but beside nothing.
@@ -289,7 +292,7 @@ def _parts(
             kept = grid.right(expected, actual) & held
             lost = held & ~kept
             cut = (kept.sum(axis=1) >= 2) & lost.any(axis=1) & ~(lost & ~grid.nothing(actual)).any(axis=1)
-            cut &= ~is_zero & ~is_block & (kept.sum(axis=1) >= _LEAST_RIGHT * held.sum(axis=1))
+            cut &= ~is_zero & ~is_block & (kept.sum(axis=1) >= LEAST_RIGHT * held.sum(axis=1))
             is_zero |= cut
             wrong[cut] = lost[cut]
             share[cut] = kept[cut].sum(axis=1) / held[cut].sum(axis=1)
@@ -314,7 +317,7 @@ def _equal_up_to_scale(expected: Matrix, actual: Matrix) -> Flags:
     equal: Flags = expected == actual
     telling = (expected != 0) & (actual != 0)
     told = telling.sum(axis=1)
-    few = (equal & telling).sum(axis=1) <= _LEAST_RIGHT * np.maximum(told, 1)
+    few = (equal & telling).sum(axis=1) <= LEAST_RIGHT * np.maximum(told, 1)
     rows = np.flatnonzero(few & (told >= 4))
     if len(rows):
         held, wanted = actual[rows], expected[rows]
@@ -361,7 +364,7 @@ def compare_ragged(
         actual = np.stack([rows[number] for number in members])
         wanted = expected[members]
         share = (actual[:, :common] == wanted[:, :common]).sum(axis=1) / width
-        same = np.asarray(cosine_distances(wanted[:, :common], actual[:, :common]) <= tolerance)
+        same = _same_beginning(wanted[:, :common], actual[:, :common], tolerance)
         rest_zero = np.asarray(~actual[:, common:].any(axis=1))
         for at, number in enumerate(members):
             form = "other" if not same[at] else "truncated" if length < width else "padded"
@@ -375,3 +378,12 @@ def compare_ragged(
                 detail["padding"] = "zero" if rest_zero[at] else "other"
             details[number] = detail
     return details
+
+
+def _same_beginning(wanted: Matrix, held: Matrix, tolerance: float) -> Flags:
+    """Whether the components that both vectors of a pair have are the same within the tolerance."""
+    if wanted.shape[1] > 1:
+        return np.asarray(cosine_distances(wanted, held) <= tolerance)
+    # One component has no direction but its sign. What turns a longer vector by the tolerance changes it by so much.
+    one, other = wanted[:, 0].astype(np.float64), held[:, 0].astype(np.float64)
+    return np.asarray((np.abs(other - one) <= np.sqrt(2 * tolerance) * np.abs(one)) & (one != 0))

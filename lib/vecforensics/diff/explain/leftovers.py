@@ -20,6 +20,7 @@ _BUDGET: Final = 1_000_000_000
 # Nearly the same stranger: this cosine distance is float noise in 32 bits, far below the distance of any two texts.
 _SAME: Final = 1e-6
 _CELL: Final = 1e-3
+_NOWHERE: Final = 1e9
 # Among a million vectors of four dimensions some hundred point the same way by chance.
 _FEWEST_DIMENSIONS: Final = 8
 
@@ -182,5 +183,6 @@ def _join_stragglers(sides: Sides, target: Index, label: npt.NDArray[np.int64]) 
 def _seen(sides: Sides, target: Index) -> npt.NDArray[np.float64]:
     """Target vectors along the fixed axes, float64 (n, 8); a vector without a direction is far from everything."""
     parts = [project(sides.target.take(target[at : at + _BLOCK])) for at in range(0, len(target), _BLOCK)]
-    seen: npt.NDArray[np.float64] = np.nan_to_num(np.concatenate(parts).astype(np.float64), nan=1e9)
-    return seen
+    seen: npt.NDArray[np.float64] = np.concatenate(parts).astype(np.float64)
+    # Of a length whose square no float32 can hold infinities are left, with the right signs.
+    return np.nan_to_num(seen, nan=_NOWHERE, posinf=_NOWHERE, neginf=-_NOWHERE)

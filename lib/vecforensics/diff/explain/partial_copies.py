@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.compare.relation import LEAST_RIGHT, MOST_RIGHT
 from vecforensics.diff.sides import Index, Side
 
 __all__ = ["PartlyRight", "coarseness", "owners_of_blocks", "partly_right", "right_components"]
@@ -26,8 +27,6 @@ __all__ = ["PartlyRight", "coarseness", "owners_of_blocks", "partly_right", "rig
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-_LEAST_RIGHT: Final = 0.05
-_BLOCK_RIGHT: Final = (0.1, 0.95)
 # Components of a foreign block that are right by chance, within the coarsest rounding.
 _MOST_CHANCE: Final = 0.2
 _SHORTEST_BLOCK: Final = 4
@@ -60,14 +59,14 @@ def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> 
     telling = (expected != 0) | something
     good, wrong = right & telling, ~right & telling
     share = good.sum(axis=1) / np.maximum(telling.sum(axis=1), 1)
-    some = (best >= max(_SHORTEST_BLOCK, _LEAST_RIGHT * width)) & wrong.any(axis=1)
+    some = (best >= max(_SHORTEST_BLOCK, LEAST_RIGHT * width)) & (share >= LEAST_RIGHT) & wrong.any(axis=1)
     start = wrong.argmax(axis=1)
     stop = width - wrong[:, ::-1].argmax(axis=1)
     columns = np.arange(width)
     inside = (columns >= start[:, None]) & (columns < stop[:, None])
     chance = (good & inside).sum(axis=1) <= _MOST_CHANCE * (telling & inside).sum(axis=1)
-    zero = some & (share >= _LEAST_RIGHT) & ~(wrong & something).any(axis=1)
-    block = some & ~zero & chance & (share >= _BLOCK_RIGHT[0]) & (share <= _BLOCK_RIGHT[1])
+    zero = some & ~(wrong & something).any(axis=1)
+    block = some & ~zero & chance & (share <= MOST_RIGHT)
     block &= stop - start >= _SHORTEST_BLOCK
     return PartlyRight(zero, block, share, start, stop, coarse)
 

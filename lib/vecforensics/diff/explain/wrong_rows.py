@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
-from vecforensics.diff.compare.relation import Relation
+from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
 from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.foreign import foreign_rows
 from vecforensics.diff.explain.garbled import garbled
@@ -200,7 +200,7 @@ def _explain_rest(
         detail: dict[str, Any] = {}
         if group[number]:
             detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif form is None and pairs.right[rest[number]] >= 0.05:
+        elif form is None and pairs.right[rest[number]] >= LEAST_RIGHT:
             detail = {"right": right[number]}
         if form is not None:
             detail["form"] = form
