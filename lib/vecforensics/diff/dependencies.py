@@ -93,14 +93,17 @@ def find_premature(
     resolved: Mapping[str, Resolved],
     found: FoundRows,
 ) -> None:
-    """Add a finding for each record of `name` that was written before a parent which stands in the target as well."""
+    """Add a finding for each record of `name` that was written before a parent which stands in the target as well; count those of
+    which nothing says whether they were."""
     sides, own = all_sides[name], writes[name]
+    if not own.known:
+        return
     absent = resolved[name].missing
     for parent in sides.frozen.parents:
         other = writes[parent]
-        if not own.known or not other.known:
-            continue
         theirs = all_sides[parent].source
+        if not theirs.rows:
+            continue
         hashes = theirs.integers("id_hash")
         order = np.argsort(hashes, kind="stable")
         ordered = hashes[order]
@@ -113,8 +116,10 @@ def find_premature(
             child = np.flatnonzero(valid & (ordered[at] == asked))
             elder = order[at[child]]
             row = sides.source.number(bucket, child)
+            both = ~np.isin(row, absent) & ~np.isin(elder, parent_missing)
+            child, elder, row = child[both], elder[both], row[both]
             early, basis = _before(own, row, other, elder)
-            early &= ~np.isin(row, absent) & ~np.isin(elder, parent_missing)
+            resolved[name].unordered += int(np.count_nonzero(basis < 0))
             texts = column.take(arrow.numbers(child[early])).to_pylist()
             for place, text in zip(np.flatnonzero(early).tolist(), texts, strict=True):
                 found.add(

@@ -28,6 +28,7 @@ from vecforensics.diff.dimensions import EvidenceVectors, source_order
 from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
+from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Index, Sides
@@ -148,53 +149,20 @@ def _assembled(
     estimate: Mapping[str, Any] | None = None,
     sample: int | None = None,
 ) -> Diff:
-    from vecforensics.diff.hotspots import find_hot_spots, joined
-    from vecforensics.diff.impact import measure_impact
-
-    parts = passed.parts
-    summaries, impact = {}, {}
-    for part in parts:
+    """The result, once all collections have been passed over: what was found, where it gathers, and what it costs."""
+    for part in passed.parts:
         _note_unchecked(part, sample)
-        summaries[part.name] = _summary(part)
-    damaged = [part for part in parts if summaries[part.name].rows_corrupt]
-    rows = passed.dimensions() if damaged else []
-    astray = [part for part in parts if len(part.resolved.orphans)]
-    sides = {part.name: part.sides for part in parts}
-    writes = (
-        place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts}) if astray else {}
-    )
-
-    rate = _FALSE_DISCOVERY / 2 if astray else _FALSE_DISCOVERY
-    with ThreadPoolExecutor(1, thread_name_prefix="hot-spots") as beside:
-        population = passed.layout.population if rows else None
-        of_records = beside.submit(find_hot_spots, rows, population=population, false_discovery=rate)
-        table = pa.concat_tables(
-            findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
-            for part in parts
-        )
-        strays = [
-            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
-            for part in astray
-        ]
-        of_strays = find_hot_spots(strays, "target", false_discovery=rate)
-        spots = joined([of_records.result(), of_strays] if astray else [of_records.result()])
-        hot_spots = tuple(spot.as_dict() for spot in spots)
-    for part, dimensions in zip(parts, rows, strict=False):
-        if work.impact and part in damaged and part.sides.source.dimension and sample is None:
-            vectors = EvidenceVectors(
-                part.name,
-                part.sides,
-                passed.layout.orders[part.name],
-                part.resolved.excused,
-                part.resolved.excused_strays,
-            )
-            impact[part.name] = measure_impact(
-                vectors,
-                dimensions,
-                queries=_queries(part.sides),
-                seed=work.seed,
-                memory_mb=work.memory_mb // 2,
-            ).as_dict()
+    summaries = {part.name: _summary(part) for part in passed.parts}
+    damaged = {name for name, one in summaries.items() if one.rows_corrupt}
+    rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
+    table, hot_spots, notes = _found_and_where(work, passed, list(rows.values()))
+    # The cost of what was not looked at is nobody's guess.
+    measured = damaged if work.impact and sample is None else set()
+    impact = {
+        part.name: _cost(work, passed, part, rows[part.name])
+        for part in passed.parts
+        if part.name in measured and part.sides.source.dimension
+    }
     return Diff(
         case=work.case.case,
         title=work.case.title,
@@ -204,10 +172,7 @@ def _assembled(
         hot_spots=hot_spots,
         impact=impact or None,
         estimate=estimate,
-        limits=(
-            *_limits(work.case, work.evidence, parts, sample),
-            *(f"{one.collection}: {one.note}" for one in strays if one.note),
-        ),
+        limits=(*_limits(work.case, work.evidence, passed.parts, sample), *notes),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},
             "settle_s": work.case.settle_s,
@@ -219,10 +184,63 @@ def _assembled(
     )
 
 
+def _found_and_where(
+    work: Work, passed: Passed, rows: Sequence[RowDimensions]
+) -> tuple[pa.Table, tuple[dict[str, Any], ...], list[str]]:
+    """The findings as one table, the places where they gather, and what is to be said of those of strays. `rows`: the records,
+    where any damage was found.
+
+    Records are searched on a thread of their own while the table is made and strays are searched on this one.
+    """
+    from vecforensics.diff.hotspots import find_hot_spots, joined
+
+    astray = [part for part in passed.parts if len(part.resolved.orphans)]
+    writes = _writes_of_strays(work, passed.parts) if astray else {}
+    # Each of two searches has half of the rate.
+    rate = _FALSE_DISCOVERY / 2 if astray else _FALSE_DISCOVERY
+    with ThreadPoolExecutor(1, thread_name_prefix="hot-spots") as beside:
+        population = passed.layout.population if rows else None
+        of_records = beside.submit(find_hot_spots, rows, population=population, false_discovery=rate)
+        table = pa.concat_tables(
+            findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
+            for part in passed.parts
+        )
+        strays = [
+            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
+            for part in astray
+        ]
+        of_strays = find_hot_spots(strays, "target", false_discovery=rate)
+        spots = joined([of_records.result(), of_strays] if astray else [of_records.result()])
+    notes = [f"{one.collection}: {one.note}" for one in strays if one.note]
+    return table, tuple(spot.as_dict() for spot in spots), notes
+
+
+def _writes_of_strays(work: Work, parts: Sequence[Part]) -> dict[str, Writes]:
+    """What is known of the writing of each row of each target."""
+    sides = {part.name: part.sides for part in parts}
+    return place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts})
+
+
+def _cost(work: Work, passed: Passed, part: Part, rows: RowDimensions) -> dict[str, Any]:
+    """What the damage to one collection costs, as it stands in findings.json."""
+    from vecforensics.diff.impact import measure_impact
+
+    order, resolved = passed.layout.orders[part.name], part.resolved
+    impact = measure_impact(
+        EvidenceVectors(part.name, part.sides, order, resolved.excused, resolved.excused_strays),
+        rows,
+        queries=_queries(part.sides),
+        seed=work.seed,
+        memory_mb=work.memory_mb // 2,
+    )
+    return impact.as_dict()
+
+
 def _queries(sides: Sides) -> int:
     """How many records are asked for their neighbours: all sides are searched for each, so fewer in a large collection."""
     fewest, most = _IMPACT_QUERIES
-    return int(min(most, max(fewest, _IMPACT_BUDGET / (sides.source.rows * sides.source.dimension))))
+    largest = max(sides.source.rows, sides.target.rows)
+    return int(min(most, max(fewest, _IMPACT_BUDGET / (largest * sides.source.dimension))))
 
 
 def _note_unchecked(part: Part, sample: int | None) -> None:
@@ -325,6 +343,11 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
         if frozen.parents and not part.writes.known:
             sentences.append(
                 f"{part.name}: neither logs nor metadata say when records were written; `premature` was not checked."
+            )
+        if part.resolved.unordered:
+            sentences.append(
+                f"{part.name}: nothing says whether {part.resolved.unordered:,} records were written before or after a parent; "
+                "`premature` was not checked for these."
             )
         if not frozen.parents and not any(part.name in other.sides.frozen.parents for other in parts):
             sentences.append(f"{part.name}: the case file names no dependencies; nothing can dangle.")

@@ -41,7 +41,8 @@ class Resolved:
     """What is known of a collection after the second pass. `mangled`: running source row → the target row under another id.
     `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `excused`: those that
     were as they should be at a second look, or are too young to be judged; `excused_strays`: target rows under another id that
-    were gone at a second look, or are too young to be judged."""
+    were gone at a second look, or are too young to be judged. `unordered`: how many records stand there with a parent of which
+    nothing says whether it was written before them, where something is known of the writing of others."""
 
     found: FoundRows
     missing: Index
@@ -50,6 +51,7 @@ class Resolved:
     compared: int = 0
     unchecked: int = 0
     unusable: int = 0
+    unordered: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused: Index = field(default_factory=lambda: np.empty(0, np.int64))
