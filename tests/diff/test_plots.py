@@ -12,13 +12,11 @@ from hotspot_rows import rows
 
 from vecforensics.diff.hotspots import find_hot_spots, rows_of
 from vecforensics.diff.hotspots.lines import lay_out
-from vecforensics.diff.impact.results import HurtQuery, Impact, Neighbour, Neighbours
+from vecforensics.diff.impact.results import HurtQuery, Impact
 from vecforensics.diff.plots import (
     plot_along_source,
-    plot_expected_against_actual,
     plot_impact,
     plot_kinds,
-    plot_neighbours,
 )
 from vecforensics.findings import Kind
 
@@ -69,34 +67,11 @@ def test_damage_in_which_no_place_was_found_claims_no_more_than_that() -> None:
     assert "Nothing is damaged" in texts(plot_along_source({}, 0))
 
 
-def test_what_cannot_be_placed_is_counted() -> None:
-    cosine = np.asarray([1.0, 0.2, np.nan, 1.0])
-    figure = plot_expected_against_actual(
-        cosine, np.asarray([1.0, 1.0, 1.0, 0.0]), np.asarray([False, True, True, True])
-    )
-    assert "zero (2)" in texts(figure)
-    assert "3 of 4 stored vectors" in texts(figure)
-
-
-def test_many_points_are_thinned_and_the_legend_says_so() -> None:
-    figure = plot_expected_against_actual(np.full(90_001, 1.0), np.ones(90_001), np.zeros(90_001, bool))
-    assert "every 5th drawn" in texts(figure)
-
-
 def test_impact_without_any_query_is_unknown() -> None:
     assert "unknown" in texts(plot_impact(impact(())))
     one = replace(impact((80, 15, 5)), collection="products")
     said = "products: recall@10 is 0.970; asked with their own vectors, 12.0 % of the records lost at least one of their right 10"
     assert said in " ".join(texts(plot_impact(one)).split())
-
-
-def test_neighbours_kept_and_lost() -> None:
-    before = tuple(Neighbour(f"u{n}", 1 - n / 10) for n in range(3))
-    assert "u9: 1 of 3 neighbours lost" in texts(
-        plot_neighbours(Neighbours("u9", before, (*before[1:], Neighbour("x", 0.1))))
-    )
-    assert "all neighbours kept" in texts(plot_neighbours(Neighbours("u9", before, before)))
-    assert "nothing" in texts(plot_neighbours(Neighbours("u9", before, ())))
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
@@ -107,9 +82,7 @@ def test_hostile_labels_are_drawn_as_text_and_the_bytes_repeat(form: str) -> Non
         figures = (
             plot_kinds({"missing": 3}, title=HOSTILE),
             plot_along_source({HOSTILE: np.arange(10)}, 100, [(HOSTILE, HOSTILE, np.arange(100) < 10)]),
-            plot_expected_against_actual(np.ones(5), np.ones(5), np.zeros(5, bool), title=HOSTILE),
             plot_impact(impact((90, 10)), title=HOSTILE),
-            plot_neighbours(Neighbours(HOSTILE, (Neighbour(HOSTILE, 0.5),), (Neighbour("$", 0.5),))),
         )
         out = []
         for figure in figures:

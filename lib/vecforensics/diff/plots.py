@@ -1,4 +1,4 @@
-"""Figures of a diff: what is wrong, where it stands, how far it is from right, and what it costs.
+"""Figures of a diff: what is wrong, where it stands, and what it costs.
 
 Each function takes plain results and returns a matplotlib Figure that no global state knows of; matplotlib is imported when
 the first one is drawn. The title is the finding. Labels come from strangers: they are made printable, a dollar sign starts no
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.impact.results import Impact, Neighbours
+from vecforensics.diff.impact.results import Impact
 from vecforensics.errors import printable
 from vecforensics.findings import SEVERITY, Kind, Severity
 
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_along_source",
-    "plot_expected_against_actual",
     "plot_impact",
     "plot_kinds",
-    "plot_neighbours",
 ]
 
 RIGHT: Final = "#0072B2"
@@ -39,7 +37,6 @@ QUIET: Final = "#8A8A8A"
 _STYLE: Final = Path(__file__).parent.parent / "vecforensics.mplstyle"
 _COLOURS: Final = {Severity.CORRUPT: WRONG, Severity.BENIGN: RIGHT, Severity.UNKNOWN: QUIET}
 _BINS: Final = 240
-_MOST_POINTS: Final = 20_000
 _MOST_ROWS: Final = 8
 
 
@@ -182,62 +179,6 @@ def plot_along_source(
     return figure  # type: ignore[no-any-return]
 
 
-def plot_expected_against_actual(
-    cosine: npt.NDArray[Any],
-    norm_ratio: npt.NDArray[Any],
-    wrong: npt.NDArray[np.bool_],
-    *,
-    tolerance: float = 1e-5,
-    title: str = "",
-) -> Figure:
-    """How far each stored vector is from the expected one: angle against length, one point a record.
-
-    `cosine` between expected and stored, `norm_ratio` stored over expected length, `wrong`: is it corrupt; shapes (n,). Records
-    for which either is not finite (NaN, zero) cannot be placed; the figure says how many.
-    """
-    distance, ratio = 1 - np.asarray(cosine, np.float64), np.asarray(norm_ratio, np.float64)
-    finite = np.isfinite(distance) & np.isfinite(ratio) & (ratio > 0)
-    floor = min(1e-9, tolerance / 100)
-    if not title:
-        title = f"{int(np.count_nonzero(wrong)):,} of {len(wrong):,} stored vectors are not the expected ones"
-    with _style():
-        figure = _figure(7.2, 4.4)
-        axes = figure.add_subplot()
-        for which, colour, label in ((~wrong, RIGHT, "as expected or benign"), (wrong, WRONG, "corrupt")):
-            numbers = np.flatnonzero(which & finite)
-            step = -(-len(numbers) // _MOST_POINTS)
-            kept = numbers[:: max(step, 1)]
-            part = f", every {step}th drawn" if step > 1 else ""
-            label = f"{label} ({np.count_nonzero(which):,}{part})"
-            shown = np.maximum(distance[kept], floor)
-            axes.scatter(shown, ratio[kept], s=12, color=colour, alpha=0.45, lw=0, label=label)
-        axes.axvline(tolerance, color=QUIET, lw=1, ls=(0, (4, 3)))
-        axes.annotate(
-            "tolerance", (tolerance, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
-            va="top", color=QUIET,
-        )  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xlim(floor / 2, 4)
-        spread = ratio[finite]
-        if len(spread) and spread.max() > 20 * spread.min():
-            axes.set_yscale("log")
-        elif len(spread):
-            margin = max(0.08, 0.1 * float(np.ptp(spread)))
-            axes.set_ylim(float(spread.min()) - margin, float(spread.max()) + margin)
-        axes.set_xlabel("distance from the expected direction (1 − cosine; the left edge is 0)")
-        axes.set_ylabel("length, stored over expected")
-        placeless = int(np.count_nonzero(~finite))
-        if placeless:
-            label = f"not drawn: NaN, infinite or zero ({placeless:,})"
-            axes.scatter([], [], s=12, marker="x", lw=1, color=QUIET, label=label)
-        axes.grid(True)
-        legend = axes.legend(loc="best", markerscale=2)
-        for handle in legend.legend_handles:
-            handle.set_alpha(1)
-        axes.set_title(_title(title, 70))
-    return figure  # type: ignore[no-any-return]
-
-
 def plot_impact(impact: Impact, *, title: str = "") -> Figure:
     """How many of its right neighbours each query lost."""
     counts, places = np.asarray(impact.lost_counts), np.arange(len(impact.lost_counts))
@@ -262,48 +203,5 @@ def plot_impact(impact: Impact, *, title: str = "") -> Figure:
         axes.set_xlabel(f"right neighbours lost, out of {impact.k}")
         axes.set_ylabel(f"% of {impact.queries:,} queries")
         axes.set_ylim(0, 112 * float(counts.max(initial=0)) / asked or 1)
-        axes.set_title(_title(title, 70))
-    return figure  # type: ignore[no-any-return]
-
-
-def plot_neighbours(neighbours: Neighbours, *, title: str = "") -> Figure:
-    """The neighbours of one record, expected on the left, as the target answers on the right; lines join what stayed."""
-    before, after = ([one.id for one in side] for side in (neighbours.before, neighbours.after))
-    kept = set(before) & set(after)
-    if not title:
-        lost = len(before) - len(kept)
-        title = (
-            f"{neighbours.id}: {lost} of {len(before)} neighbours lost"
-            if lost
-            else f"{neighbours.id}: all neighbours kept"
-        )
-    with _style():
-        figure = _figure(7.2, 1.0 + 0.3 * max(len(before), len(after), 1))
-        axes = figure.add_subplot()
-        for at, (side, names) in enumerate(((neighbours.before, before), (neighbours.after, after))):
-            for place, (one, name) in enumerate(zip(side, names, strict=True)):
-                colour = RIGHT if name in kept else WRONG
-                axes.plot([at], [place], "o", ms=5, color=colour)
-                axes.annotate(
-                    f"{_text(name, 28)}  {one.similarity:.3f}" if not at else f"{one.similarity:.3f}  {_text(name, 28)}",
-                    (at, place), (-8 if not at else 8, 0), textcoords="offset points", va="center", color=colour,
-                    ha="right" if not at else "left",
-                )  # fmt: skip
-        for name in sorted(kept):
-            axes.plot([0, 1], [before.index(name), after.index(name)], color=RIGHT, lw=1, alpha=0.6)
-        if not after:
-            axes.annotate("nothing", (1, 0), (8, 0), textcoords="offset points", va="center", color=WRONG)
-        for at, name in enumerate(("expected", "in the target")):
-            axes.annotate(
-                name,
-                (at, -0.9),
-                ha="right" if not at else "left",
-                va="center",
-                color="#404040",
-                weight="bold",
-            )
-        axes.set_xlim(-1.0, 2.0)
-        axes.set_ylim(max(len(before), len(after), 1) - 0.4, -1.4)
-        axes.set_axis_off()
         axes.set_title(_title(title, 70))
     return figure  # type: ignore[no-any-return]

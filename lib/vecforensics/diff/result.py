@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 
 from vecforensics.arrow_columns import text
@@ -114,16 +115,14 @@ class Diff:
     def said_at_once(self) -> dict[str, int]:
         """By kind, of how many rows a finding about a whole collection speaks, which is one line and not one a row."""
         rows: dict[str, int] = {}
-        whole = pa.compute.and_(
-            pa.compute.is_null(self.table["source_id"]), pa.compute.is_null(self.table["target_id"])
-        )
+        whole = pc.and_(pc.is_null(self.table["source_id"]), pc.is_null(self.table["target_id"]))
         for one in self.table.filter(whole).select(["kind", "detail"]).to_pylist():
             rows[one["kind"]] = rows.get(one["kind"], 0) + int(json.loads(one["detail"]).get("rows", 0))
         return rows
 
     def of_kind(self, kind: Kind | str) -> pa.Table:
         """The findings of one kind."""
-        return self.table.filter(pa.compute.equal(self.table["kind"], text(Kind(kind).value)))
+        return self.table.filter(pc.equal(self.table["kind"], text(Kind(kind).value)))
 
     def as_dict(self, examples: int = 5) -> dict[str, Any]:
         """The content of findings.json (format 1)."""
@@ -188,9 +187,7 @@ class Diff:
         lines = []
         for kind in Kind:
             rows = self.of_kind(kind) if SEVERITY[kind] is not Severity.BENIGN else self.table.slice(0, 0)
-            known = pa.compute.or_(
-                pa.compute.is_valid(rows["source_id"]), pa.compute.is_valid(rows["target_id"])
-            )
+            known = pc.or_(pc.is_valid(rows["source_id"]), pc.is_valid(rows["target_id"]))
             for row in rows.filter(known).slice(0, 1).to_pylist():
                 record = row["source_id"] if row["source_id"] is not None else row["target_id"]
                 words = [f"{kind.value}: {printable(row['collection'], 60)} {_quoted(record)}"]
