@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from vecforensics.__main__ import main
 from vecforensics.diff.one_record import neighbours_of
 from vecforensics.embedding import open_embedder
-from vecforensics.errors import InputError
+from vecforensics.errors import EvidenceError, InputError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Verdict
 from vecforensics.investigation import Investigation, investigate
@@ -201,3 +203,43 @@ def test_a_failing_embedder_leaves_nothing_that_counts_as_evidence(case_file: Pa
         inv.collect(sample=SAMPLE)
     assert not inv.run.done("collect")
     assert sorted(path.name for path in inv.run.evidence.iterdir()) == ["case.yaml", "inputs.json"]
+
+
+def test_a_draw_that_names_records_which_are_not_there_is_damaged(case_file: Path) -> None:
+    inv = investigate(case_file, case_file.parent / "reports")
+    inv.collect(sample=SAMPLE)
+    path = inv.run.evidence / "sample.arrow"
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    beyond = pa.array(np.asarray(table["position"]) + RECORDS)
+    with pa.ipc.new_file(path, table.schema) as file:
+        file.write_table(
+            table.set_column(1, "position", beyond).replace_schema_metadata(table.schema.metadata)
+        )
+    with pytest.raises(EvidenceError, match="a record that the source does not have"):
+        inv.diff()
+
+
+def test_a_sample_needs_no_pandas(case_file: Path) -> None:
+    for name in ("notes", "tags"):
+        rows = case_file.with_name(f"{name}.jsonl").read_text().splitlines()
+        table = pa.Table.from_pylist([json.loads(row) for row in rows])
+        pq.write_table(table, case_file.with_name(f"records-of-{name}.parquet"))
+    case = case_file.read_text().replace("notes.jsonl", "records-of-notes.parquet")
+    case_file.write_text(case.replace("tags.jsonl", "records-of-tags.parquet"))
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from vecforensics.diff import diff_vectors\n"
+        "from vecforensics.investigation import investigate\n"
+        "inv = investigate(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "inv.collect(sample=300)\n"
+        "print(diff_vectors(inv.case, inv.run).verdict.value, 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(case_file), str(case_file.parent / "reports")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == ["corrupt", "False"], done.stderr

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import fixed_vectors
+from vecforensics.arrow_columns import as_numpy, fixed_vectors, numbers, whole
 from vecforensics.collect.bucket_files import BucketFile
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.row_hashes import row_lanes
@@ -105,7 +105,7 @@ class SampledEvidenceWriter(EvidenceWriter):
         for bucket in range(grown.buckets):
             path = grown.directory / f"source-{bucket:04d}.arrow"
             with pa.memory_map(str(path)) as mapped:
-                hashes = pa.ipc.open_file(mapped).read_all()["id_hash"].to_numpy()
+                hashes = as_numpy(whole(pa.ipc.open_file(mapped).read_all()["id_hash"]))
             inside = rows[(rows >= first) & (rows < first + len(hashes))] - first
             first += len(hashes)
             drawn = np.zeros(len(hashes), np.bool_)
@@ -114,7 +114,7 @@ class SampledEvidenceWriter(EvidenceWriter):
             earlier = grown.directory / f"earlier-{bucket:04d}.arrow"
             if earlier.is_file():
                 with pa.memory_map(str(earlier)) as mapped:
-                    older = pa.ipc.open_file(mapped).read_all()["id_hash"].to_numpy()
+                    older = as_numpy(whole(pa.ipc.open_file(mapped).read_all()["id_hash"]))
                 self._rewrite(name, one, "earlier", earlier, np.isin(older, hashes[drawn]))
 
     def _rewrite(self, name: str, one: _Open, side: str, path: Path, drawn: npt.NDArray[np.bool_]) -> None:
@@ -143,7 +143,7 @@ class SampledEvidenceWriter(EvidenceWriter):
     ) -> pa.RecordBatch:
         matrix = np.zeros((batch.num_rows, one.dimension), np.float32)
         places = np.flatnonzero(mask)
-        texts = batch["text"].take(pa.array(places)).to_pylist()
+        texts = batch["text"].take(numbers(places)).to_pylist()
         for at in range(0, len(places), _AT_ONCE):
             matrix[places[at : at + _AT_ONCE]] = one.embedder.embed(texts[at : at + _AT_ONCE])
         own = [

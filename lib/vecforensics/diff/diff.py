@@ -24,14 +24,14 @@ from vecforensics.arrow_columns import numbers
 from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, findings_table
-from vecforensics.diff.dimensions import EvidenceVectors, source_order
+from vecforensics.diff.dimensions import EvidenceVectors
 from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
 from vecforensics.diff.shared import without_secret
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
@@ -98,7 +98,7 @@ def diff_vectors(
             diff = _assembled(work, run, work.passed())
         else:
             passed = work.passed(draw.rows)
-            diff = _assembled(work, run, passed, estimate(draw, passed.dimensions()), draw.plan.requested)
+            diff = _assembled(work, run, passed, estimate(draw, passed), draw.plan.requested)
         if written_since:
             diff = replace(diff, limits=(*diff.limits, _WRITTEN_SINCE))
         _write(run, diff)
@@ -117,25 +117,18 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     )
     by_id = work.passed()
     aside = {part.name: part.resolved.missing for part in by_id.parts if len(part.resolved.orphans)}
-    return _draw(by_id, sample, seed, aside)
+    return draw_contents(by_id, sample, seed, aside)
 
 
 def _drawn(work: Work, sample: int | None) -> Draw | None:
     """Whose contents are compared: those that were drawn at collect, else a draw by what the ids show; None for everybody's."""
     if was_sampled(work.evidence):
-        sides = {name: work.sides(name) for name in work.names}
-        return frozen_draw(
-            work.evidence, sides, {name: source_order(one) for name, one in sides.items()}, sample
-        )
+        return frozen_draw(work.evidence, {name: work.sides(name) for name in work.names}, sample)
     comparable = [name for name in work.names if work.evidence.collections[name].expected is not None]
     if sample is None or not comparable:
         return None
-    return _draw(work.passed({name: np.empty(0, np.int64) for name in comparable}), sample, work.seed)
-
-
-def _draw(by_id: Passed, sample: int, seed: int, aside: Mapping[str, Index] | None = None) -> Draw:
-    sides = {part.name: part.sides for part in by_id.parts}
-    return draw_contents(by_id.dimensions(), sides, by_id.layout.orders, sample, seed, aside)
+    by_id = work.passed({name: np.empty(0, np.int64) for name in comparable})
+    return draw_contents(by_id, sample, work.seed)
 
 
 def _cores() -> int:

@@ -1,98 +1,101 @@
 """`--sample N`: ids stay exact, contents are looked at in a sample, and the rate of wrong ones comes with an interval.
 
 Two passes over the buckets: the first compares ids alone and shows where missing and stray ids gather; the second reads the
-contents of the rows that were drawn, stratified by collection and by what the first pass has shown to be a hot spot
-(`estimate.py`). Where `collect` had only a sample embedded, the draw was made then and lies in the evidence, `sample.arrow`.
+contents of the rows that were drawn (`smallest_keys.py`), stratified by collection and by what the first pass has shown to be a
+hot spot. What they say of all contents is in `estimate.py`. Where `collect` had only a sample embedded, the draw was made then
+and lies in the evidence, `sample.arrow`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vecforensics.diff.hotspots import find_hot_spots
-from vecforensics.diff.hotspots.lines import lay_out
-from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
-from vecforensics.diff.sampling.estimate import (
-    SamplePlan,
-    Stratum,
-    draw_sample,
-    estimate_rate,
-    plan_sample,
-    sample_keys,
-    stratify,
-)
-from vecforensics.diff.sides import Index, Sides
+from vecforensics.arrow_columns import as_numpy, numbers, text, texts, whole
+from vecforensics.diff.collected import KINDS
+from vecforensics.diff.hotspots import HotSpots, find_hot_spots, rows_of
+from vecforensics.diff.hotspots.lines import Population
+from vecforensics.diff.passes import Part, Passed
+from vecforensics.diff.sampling.estimate import estimate_rate
+from vecforensics.diff.sampling.plan import SamplePlan, Stratum, plan_sample
+from vecforensics.diff.sampling.smallest_keys import Keys, draw_smallest, sample_keys
+from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.errors import EvidenceError, InputError
 from vecforensics.evidence import Evidence
-from vecforensics.findings import Kind
+from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
 
-__all__ = ["Draw", "draw_contents", "estimate", "frozen_draw", "was_sampled"]
+__all__ = ["Draw", "draw_contents", "estimate", "frozen_draw", "in_a_hot_spot", "was_sampled"]
 
 _FILE: Final = "sample.arrow"
 _PLAN: Final = b"plan"
 _ASIDE: Final = 4
 
-_NOT_CONTENT: Final = np.uint32(
-    sum(
-        1 << KIND_BIT[kind]
-        for kind in (
-            Kind.MISSING,
-            Kind.DUPLICATE,
-            Kind.METADATA_DRIFT,
-            Kind.DANGLING,
-            Kind.PREMATURE,
-            Kind.MANGLED_ID,
-        )
-    )
-)
+# What makes a content wrong; the other kinds speak of ids, metadata and dependencies, which were all looked at.
+_CONTENT: Final = frozenset(kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT) - {
+    Kind.MISSING,
+    Kind.ORPHAN,
+    Kind.DUPLICATE,
+    Kind.METADATA_DRIFT,
+    Kind.DANGLING,
+    Kind.PREMATURE,
+    Kind.MANGLED_ID,
+}
+# Of a drawn record that is gone at a second look nobody knows the content.
+_NOT_THERE: Final = frozenset({Kind.MISSING, Kind.UNCHECKED})
+_UNSEEN: Final = _CONTENT | {Kind.MISSING}
+
+Codes = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Which records' contents are looked at. `rows`: by collection, running source rows; `strata` int32 and `drawn` bool over
-    all records, collections end to end in source order (a draw that was frozen knows the strata of the drawn ones only).
-    `positions`: by collection the drawn records' positions in the source. A collection without expected vectors is not in it.
+    """Which records' contents are looked at, by collection: running source `rows`, ascending, and of each its position in the
+    source and its stratum in the plan. A collection without expected vectors is not in it.
 
-    `rows` and `positions` also hold the missing records that are embedded aside from the sample; they are not `drawn`."""
+    The missing records that are embedded aside from the sample are among them, with the stratum -1.
+    """
 
     plan: SamplePlan
     seed: int
     rows: Mapping[str, Index]
     positions: Mapping[str, Index]
-    strata_of: Mapping[str, npt.NDArray[np.int32]]
-    strata: npt.NDArray[np.int32]
-    drawn: npt.NDArray[np.bool_]
+    strata: Mapping[str, Codes]
 
     def frozen(self) -> bytes:
         """The draw as an Arrow IPC file: collection, position and stratum of each drawn record, the plan in its schema."""
-        names = [name for name, rows in self.rows.items() for _ in range(len(rows))]
         plan = {
             "requested": self.plan.requested,
             "seed": self.seed,
             "collections": list(self.rows),
             "strata": [asdict(stratum) for stratum in self.plan.strata],
         }
-        positions = [np.empty(0, np.int64), *self.positions.values()]
-        strata = [np.empty(0, np.int32), *self.strata_of.values()]
-        table = pa.table(
-            {
-                "collection": pa.array(names, pa.string()),
-                "position": pa.array(np.concatenate(positions)),
-                "stratum": pa.array(np.concatenate(strata)),
-            }
-        ).replace_schema_metadata({_PLAN: canonical_json(plan)})
+        # In the order of the source, so that the buckets leave no trace.
+        orders = {name: np.argsort(positions) for name, positions in self.positions.items()}
+        owners = np.repeat(np.arange(len(self.rows), dtype=np.int32), [len(one) for one in orders.values()])
+        columns = {
+            "collection": texts(self.rows).take(numbers(owners)),
+            "position": numbers(_joined(self.positions, orders, np.int64)),
+            "stratum": numbers(_joined(self.strata, orders, np.int32)),
+        }
+        table = pa.Table.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(
+            {_PLAN: canonical_json(plan)}
+        )
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
         return bytes(sink.getvalue())
+
+
+def _joined(columns: Mapping[str, npt.NDArray[Any]], orders: Mapping[str, Any], kind: type) -> Any:
+    return np.concatenate([np.empty(0, kind), *(columns[name][order] for name, order in orders.items())])
 
 
 def was_sampled(evidence: Evidence) -> bool:
@@ -100,9 +103,7 @@ def was_sampled(evidence: Evidence) -> bool:
     return _FILE in evidence.files
 
 
-def frozen_draw(
-    evidence: Evidence, sides: Mapping[str, Sides], orders: Mapping[str, Index], requested: int | None
-) -> Draw:
+def frozen_draw(evidence: Evidence, sides: Mapping[str, Sides], requested: int | None) -> Draw:
     """The draw that was made when the evidence was frozen.
 
     Raises InputError where `requested` is another number: there are no other expected vectors. EvidenceError: it is damaged.
@@ -113,7 +114,13 @@ def frozen_draw(
             table = pa.ipc.open_file(mapped).read_all()
         held = json.loads(table.schema.metadata[_PLAN])
         plan = SamplePlan(tuple(Stratum(**one) for one in held["strata"]), held["requested"])
-    except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+        drawn = {
+            name: table.filter(pc.equal(table["collection"], text(name))) for name in held["collections"]
+        }
+        positions = {name: as_numpy(whole(some["position"])) for name, some in drawn.items()}
+        strata = {name: as_numpy(whole(some["stratum"])) for name, some in drawn.items()}
+        rows = {name: _rows_at(sides[name].source, places) for name, places in positions.items()}
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise EvidenceError(f"cannot be read ({error})", where=str(path), hint="Collect again") from None
     if requested is not None and requested != plan.requested:
         raise InputError(
@@ -121,86 +128,125 @@ def frozen_draw(
             where=str(evidence.path),
             hint="Leave --sample out, or begin a new run from the case file",
         )
-    total = sum(len(orders[name]) for name in sides)
-    drawn, strata = np.zeros(total, np.bool_), np.full(total, -1, np.int32)
-    names, position, stratum = (table[name].to_numpy() for name in table.schema.names)
-    rows, positions, strata_of, start = {}, {}, {}, 0
-    for name in sides:
-        order = orders[name]
-        mine = np.flatnonzero(names == name)
-        ranks = np.searchsorted(sides[name].source.integers("position")[order], position[mine])
-        if name in held["collections"]:
-            rows[name], positions[name], strata_of[name] = (
-                np.sort(order[ranks]).astype(np.int64),
-                position[mine],
-                stratum[mine],
-            )
-        drawn[start + ranks] = stratum[mine] >= 0
-        strata[start + ranks] = stratum[mine]
-        start += len(order)
-    return Draw(plan, held["seed"], rows, positions, strata_of, strata, drawn)
+    by_row = {name: np.argsort(some) for name, some in rows.items()}
+    return Draw(
+        plan,
+        held["seed"],
+        {name: rows[name][order] for name, order in by_row.items()},
+        {name: positions[name][order] for name, order in by_row.items()},
+        {name: strata[name][order] for name, order in by_row.items()},
+    )
 
 
-def draw_contents(
-    dimensions: Sequence[RowDimensions],
-    sides: Mapping[str, Sides],
-    orders: Mapping[str, Index],
-    requested: int,
-    seed: int,
-    aside: Mapping[str, Index] | None = None,
-) -> Draw:
-    """Draw `requested` records that have a vector in the target and an expected one, if any collection has some.
+def _rows_at(source: Side, positions: Index) -> Index:
+    """The running rows of records by their positions in the source. Raises ValueError where there is none."""
+    rows = np.full(len(positions), -1, np.int64)
+    for bucket in range(source.buckets):
+        # Ascending in each bucket.
+        held = source.column("position", bucket)
+        place = np.searchsorted(held, positions)
+        here = np.flatnonzero(place < len(held))
+        here = here[held[place[here]] == positions[here]]
+        rows[here] = source.number(bucket, place[here])
+    if (rows < 0).any():
+        raise ValueError("a record that the source does not have")
+    return rows
 
-    `dimensions`: what the ids alone have shown. `aside`: by collection, missing records whose expected vectors might tell whose
-    an orphan is; where they are at most a quarter of `requested` they are taken from it.
+
+def in_a_hot_spot(population: Population, spots: HotSpots) -> npt.NDArray[np.bool_]:
+    """Which rows of the population (in its order) lie in one of `spots`, bool (n,)."""
+    hot = np.zeros(population.rows, np.bool_)
+    for spot in spots:
+        hot |= rows_of(spot, population)
+    return hot
+
+
+def draw_contents(by_id: Passed, requested: int, seed: int, aside: Mapping[str, Index] | None = None) -> Draw:
+    """Draw `requested` records of those that stand in the target and of which a vector is expected.
+
+    `by_id`: what the ids alone have shown. `aside`: by collection, missing records whose expected vectors might tell whose an
+    orphan is; where they are at most a quarter of `requested` they are taken from it. A row costs four bytes for the time of
+    the draw.
     """
     aside = aside or {}
     beside = sum(len(rows) for rows in aside.values())
     if beside > requested // _ASIDE:
         aside, beside = {}, 0
-    population = lay_out(dimensions)
-    strata, names = stratify(population, find_hot_spots(dimensions))
-    kinds = np.concatenate([one.kinds for one in dimensions])
-    comparable = np.concatenate(
-        [
-            np.full(len(one.kinds), sides[one.collection].frozen.expected is not None, np.bool_)
-            for one in dimensions
-        ]
-    )
-    missing = (kinds & np.uint32(1 << KIND_BIT[Kind.MISSING])) != 0
-    strata = np.where(missing | ~comparable, np.int32(-1), strata)
-    present = [number for number in range(len(names)) if (strata == number).any()]
-    renumbered = np.full(len(names) + 1, -1, np.int32)
-    renumbered[present] = np.arange(len(present))
-    strata = renumbered[strata]
-    sizes = {names[number]: int((strata == new).sum()) for new, number in enumerate(present)}
+    population = by_id.layout.population
+    hot = in_a_hot_spot(population, find_hot_spots(by_id.dimensions(), population=population))
+    starts = dict(zip(population.collections, population.starts.tolist(), strict=True))
+    comparable = [part for part in by_id.parts if part.sides.frozen.expected is not None]
+    split: dict[str, npt.NDArray[np.int8]] = {}
+    sizes: dict[str, int] = {}
+    for part in comparable:
+        name, order = part.name, by_id.layout.orders[part.name]
+        # 0 outside the hot spots, 1 inside, -1 where there is nothing to look at, by running rows.
+        split[name] = halves = np.empty(part.sides.source.rows, np.int8)
+        halves[order] = hot[starts.get(name, 0) :][: len(order)]
+        halves[part.resolved.missing] = -1
+        for half, label in enumerate(_labels(name, starts)):
+            sizes[label] = int(np.count_nonzero(halves == half))
     plan = replace(plan_sample(sizes, requested - beside), requested=requested)
-    ids = [
-        pa.array(sides[one.collection].source.text("id", orders[one.collection]), pa.string())
-        for one in dimensions
-    ]
-    chosen = draw_sample(sample_keys(pa.chunked_array(ids), seed), strata, plan)
-    drawn = np.zeros(len(strata), np.bool_)
-    drawn[chosen] = True
-    rows, positions, strata_of, start = {}, {}, {}, 0
-    for one in dimensions:
-        name, order = one.collection, orders[one.collection]
-        if sides[name].frozen.expected is not None:
-            mine = drawn[start : start + len(order)] | np.isin(order, aside.get(name, ()))
-            rows[name] = np.sort(order[mine]).astype(np.int64)
-            positions[name] = np.sort(sides[name].source.integers("position", rows[name]))
-            strata_of[name] = strata[start : start + len(order)][mine]
-        start += len(order)
-    return Draw(plan, seed, rows, positions, strata_of, strata, drawn)
+    planned = {stratum.name: (number, stratum.drawn) for number, stratum in enumerate(plan.strata)}
+    rows, positions, strata = {}, {}, {}
+    for part in comparable:
+        name, source = part.name, part.sides.source
+        codes, counts = zip(*(planned.get(label, (-1, 0)) for label in _labels(name, starts)), strict=True)
+        drawn = draw_smallest(_keys_and_halves(source, name, seed, split.pop(name)), counts)
+        groups = [*drawn, aside.get(name, np.empty(0, np.int64))]
+        chosen = np.concatenate(groups)
+        by_row = np.argsort(chosen)
+        rows[name] = chosen[by_row]
+        positions[name] = source.integers("position", rows[name])
+        strata[name] = np.repeat(np.array([*codes, -1], np.int32), [len(group) for group in groups])[by_row]
+    return Draw(plan, seed, rows, positions, strata)
 
 
-def estimate(draw: Draw, dimensions: Sequence[RowDimensions]) -> dict[str, Any]:
-    """The estimated share of wrong contents, from the findings about the rows that were drawn."""
-    kinds = np.concatenate([one.kinds for one in dimensions])
-    wrong = (kinds & CORRUPT_MASK & ~_NOT_CONTENT) != 0
-    found = {
-        stratum.name: int((wrong & draw.drawn & (draw.strata == number)).sum())
-        for number, stratum in enumerate(draw.plan.strata)
-    }
-    rate = estimate_rate(draw.plan, found)
+def _labels(collection: str, collections: Collection[str]) -> tuple[str, str]:
+    """What its strata are called: what lies in no hot spot, and what does. None is called like another one of `collections`."""
+    hot = f"{collection}, in a hot spot"
+    while hot in collections:
+        hot += " of its own"
+    return collection, hot
+
+
+def _keys_and_halves(
+    source: Side, name: str, seed: int, halves: npt.NDArray[np.int8]
+) -> Iterator[tuple[Keys, npt.NDArray[np.int8]]]:
+    for bucket in range(source.buckets):
+        keys = sample_keys(source.column("id_hash", bucket), name, seed)
+        yield keys, halves[source.offsets[bucket] : source.offsets[bucket + 1]]
+
+
+def estimate(draw: Draw, passed: Passed) -> dict[str, Any]:
+    """The estimated share of wrong contents, from what was found of the rows that were drawn."""
+    counts = np.zeros((3, len(draw.plan.strata)), np.int64)
+    for part in passed.parts:
+        if part.name in draw.rows:
+            counts += _judged(draw.rows[part.name], draw.strata[part.name], part, counts.shape[1])
+    names = [stratum.name for stratum in draw.plan.strata]
+    found, young, bare = (dict(zip(names, row, strict=True)) for row in counts.tolist())
+    rate = estimate_rate(draw.plan, found, young=young, bare=bare)
     return {**rate.as_dict(), "sentence": str(rate)}
+
+
+def _judged(rows: Index, strata: Codes, part: Part, count: int) -> npt.NDArray[np.int64]:
+    """Of each stratum how many of its drawn rows are wrong, are too young to be judged, and had nothing to be compared with."""
+    source, kinds = part.found.numbers("source"), part.found.codes()
+    waiting = [
+        found.source
+        for found in part.found.rows
+        if found.kind is Kind.PENDING and not _UNSEEN.isdisjoint(found.detail["seems"].split(", "))
+    ]
+    wrong = np.isin(rows, source[np.isin(kinds, _codes(_CONTENT))])
+    young = np.isin(rows, waiting) & ~wrong
+    # The digest is 0 where a vector is absent or not finite.
+    bare = np.isin(rows, source[np.isin(kinds, _codes(_NOT_THERE))])
+    bare |= part.sides.source.integers("digest", rows) == 0
+    bare &= ~wrong & ~young
+    drawn = strata >= 0
+    return np.array([np.bincount(strata[some & drawn], minlength=count) for some in (wrong, young, bare)])
+
+
+def _codes(kinds: Iterable[Kind]) -> list[int]:
+    return [KINDS.index(kind) for kind in kinds]

@@ -1,15 +1,7 @@
-"""When embedding again is expensive: look at some records, say how many are wrong, and how sure that is.
+"""From how many of the sampled contents are wrong to how many of all are, and how sure that is.
 
-Ids are cheap and stay exact; contents cost an embedding each. A sample of them is drawn by strata: each collection, and in it
-apart what lies in a hot spot that the ids have shown already and what does not. Every stratum gets the same fraction of its
-rows, small ones at least a minimum, so that a spot of fifty rows among a million is looked at at all.
-
-Which rows: those with the smallest keyed hash of their id (bottom-k). It is a simple random sample to anybody who does not
-know the seed, the same on every machine and in any order of the rows, and the draws of several buckets merge into the draw
-of the whole.
-
-How sure: the rate is the stratified estimate, the sum of W * x / n with W the stratum's share of all rows. Its interval is
-built from Clopper-Pearson intervals and never covers less than it says:
+The rate is the stratified estimate, the sum of W * x / n with W the stratum's share of all rows. Its interval is built from
+Clopper-Pearson intervals and never covers less than it says:
 * strata with the same sampling fraction are one group: their hits together are a sum of independent Bernoulli trials with
   unequal chances (draws without replacement too: Vatutin & Mikhailov 1982), whose tails are within those of the binomial
   with the mean chance (Hoeffding 1956, theorem 4, from one below to one above the mean; the one case in between, a single hit
@@ -17,89 +9,87 @@ built from Clopper-Pearson intervals and never covers less than it says:
 * strata with a fraction of their own are a group each, or all strata are one group whose limits widen by how unequal the
   fractions are, whichever says more by the plan alone; a stratum that was read whole is known and has no interval;
 * the groups share the error (Sidak: independent draws), and their limits are added up by weight.
+
+A drawn row may be too young to be judged, or have nothing to be compared with. It is not left out, since most that are young
+were only asked for their age because they look wrong: it counts as right in the lower limit and as wrong in the upper one, which
+holds whatever it turns out to be (C. F. Manski, "Nonparametric bounds on treatment effects", 1990).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from vecforensics.diff.sampling.plan import SamplePlan, Stratum
+from vecforensics.errors import printable
 
-from vecforensics.diff.hotspots import HotSpots, rows_of
-from vecforensics.diff.hotspots.lines import Population
-from vecforensics.errors import InputError, printable
-
-__all__ = [
-    "RateEstimate",
-    "SamplePlan",
-    "Stratum",
-    "StratumRate",
-    "clopper_pearson",
-    "draw_sample",
-    "estimate_rate",
-    "plan_sample",
-    "sample_keys",
-    "stratify",
-]
-
-MINIMUM: Final = 50  # rows a stratum: none wrong among 50 says "below 7 %"
-
-
-@dataclass(frozen=True, slots=True)
-class Stratum:
-    """`drawn` of the `size` rows are looked at. `own`: its fraction is its own (the minimum), not that of the other strata."""
-
-    name: str
-    size: int
-    drawn: int
-    own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePlan:
-    """Which share of which stratum, fixed before anything is looked at."""
-
-    strata: tuple[Stratum, ...]
-    requested: int
-
-    @property
-    def drawn(self) -> int:
-        return sum(stratum.drawn for stratum in self.strata)
-
-    @property
-    def size(self) -> int:
-        return sum(stratum.size for stratum in self.strata)
+__all__ = ["RateEstimate", "StratumRate", "clopper_pearson", "estimate_rate"]
 
 
 @dataclass(frozen=True, slots=True)
 class StratumRate:
-    """What one stratum shows, with a Clopper-Pearson interval of its own."""
+    """What one stratum shows, with Clopper-Pearson limits of its own: how many of the drawn rows were found wrong, how many were
+    too `young` to be judged, and how many had nothing to be compared with (`bare`)."""
 
     name: str
     size: int
     drawn: int
     found: int
+    young: int
+    bare: int
     low: float
     high: float
+
+    @classmethod
+    def of(cls, stratum: Stratum, found: int, young: int, bare: int, confidence: float) -> StratumRate:
+        """What these counts say of a stratum."""
+        name, size, drawn, most = stratum.name, stratum.size, stratum.drawn, found + young + bare
+        if drawn == size:
+            low, high = found / size, most / size
+        else:
+            low = clopper_pearson(found, drawn, confidence)[0]
+            high = clopper_pearson(most, drawn, confidence)[1]
+        return cls(name, size, drawn, found, young, bare, low, high)
+
+    @property
+    def most(self) -> int:
+        """How many are wrong if all that could not be judged are."""
+        return self.found + self.young + self.bare
 
 
 @dataclass(frozen=True, slots=True)
 class RateEstimate:
-    """The estimated share of wrong contents among `size` rows, of which `drawn` were looked at and `found` were wrong."""
+    """The estimated share of wrong contents among `size` rows, of which `drawn` were looked at.
+
+    `rate` counts those that could not be judged as right, `most` as wrong. `low` and `high` hold the truth with `confidence`,
+    whatever they are.
+    """
 
     rate: float
+    most: float
     low: float
     high: float
     confidence: float
     size: int
-    drawn: int
-    found: int
     strata: tuple[StratumRate, ...]
     method: str
+
+    @property
+    def drawn(self) -> int:
+        return sum(one.drawn for one in self.strata)
+
+    @property
+    def found(self) -> int:
+        return sum(one.found for one in self.strata)
+
+    @property
+    def young(self) -> int:
+        return sum(one.young for one in self.strata)
+
+    @property
+    def bare(self) -> int:
+        return sum(one.bare for one in self.strata)
 
     @property
     def is_exact(self) -> bool:
@@ -108,12 +98,15 @@ class RateEstimate:
     def as_dict(self) -> dict[str, Any]:
         return {
             "rate": _rounded(self.rate),
+            "rate_most": _rounded(self.most),
             "low": _rounded(self.low),
             "high": _rounded(self.high),
             "confidence": self.confidence,
             "rows": self.size,
             "sampled": self.drawn,
             "found": self.found,
+            "pending": self.young,
+            "unchecked": self.bare,
             "estimate": not self.is_exact,
             "method": self.method,
             "strata": [
@@ -122,6 +115,8 @@ class RateEstimate:
                     "rows": one.size,
                     "sampled": one.drawn,
                     "found": one.found,
+                    "pending": one.young,
+                    "unchecked": one.bare,
                     "low": _rounded(one.low),
                     "high": _rounded(one.high),
                 }
@@ -130,23 +125,37 @@ class RateEstimate:
         }
 
     def __str__(self) -> str:
+        unjudged = [f"{self.young:,} too young to be judged"] if self.young else []
+        unjudged += [f"{self.bare:,} with nothing to be compared with"] if self.bare else []
+        rate = f"{_share(self.rate)} to {_share(self.most)}" if unjudged else _share(self.rate)
         if self.is_exact:
-            return f"all {self.size:,} contents were read: {self.found:,} are wrong ({_share(self.rate)})"
+            said = ", ".join([f"{self.found:,} are wrong", *unjudged])
+            return f"all {self.size:,} contents were read: {said} ({rate})"
+        said = ", ".join([f"{self.found:,} of {self.drawn:,} sampled contents are wrong", *unjudged])
         return (
-            f"an estimate: {self.found:,} of {self.drawn:,} sampled contents are wrong, which makes {_share(self.rate)} of "
-            f"{self.size:,} (between {_share(self.low)} and {_share(self.high)}, confidence {self.confidence:.0%})"
+            f"an estimate: {said}, which makes {rate} of {self.size:,} "
+            f"(between {_share(self.low)} and {_share(self.high)}, confidence {self.confidence:.0%})"
         )
 
     def _repr_html_(self) -> str:
         from markupsafe import Markup
 
         rows = Markup("").join(
-            Markup("<tr><td>{}</td><td>{:,}</td><td>{:,}</td><td>{:,}</td><td>{} – {}</td></tr>").format(
-                printable(one.name), one.size, one.drawn, one.found, _share(one.low), _share(one.high)
+            Markup("<tr><td>{}</td>{}<td>{} – {}</td></tr>").format(
+                printable(one.name),
+                Markup("").join(
+                    Markup("<td>{:,}</td>").format(count)
+                    for count in (one.size, one.drawn, one.found, one.most - one.found)
+                ),
+                _share(one.low),
+                _share(one.high),
             )
             for one in self.strata
         )
-        head = Markup("<tr><th>stratum</th><th>rows</th><th>sampled</th><th>wrong</th><th>interval</th></tr>")
+        titles = ("stratum", "rows", "sampled", "wrong", "not judged", "interval")
+        head = Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<th>{}</th>").format(title) for title in titles)
+        )
         return str(Markup("<p>{}</p><table>{}{}</table>").format(str(self), head, rows))
 
 
@@ -175,73 +184,6 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[f
     low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, trials - hits, 1.0 - tail)) if hits < trials else 1.0
     return low, high
-
-
-def stratify(population: Population, spots: HotSpots) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
-    """(stratum of each row, names of the strata): each collection, apart in it what lies in one of `spots` and what does not."""
-    hot = np.zeros(population.rows, dtype=bool)
-    for spot in spots:
-        hot |= rows_of(spot, population)
-    collection = np.repeat(np.arange(len(population.collections)), population.ends - population.starts)
-    codes = (collection * 2 + hot).astype(np.int32)
-    used, inverse = np.unique(codes, return_inverse=True)
-    names = [
-        f"{population.collections[code // 2]}{', in a hot spot' if code % 2 else ''}"
-        for code in used.tolist()
-    ]
-    return inverse.astype(np.int32), tuple(names)
-
-
-def plan_sample(sizes: Mapping[str, int], requested: int, *, minimum: int = MINIMUM) -> SamplePlan:
-    """How many rows of each stratum to look at: one fraction for all, at least `minimum` (or the whole stratum) of each.
-
-    At most `requested` rows in all. Raises InputError if that is less than one a stratum.
-    """
-    filled = {name: size for name, size in sizes.items() if size > 0}
-    if requested < max(len(filled), 1):
-        raise InputError(
-            f"a sample of {requested} is too small for {len(filled)} strata",
-            hint="Ask for at least one row a stratum",
-        )
-    least = min(minimum, requested // max(len(filled), 1))
-
-    def drawn(fraction: float) -> dict[str, int]:
-        return {name: min(size, max(least, int(np.ceil(fraction * size)))) for name, size in filled.items()}
-
-    low, high = 0.0, 1.0
-    if sum(drawn(1.0).values()) <= requested:
-        low = 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sum(drawn(middle).values()) <= requested else (low, middle)
-    strata = tuple(
-        Stratum(name, filled[name], count, least > int(np.ceil(low * filled[name])) and count < filled[name])
-        for name, count in drawn(low).items()
-    )
-    return SamplePlan(strata, requested)
-
-
-def sample_keys(ids: pa.Array | pa.ChunkedArray, seed: int) -> npt.NDArray[np.uint64]:
-    """A keyed hash of each id, uint64: the order in which rows are drawn."""
-    import xxhash
-
-    digest = xxhash.xxh3_64_intdigest
-    return np.fromiter(
-        (digest(text.encode("utf-8"), seed=seed) for text in ids.to_pylist()), np.uint64, len(ids)
-    )
-
-
-def draw_sample(
-    keys: npt.NDArray[np.uint64], strata: npt.NDArray[np.integer[Any]], plan: SamplePlan
-) -> npt.NDArray[np.int64]:
-    """The rows to look at, ascending: in stratum number h those with the `plan.strata[h].drawn` smallest keys."""
-    chosen = [np.zeros(0, dtype=np.int64)]
-    for number, stratum in enumerate(plan.strata):
-        rows = np.flatnonzero(strata == number)
-        if len(rows) > stratum.drawn:
-            rows = rows[np.argsort(keys[rows], kind="stable")[: stratum.drawn]]
-        chosen.append(rows)
-    return np.sort(np.concatenate(chosen))
 
 
 def _pooled(strata: Sequence[Stratum], found: Sequence[int], confidence: float) -> tuple[float, float]:
@@ -297,36 +239,44 @@ def _grouped(plan: SamplePlan, confidence: float) -> list[list[int]]:
     return min((apart, together), key=width)
 
 
-def estimate_rate(plan: SamplePlan, found: Mapping[str, int], *, confidence: float = 0.95) -> RateEstimate:
-    """The share of wrong contents, from how many of each stratum's sampled rows are wrong."""
-    size, strata = plan.size, plan.strata
-    hits = [found.get(one.name, 0) for one in strata]
-    groups = _grouped(plan, confidence)
-    low, high = _limits(plan, groups, hits, confidence)
+def estimate_rate(
+    plan: SamplePlan,
+    found: Mapping[str, int],
+    *,
+    young: Mapping[str, int] | None = None,
+    bare: Mapping[str, int] | None = None,
+    confidence: float = 0.95,
+) -> RateEstimate:
+    """The share of wrong contents, from how many of each stratum's sampled rows are wrong. `young`: how many are too young to be
+    judged; `bare`: how many had nothing to be compared with."""
+    rates = tuple(
+        StratumRate.of(
+            one,
+            found.get(one.name, 0),
+            (young or {}).get(one.name, 0),
+            (bare or {}).get(one.name, 0),
+            confidence,
+        )
+        for one in plan.strata
+    )
+    hits, most = [one.found for one in rates], [one.most for one in rates]
+    size, groups = max(plan.size, 1), _grouped(plan, confidence)
     # What was seen is certain: so many rows are wrong, and so many are right.
-    low = max(low, sum(hits) / max(size, 1))
-    high = min(high, 1.0 - (plan.drawn - sum(hits)) / max(size, 1))
-    rate = sum(one.size / size * x / one.drawn for one, x in zip(strata, hits, strict=True)) if size else 0.0
+    low = max(_limits(plan, groups, hits, confidence)[0], sum(hits) / size)
+    high = min(_limits(plan, groups, most, confidence)[1], 1.0 - (plan.drawn - sum(most)) / size)
     method = (
         "every content read"
-        if plan.drawn == size
-        else f"stratified sample without replacement ({len(strata)} strata, {len(groups)} groups), expansion estimate, "
+        if plan.drawn == plan.size
+        else f"stratified sample without replacement ({len(rates)} strata, {len(groups)} groups), expansion estimate, "
         "Clopper–Pearson limits a group, combined by weight (conservative)"
-        if len(groups) > 1 or len(strata) > 1
+        if len(groups) > 1 or len(rates) > 1
         else "simple random sample without replacement, Clopper–Pearson interval"
     )
-    rates = tuple(
-        StratumRate(
-            one.name,
-            one.size,
-            one.drawn,
-            x,
-            *(
-                (x / one.size, x / one.size)
-                if one.drawn == one.size
-                else clopper_pearson(x, one.drawn, confidence)
-            ),
-        )
-        for one, x in zip(strata, hits, strict=True)
+    if unjudged := sum(most) - sum(hits):
+        method += f"; {unjudged:,} sampled contents that could not be judged count as right in the lower limit and as wrong in "
+        method += "the upper one"
+    rate, rate_most = (
+        sum(one.size / size * count / one.drawn for one, count in zip(rates, counts, strict=True))
+        for counts in (hits, most)
     )
-    return RateEstimate(rate, low, high, confidence, size, plan.drawn, sum(hits), rates, method)
+    return RateEstimate(rate, rate_most, low, high, confidence, plan.size, rates, method)
