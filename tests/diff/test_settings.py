@@ -67,6 +67,25 @@ def test_a_whole_number_is_spelt_alike_beside_one_two_and_a_half_and_in_buckets_
     assert len(seen) == 1
 
 
+def test_a_foreign_group_of_more_rows_than_are_compared_with_one_another_is_the_same_in_all_buckets(
+    tmp_path: Path,
+) -> None:
+    seen = set()
+    for buckets in (1, 4, 9):
+        world = World.make(count=1500, dimension=16, seed=3)
+        world.parents = [None] * 1500
+        turn = np.linalg.qr(world.rng.normal(size=(16, 16)))[0]
+        for number, row in enumerate(world.take(1200)):
+            noise = world.rng.normal(size=16)
+            turned = world.expected[row] @ turn + (0.15 * noise if number % 2 else 0)
+            world.vector(row, turned if number % 5 else noise)
+        diff = investigate(world, tmp_path / str(buckets), buckets=buckets, impact=False)
+        run = RunFolder.open(diff.path)
+        seen.add((run.findings_json.read_bytes(), run.findings_parquet.read_bytes()))
+        assert diff.counts["foreign_model"] > 900
+    assert len(seen) == 1
+
+
 def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None:
     diff = investigate(everything(), tmp_path)
     written = json.loads(RunFolder.open(diff.path).findings_json.read_text())

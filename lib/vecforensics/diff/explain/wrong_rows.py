@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
-from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
-from vecforensics.diff.explain.earlier import earlier_owners
-from vecforensics.diff.explain.foreign import foreign_rows
-from vecforensics.diff.explain.garbled import garbled
-from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
+from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
-from vecforensics.diff.explain.partial_copies import owners_of_blocks, partly_right
 from vecforensics.diff.explain.patterns import explain_exchanges
+from vecforensics.diff.explain.said import say, what_is_right
+from vecforensics.diff.explain.unowned import explain_unowned
 from vecforensics.diff.pairs import Pairs, Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
@@ -27,10 +22,8 @@ from vecforensics.findings import Kind
 __all__ = ["explain_pairs"]
 
 _FORMATS: Final = {Relation.FLOAT16: "float16", Relation.BFLOAT16: "bfloat16", Relation.INT8: "int8"}
-# How many bytes of vectors without an owner are looked at together.
+# How many bytes of vectors that are not finite are looked at together.
 _TOGETHER: Final = 32 * 2**20
-# So many vectors are looked at closely whatever the store; 0.1 s.
-_FEW: Final = 5000
 
 
 def _choose(
@@ -75,6 +68,11 @@ def explain_pairs(
     unmatched: set[int],
     resolved: Resolved,
 ) -> None:
+    """Name every pair, each once, in `resolved`.
+
+    `questioned`: places in `pairs` of those whose vector may be another record's, `owners`: whose, by place in `questioned`;
+    `unmatched`: running rows of the records without a vector of their own, which are the likelier owners for it.
+    """
     found = resolved.found
     rows = pairs.source[questioned]
     states = pairs.state[questioned]
@@ -96,24 +94,12 @@ def explain_pairs(
             {**detail, "begins_with": begins[detail["begins_at"]]} if kind is Kind.SHIFTED else detail
             for kind, detail in zip(explained.kind, explained.detail, strict=True)
         ]
-        _say(found, pairs, questioned[owned], explained.kind, details, chosen[owned])
+        say(found, pairs, questioned[owned], explained.kind, details, chosen[owned])
     done = np.zeros(len(pairs.source), np.bool_)
     done[questioned[owned]] = True
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
-    _explain_rest(sides, pairs, rest, resolved, done)
+    explain_unowned(sides, pairs, rest, resolved, done)
     _explain_each(sides, pairs, done, resolved)
-
-
-def _say(
-    found: FoundRows,
-    pairs: Pairs,
-    which: Index,
-    kinds: Kind | Sequence[Kind],
-    details: Sequence[Mapping[str, Any]] | None = None,
-    partner: Index | None = None,
-) -> None:
-    """Findings about joined rows, given by their places in `pairs`."""
-    found.add_pairs(kinds, pairs.source[which], pairs.target[which], pairs.distance[which], details, partner)
 
 
 def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:
@@ -134,135 +120,6 @@ def _first_ids(sides: Sides, rows: Index, details: list[dict[str, Any]]) -> dict
     return dict(zip(begins, sides.source.text("id", np.array(wanted, np.int64)), strict=True))
 
 
-def _explain_rest(
-    sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: npt.NDArray[np.bool_]
-) -> None:
-    """Wrong rows that hold no record's vector as a whole."""
-    found = resolved.found
-    earlier = earlier_owners(sides, pairs.target[rest])
-    _say(
-        found,
-        pairs,
-        rest[np.array(list(earlier), np.int64)],
-        Kind.SWAPPED,
-        [{"form": "earlier version", "version": version} for _, version in earlier.values()],
-        np.array([owner for owner, _ in earlier.values()], np.int64),
-    )
-    done[rest[np.array(list(earlier), np.int64)]] = True
-    rest = rest[~done[rest]]
-    blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
-    block_owner, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
-    owned = np.array(list(block_owner), np.int64)
-    done[owned] = True
-    _say(
-        found,
-        pairs,
-        owned,
-        Kind.PARTIAL,
-        [{**detail, "rest": "another record's"} for detail in _parts(pairs, owned)],
-        np.array(list(block_owner.values()), np.int64),
-    )
-    rest = rest[~done[rest]]
-    groups = nobodys_groups(sides, pairs.target[rest])
-    # Whoever has no expected vector (not sampled, say) may own it.
-    owner = "unknown" if groups and sides.source.lacks_vectors else "nobody"
-    for members in groups:
-        group_of = {"group": len(members), "owner": owner}
-        done[rest[members]] = True
-        _say(found, pairs, rest[members], Kind.BROADCAST, [group_of] * len(members))
-    rest = rest[~done[rest]]
-    # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
-    # normalises what is of length one already changes only what was damaged.
-    if len(rest) > 0 and (len(rest) <= _FEW or 2 * len(pairs.source) > resolved.compared):
-        left += _explain_parts(sides, pairs, rest, resolved, done)
-        rest = rest[~done[rest]]
-    left = min(left, len(rest))
-    if left:
-        resolved.notes.append(
-            f"{left:,} vectors with one wrong block were not looked up by that block, their blocks being too various; they are "
-            "called drifted"
-        )
-    if not len(rest):
-        return
-    portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
-    group, scores = np.zeros(len(rest), np.bool_), np.zeros(len(rest))
-    forms: list[str | None] = []
-    for start in range(0, len(rest), portion):
-        part = rest[start : start + portion]
-        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        forms += garbled(expected, actual)
-        meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
-        group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
-    size = int(group.sum())
-    details: list[dict[str, Any]] = []
-    right = pairs.right[rest].astype(np.float64).round(4).tolist()
-    for number, form in enumerate(forms):
-        detail: dict[str, Any] = {}
-        if group[number]:
-            detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif form is None and pairs.right[rest[number]] >= LEAST_RIGHT:
-            detail = {"right": right[number]}
-        if form is not None:
-            detail["form"] = form
-        details.append(detail)
-    done[rest] = True
-    _say(found, pairs, rest, [Kind.FOREIGN_MODEL if one else Kind.DRIFTED for one in group.tolist()], details)
-
-
-def _explain_parts(
-    sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: npt.NDArray[np.bool_]
-) -> int:
-    """Name vectors that are right in part, up to a factor and the rounding of the store's number format; returns how many have
-    one wrong block that was not looked up."""
-    left, portion = 0, max(_TOGETHER // (16 * sides.source.dimension), 256)
-    for first in range(0, len(rest), portion):
-        part = rest[first : first + portion]
-        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        partly = partly_right(expected, actual, sides.grid)
-        owner = np.full(len(part), -1, np.int64)
-        block = np.flatnonzero(partly.block)
-        if len(block):
-            owner[block], unseen = owners_of_blocks(
-                sides.source,
-                pairs.source[part[block]],
-                actual[block],
-                partly.start[block],
-                partly.stop[block],
-                partly.coarse[block],
-            )
-            left += unseen
-        named = np.flatnonzero(partly.zero | (owner >= 0))
-        done[part[named]] = True
-        _say(
-            resolved.found,
-            pairs,
-            part[named],
-            Kind.PARTIAL,
-            [
-                {
-                    "right": round(float(partly.share[place]), 4),
-                    "wrong_from": int(partly.start[place]),
-                    "wrong_to": int(partly.stop[place]),
-                    "rest": "zero" if partly.zero[place] else "another record's",
-                }
-                for place in named.tolist()
-            ],
-            owner[named],
-        )
-    return left
-
-
-def _parts(pairs: Pairs, which: Index) -> list[dict[str, Any]]:
-    """How much of each vector is right, and where it is not."""
-    right = pairs.right[which].astype(np.float64).round(4).tolist()
-    return [
-        {"right": share, "wrong_from": start, "wrong_to": stop}
-        for share, start, stop in zip(
-            right, pairs.start[which].tolist(), pairs.stop[which].tolist(), strict=True
-        )
-    ]
-
-
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
     not_finite, owner = _not_finite(sides, pairs, resolved)
@@ -273,9 +130,9 @@ def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resol
         if state == Relation.NON_FINITE:
             named = [not_finite[pair] for pair in which.tolist()]
             kinds, details = [kind for kind, _ in named], [detail for _, detail in named]
-            _say(resolved.found, pairs, which, kinds, details, owner[which])
+            say(resolved.found, pairs, which, kinds, details, owner[which])
             continue
-        _say(resolved.found, pairs, which, *_named(pairs, which, state))
+        say(resolved.found, pairs, which, *_named(pairs, which, state))
         if state == Relation.UNUSABLE:
             resolved.unusable += len(which)
             resolved.compared -= len(which)
@@ -324,7 +181,7 @@ def _named(pairs: Pairs, which: Index, state: int) -> tuple[Kind, list[dict[str,
     if relation in _FORMATS:
         return Kind.QUANTISED, [{"format": _FORMATS[relation]}] * len(which)
     if relation is Relation.PART_ZERO:
-        return Kind.PARTIAL, [{**detail, "rest": "zero"} for detail in _parts(pairs, which)]
+        return Kind.PARTIAL, [{**detail, "rest": "zero"} for detail in what_is_right(pairs, which)]
     if relation is Relation.UNUSABLE:
         return Kind.UNCHECKED, [{"reason": "the expected vector is not finite"}] * len(which)
     simple = {

@@ -1,0 +1,157 @@
+"""Wrong rows that hold no record's vector as a whole: five explanations, from the most certain to the least.
+
+Another record's earlier version, bit for bit; one block of another record's vector, bit for bit; the same stranger under several
+ids; a part that is right up to a factor and the rounding of the store; and what is left: a group of another model, or drift. Each
+takes the rows that those before it have left.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
+from vecforensics.diff.explain.earlier import earlier_owners
+from vecforensics.diff.explain.foreign import foreign_rows
+from vecforensics.diff.explain.garbled import garbled
+from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
+from vecforensics.diff.explain.partial_copies import owners_of_blocks, partly_right
+from vecforensics.diff.explain.said import say, what_is_right
+from vecforensics.diff.pairs import Pairs, Resolved
+from vecforensics.diff.sides import Index, Sides
+from vecforensics.findings import Kind
+
+__all__ = ["explain_unowned"]
+
+# How many bytes of vectors are looked at together.
+_TOGETHER: Final = 32 * 2**20
+# So many vectors are looked at closely whatever the store; 0.1 s.
+_FEW: Final = 5000
+
+Done = npt.NDArray[np.bool_]
+
+
+def explain_unowned(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: Done) -> None:
+    """Name the pairs `rest` (places in `pairs`), and mark them in `done`, bool (pairs,)."""
+    found = resolved.found
+    # Groups are compared by a few of their rows: which few must not hang on how many buckets there are.
+    position = sides.source.integers("position", pairs.source[rest])
+    rest = rest[np.argsort(position, kind="stable")]
+    _name_earlier_versions(sides, pairs, rest, found, done)
+    rest = rest[~done[rest]]
+    left = _name_exact_blocks(sides, pairs, rest, found, done)
+    rest = rest[~done[rest]]
+    _name_strangers(sides, pairs, rest, found, done)
+    rest = rest[~done[rest]]
+    # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
+    # normalises what is of length one already changes only what was damaged.
+    if len(rest) > 0 and (len(rest) <= _FEW or 2 * len(pairs.source) > resolved.compared):
+        left += _name_rounded_parts(sides, pairs, rest, found, done)
+        rest = rest[~done[rest]]
+    left = min(left, len(rest))
+    if left:
+        resolved.notes.append(
+            f"{left:,} vectors with one wrong block were not looked up by that block, their blocks being too various; they are "
+            "called drifted"
+        )
+    if len(rest):
+        _name_foreign_and_drifted(sides, pairs, rest, found, done)
+
+
+def _name_earlier_versions(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
+    earlier = earlier_owners(sides, pairs.target[rest])
+    named = rest[np.array(list(earlier), np.int64)]
+    details = [{"form": "earlier version", "version": version} for _, version in earlier.values()]
+    owners = np.array([owner for owner, _ in earlier.values()], np.int64)
+    say(found, pairs, named, Kind.SWAPPED, details, owners)
+    done[named] = True
+
+
+def _name_exact_blocks(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> int:
+    """Returns how many with one wrong block were not looked up by it."""
+    blocks = rest[pairs.state[rest] == Relation.PART_OTHER]
+    owners, left = block_owners(sides, pairs.source, pairs.target, pairs.start, pairs.stop, blocks)
+    named = np.array(list(owners), np.int64)
+    details = [{**detail, "rest": "another record's"} for detail in what_is_right(pairs, named)]
+    say(found, pairs, named, Kind.PARTIAL, details, np.array(list(owners.values()), np.int64))
+    done[named] = True
+    return left
+
+
+def _name_strangers(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
+    groups = nobodys_groups(sides, pairs.target[rest])
+    # Whoever has no expected vector (not sampled, say) may own it.
+    owner = "unknown" if groups and sides.source.lacks_vectors else "nobody"
+    for members in groups:
+        detail = {"group": len(members), "owner": owner}
+        say(found, pairs, rest[members], Kind.BROADCAST, [detail] * len(members))
+        done[rest[members]] = True
+
+
+def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> int:
+    """Returns how many with one wrong block were not looked up by it."""
+    left, portion = 0, max(_TOGETHER // (16 * sides.source.dimension), 256)
+    for first in range(0, len(rest), portion):
+        part = rest[first : first + portion]
+        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
+        partly = partly_right(expected, actual, sides.grid)
+        owner = np.full(len(part), -1, np.int64)
+        block = np.flatnonzero(partly.block)
+        if len(block):
+            owner[block], unseen = owners_of_blocks(
+                sides.source,
+                pairs.source[part[block]],
+                actual[block],
+                partly.start[block],
+                partly.stop[block],
+                partly.coarse[block],
+            )
+            left += unseen
+        named = np.flatnonzero(partly.zero | (owner >= 0))
+        done[part[named]] = True
+        say(
+            found,
+            pairs,
+            part[named],
+            Kind.PARTIAL,
+            [
+                {
+                    "right": round(float(partly.share[place]), 4),
+                    "wrong_from": int(partly.start[place]),
+                    "wrong_to": int(partly.stop[place]),
+                    "rest": "zero" if partly.zero[place] else "another record's",
+                }
+                for place in named.tolist()
+            ],
+            owner[named],
+        )
+    return left
+
+
+def _name_foreign_and_drifted(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
+    portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
+    group, scores = np.zeros(len(rest), np.bool_), np.zeros(len(rest))
+    forms: list[str | None] = []
+    for start in range(0, len(rest), portion):
+        part = rest[start : start + portion]
+        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
+        forms += garbled(expected, actual)
+        meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
+        group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
+    size = int(group.sum())
+    details: list[dict[str, Any]] = []
+    right = pairs.right[rest].astype(np.float64).round(4).tolist()
+    for number, form in enumerate(forms):
+        detail: dict[str, Any] = {}
+        if group[number]:
+            detail = {"group": size, "consistency": round(float(scores[number]), 3)}
+        elif form is None and pairs.right[rest[number]] >= LEAST_RIGHT:
+            detail = {"right": right[number]}
+        if form is not None:
+            detail["form"] = form
+        details.append(detail)
+    done[rest] = True
+    say(found, pairs, rest, [Kind.FOREIGN_MODEL if one else Kind.DRIFTED for one in group.tolist()], details)
