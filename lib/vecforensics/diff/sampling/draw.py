@@ -165,8 +165,8 @@ def draw_contents(by_id: Passed, requested: int, seed: int, aside: Mapping[str, 
     """Draw `requested` records of those that stand in the target and of which a vector is expected.
 
     `by_id`: what the ids alone have shown. `aside`: by collection, missing records whose expected vectors might tell whose an
-    orphan is; where they are at most a quarter of `requested` they are taken from it. A row costs four bytes for the time of
-    the draw.
+    orphan is; where they are at most a quarter of `requested` they are taken from it. A row costs two bytes for the time of
+    the draw, beside what the search for hot spots takes.
     """
     aside = aside or {}
     beside = sum(len(rows) for rows in aside.values())

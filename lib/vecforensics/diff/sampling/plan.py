@@ -1,4 +1,9 @@
-"""How many rows of which stratum are looked at: fixed before anything is looked at, so that it can bias nothing."""
+"""How many rows of which stratum are looked at: fixed before anything is looked at, so that it can bias nothing.
+
+Ids are cheap and stay exact; contents cost an embedding each. A sample of them is drawn by strata: each collection, and in it
+apart what lies in a hot spot that the ids have shown already and what does not. Every stratum gets the same fraction of its
+rows, small ones at least a minimum, so that a spot of fifty rows among a million is looked at at all.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ class _Smallest:
         return np.concatenate([np.empty(0, np.int64), *self._rows])
 
     def _shrink(self) -> None:
-        keys, rows = np.concatenate(self._keys), np.concatenate(self._rows)
+        # Their parts are let go at once.
+        keys, self._keys = np.concatenate(self._keys), []
+        rows, self._rows = np.concatenate(self._rows), []
         self.limit = np.partition(keys, self.count - 1)[self.count - 1]
         kept = keys < self.limit
         alike = np.flatnonzero(keys == self.limit)
