@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from vecforensics.case import Case
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.collection_grid import find_grid
 from vecforensics.diff.compare.bucket import BucketResult, BucketTask
-from vecforensics.diff.compare.grid_learning import find_grid
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings

@@ -1,8 +1,7 @@
 """Learn from many rows together whether a store keeps a collection in int8, and on what grid.
 
-Asked only where rows that are close to what was expected are about to be called drifted, and enough rows differ. A sample of them
-with the smallest hashes of ids, the same whatever the buckets and the workers, is held against three suppositions: a scale drawn
-from each vector by one of the usual rules; one scale for the collection; else one for each component.
+A sample of the rows that differ (`diff/collection_grid.py`) is held against three suppositions: a scale drawn from each vector by
+one of the usual rules; one scale for the collection; else one for each component.
 
 A shared step is read off the values: laid out along a line they bunch at its multiples, and the Fourier transform of their
 histogram has a peak there, however many stray values lie between, wherever the line begins. How far copies are from what was
@@ -13,19 +12,17 @@ they were stored (counts of words) prove nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.compare.grids import ON_LEVEL, ROUNDINGS, ROW_SCALES, Grid, Rounding, unit
-from vecforensics.diff.compare.relation import Relation, cosine_distances
-from vecforensics.diff.sides import Sides
+from vecforensics.diff.compare.relation import cosine_distances
 
-__all__ = ["FEWEST", "find_grid", "learn_grid"]
+__all__ = ["FEWEST", "learn_grid"]
 
 Wide = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -34,16 +31,10 @@ Matrix = npt.NDArray[np.float32]
 FEWEST: Final = 16
 """So many rows must lie on a grid before it is believed."""
 
-# Below this cosine distance a row is off by float noise, beyond that it says more about damage than about a grid.
-_NOISE, _CLOSE = 1e-9, 0.1
 # A grid is read off the rows that are no farther away than so many times what is usual, and held against all.
 _USUAL: Final = 10
-_ASKED: Final = (Relation.WRONG, Relation.PART_ZERO, Relation.PART_OTHER)
-_TELLING: Final = (*_ASKED, Relation.INT8, Relation.NOISE, Relation.NORMALISED)
-_MOST_ROWS: Final = 4096
 # What explains none of some rows, or not a quarter of some more, is looked at no further: half of all are needed in the end.
 _PEEK, _GLANCE = 32, 256
-_MOST_VALUES: Final = 2 * 2**20
 # Values that a step is read off: more of one line tell no more; fewer tell nothing, or, where all of them are on it, enough.
 _MOST_ON_A_LINE: Final = 8192
 _FEWEST_ON_A_LINE, _ENOUGH_ON_A_LINE = 6, 32
@@ -58,29 +49,6 @@ _BUNCHED, _NEARLY_ALL = 0.4, 0.97
 _CANDIDATES, _LIKELIEST = 16, 3
 # Levels between the smallest and the largest value: fewer are no int8, more neither.
 _LEVELS: Final = (32, 256)
-
-
-def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
-    """The grid that the collection is kept on; None where nothing asks for one or none is seen."""
-    hashes, source, target, asking = [], [], [], False
-    most = int(np.clip(_MOST_VALUES // max(sides.source.dimension, 1), 256, _MOST_ROWS))
-    for result in results:
-        near = (result.distance > _NOISE) & (result.distance <= _CLOSE)
-        rows = np.flatnonzero(np.isin(result.state, _TELLING) & near)
-        if not len(rows):
-            continue
-        asking |= bool(np.isin(result.state[rows], _ASKED).any())
-        named = sides.source.column("id_hash", result.bucket)[result.source_row[rows]]
-        first = np.argsort(named)[:most]
-        hashes.append(named[first])
-        source.append(sides.source.number(result.bucket, result.source_row[rows[first]]))
-        target.append(sides.target.number(result.bucket, result.target_row[rows[first]]))
-    if not asking or sum(map(len, hashes)) < FEWEST:
-        return None
-    first = np.argsort(np.concatenate(hashes))[:most]
-    expected = sides.source.take(np.concatenate(source)[first])
-    with np.errstate(all="ignore"):
-        return learn_grid(expected, sides.target.take(np.concatenate(target)[first]))
 
 
 def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
