@@ -24,7 +24,7 @@ from vecforensics.race.rehearsal import Physics, Played, play_out
 from vecforensics.race.suspect import load_suspect
 from vecforensics.race.world import UPSERT, Ground, Op
 from vecforensics.records import Record, canonical_json
-from vecforensics.sources import open_source
+from vecforensics.sources import open_sources
 from vecforensics.stores import VectorWriter, open_writer
 
 __all__ = ["case_records", "play_into_target"]
@@ -34,9 +34,7 @@ _GROUP: Final = 1_000
 
 def case_records(case: Case) -> list[Record]:
     """The case's records in the order in which they were migrated (`rehearsal.order_by`), parents first."""
-    found = records_of(
-        {name: open_source(one.source, case.folder).scan() for name, one in case.collections.items()}
-    )
+    found = records_of({name: source.scan() for name, source in open_sources(case).items()})
     return parents_first(found.values(), case.rehearsal.order_by)
 
 

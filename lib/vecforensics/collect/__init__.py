@@ -32,7 +32,7 @@ from vecforensics.evidence import Evidence
 from vecforensics.progress import progress
 from vecforensics.records import target_schema
 from vecforensics.run_folder import RunFolder
-from vecforensics.sources import open_source
+from vecforensics.sources import open_sources
 from vecforensics.stores import VectorReader, open_reader
 
 __all__ = ["EvidenceWriter", "Frame", "LogEvent", "collect", "parse_log", "read_log"]
@@ -66,10 +66,7 @@ def collect(
         inputs = pool.submit(record_inputs, case, run, stop, targets)
         # Everything that can be refused cheaply is refused before anything is written.
         readers = _readers(case, empty_target)
-        sources = {
-            name: open_source(one.source, case.folder, vector=one.expected.column if one.expected else None)
-            for name, one in case.collections.items()
-        }
+        sources = open_sources(case, vectors=True)
         later = _embedded_later(case) if choose else {}
         givers = {
             name: _giver(case, one, stack) if name not in later else _as_it_is

@@ -10,17 +10,19 @@ Only the columns that the case file names are read: what is not named cannot end
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from vecforensics.case import Source, resolve_env
+from vecforensics.case import Case, Source, resolve_env
 from vecforensics.errors import SourceError
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds, are_doubles
 
-__all__ = ["SourceReader", "open_source"]
+__all__ = ["SourceReader", "open_source", "open_sources"]
 
 
 class SourceReader(Protocol):
@@ -33,8 +35,36 @@ class SourceReader(Protocol):
         ...
 
 
-def open_source(source: Source, folder: Path, *, vector: str | None = None) -> SourceReader:
-    """A reader of `source`. `vector`: the column that holds the expected vectors, where the source has one.
+def open_sources(case: Case, *, vectors: bool = False) -> dict[str, SourceReader]:
+    """A reader of each collection's source; `vectors`: with the expected vectors, where the source has them."""
+
+    @cache
+    def doubles(collection: str) -> bool:
+        one = case.collections[collection].source
+        bare = Source(uri=one.uri, id=one.id, table=one.table)
+        first = next(open_source(bare, case.folder).scan(), None)
+        return first is not None and are_doubles(first["id"])
+
+    return {
+        name: open_source(
+            one.source,
+            case.folder,
+            vector=one.expected.column if vectors and one.expected else None,
+            doubles={parent: partial(doubles, parent) for parent in one.source.depends_on},
+        )
+        for name, one in case.collections.items()
+    }
+
+
+def open_source(
+    source: Source,
+    folder: Path,
+    *,
+    vector: str | None = None,
+    doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
+) -> SourceReader:
+    """A reader of `source`. `vector`: the column that holds the expected vectors, where the source has one. `doubles`: by parent
+    collection, whether its ids are doubles; where nothing is said they count as such.
 
     `folder`: where a relative path starts. Raises SourceError where there is no such file or its format is unknown.
     """
@@ -46,19 +76,19 @@ def open_source(source: Source, folder: Path, *, vector: str | None = None) -> S
         case [".csv" | ".tsv"]:
             from vecforensics.sources.csv import CsvSource
 
-            return CsvSource(path, source, vector)
+            return CsvSource(path, source, vector, doubles)
         case [".jsonl" | ".ndjson"]:
             from vecforensics.sources.jsonl import JsonLinesSource
 
-            return JsonLinesSource(path, source, vector)
+            return JsonLinesSource(path, source, vector, doubles)
         case [".json"]:
             from vecforensics.sources.json import JsonSource
 
-            return JsonSource(path, source, vector)
+            return JsonSource(path, source, vector, doubles)
         case [".parquet"]:
             from vecforensics.sources.parquet import ParquetSource
 
-            return ParquetSource(path, source, vector)
+            return ParquetSource(path, source, vector, doubles)
     raise SourceError(
         f"unknown format {path.suffix or path.name!r}",
         where=source.uri,

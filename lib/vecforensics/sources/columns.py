@@ -4,6 +4,7 @@ JSON text by contract, is spelt out row by row only where the case names metadat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from vecforensics.arrow_columns import (
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json, source_schema
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds, from_doubles, from_texts, unknown
 from vecforensics.sources.rows import text_value
 
 __all__ = ["source_batch", "wanted_columns"]
@@ -41,9 +43,18 @@ def wanted_columns(source: Source, vector: str | None) -> list[str]:
 
 
 def source_batch(
-    raw: pa.RecordBatch, source: Source, vector: str | None, dimension: int | None, path: Path, first_row: int
+    raw: pa.RecordBatch,
+    source: Source,
+    vector: str | None,
+    dimension: int | None,
+    path: Path,
+    first_row: int,
+    *,
+    doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
+    typed: bool = True,
 ) -> pa.RecordBatch:
-    """`raw` as a source batch. `first_row`: the number of its first row in the file, for messages; `dimension`: of `vector`."""
+    """`raw` as a source batch. `first_row`: the number of its first row in the file, for messages; `dimension`: of `vector`;
+    `doubles`: by parent collection, whether its ids are doubles; `typed`: whether text in `raw` was text in the file as well."""
     where = f"{path}, rows {first_row} to {first_row + raw.num_rows - 1}"
     columns = {name: raw.column(index) for index, name in enumerate(raw.schema.names)}
     arrays = [
@@ -51,7 +62,10 @@ def source_batch(
         _text(columns, source, path, first_row),
         _metadata(raw, source),
         _scalar(columns[source.version], where) if source.version else pa.nulls(raw.num_rows, pa.string()),
-        *(_scalar(columns[name], where) for name in source.depends_on.values()),
+        *(
+            _parent(columns[name], where, doubles.get(parent, unknown), typed)
+            for parent, name in source.depends_on.items()
+        ),
     ]
     if vector is not None:
         arrays.append(split_vectors(columns[vector], dimension or 0, SourceError, where=where)[0])
@@ -108,8 +122,16 @@ def _spelt(column: pa.Array, head: str) -> pa.Array:
     return spelt.take(numbers(as_numpy(distinct.indices, len(values))))
 
 
+def _parent(column: pa.Array, where: str, doubles: DoubleIds, typed: bool) -> pa.Array:
+    """Text for a parent's id; null stays null."""
+    if pa.types.is_floating(column.type):
+        return from_doubles(column, doubles)
+    ids = _scalar(column, where)
+    return ids if typed else from_texts(ids, doubles)
+
+
 def _scalar(column: pa.Array, where: str) -> pa.Array:
-    """Text for a version or a parent's id; null stays null."""
+    """Text for a single value; null stays null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_nested(column.type):

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vecforensics.arrow_columns import usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.sources.columns import source_batch, wanted_columns
+from vecforensics.sources.parents import DoubleIds
 
 __all__ = ["CsvSource"]
 
@@ -31,8 +32,10 @@ _BLOCK_BYTES = 8 << 20
 class CsvSource:
     """Reads a .csv or .tsv file, gzipped or not. A vector column holds JSON lists."""
 
-    def __init__(self, path: Path, source: Source, vector: str | None) -> None:
-        self.path, self._source, self._vector = path, source, vector
+    def __init__(
+        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+    ) -> None:
+        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
@@ -46,7 +49,16 @@ class CsvSource:
                     raw = block.slice(start, batch_rows)
                     if self._vector is not None:
                         raw, dimension = self._with_vectors(raw, dimension, row)
-                    yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
+                    yield source_batch(
+                        raw,
+                        self._source,
+                        self._vector,
+                        dimension,
+                        self.path,
+                        row,
+                        doubles=self._doubles,
+                        typed=False,
+                    )
                     row += raw.num_rows
         except pa.ArrowInvalid as error:
             raise self._broken(error, row - 1) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
+from vecforensics.sources.parents import DoubleIds
 from vecforensics.sources.rows import ABSENT, batches_of_rows, look_up
 
 __all__ = ["JsonSource"]
@@ -20,12 +21,16 @@ __all__ = ["JsonSource"]
 class JsonSource:
     """Reads a .json file: a list of objects, or an object in which `table` (a dotted path) names one."""
 
-    def __init__(self, path: Path, source: Source, vector: str | None) -> None:
-        self.path, self._source, self._vector = path, source, vector
+    def __init__(
+        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+    ) -> None:
+        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
-        yield from batches_of_rows(self.rows(), self._source, self._vector, self.path, batch_rows)
+        yield from batches_of_rows(
+            self.rows(), self._source, self._vector, self._doubles, self.path, batch_rows
+        )
 
     def rows(self) -> Iterator[tuple[str, Any]]:
         """Each record's object with its place, not looked at yet."""

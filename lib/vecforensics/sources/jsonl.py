@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
+from vecforensics.sources.parents import DoubleIds
 from vecforensics.sources.rows import batches_of_rows
 
 __all__ = ["JsonLinesSource"]
@@ -20,12 +21,16 @@ __all__ = ["JsonLinesSource"]
 class JsonLinesSource:
     """Reads a .jsonl or .ndjson file, gzipped or not; a broken line is named by its number."""
 
-    def __init__(self, path: Path, source: Source, vector: str | None) -> None:
-        self.path, self._source, self._vector = path, source, vector
+    def __init__(
+        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+    ) -> None:
+        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
-        yield from batches_of_rows(self.rows(), self._source, self._vector, self.path, batch_rows)
+        yield from batches_of_rows(
+            self.rows(), self._source, self._vector, self._doubles, self.path, batch_rows
+        )
 
     def rows(self) -> Iterator[tuple[str, Any]]:
         """Each line's object with its place, not looked at yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.parquet_files import open_parquet
 from vecforensics.sources.columns import source_batch, wanted_columns
+from vecforensics.sources.parents import DoubleIds
 
 __all__ = ["ParquetSource"]
 
@@ -19,8 +20,10 @@ __all__ = ["ParquetSource"]
 class ParquetSource:
     """Reads a .parquet file."""
 
-    def __init__(self, path: Path, source: Source, vector: str | None) -> None:
-        self.path, self._source, self._vector = path, source, vector
+    def __init__(
+        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+    ) -> None:
+        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches; the first are read at once."""
@@ -33,7 +36,9 @@ class ParquetSource:
         for raw in raws:
             if self._vector is not None and dimension is None:
                 dimension = self._dimension(raw)
-            yield source_batch(raw, self._source, self._vector, dimension, self.path, row)
+            yield source_batch(
+                raw, self._source, self._vector, dimension, self.path, row, doubles=self._doubles
+            )
             row += raw.num_rows
 
     def _dimension(self, raw: pa.RecordBatch) -> int:

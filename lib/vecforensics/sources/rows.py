@@ -16,6 +16,7 @@ from vecforensics.arrow_columns import split_vectors, usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.records import canonical_json, source_schema
+from vecforensics.sources.parents import DoubleIds, from_double, unknown
 
 __all__ = ["ABSENT", "batches_of_rows", "look_up", "text_value"]
 
@@ -40,9 +41,15 @@ def text_value(value: Any) -> str:
 
 
 def batches_of_rows(
-    rows: Iterable[tuple[str, Any]], source: Source, vector: str | None, path: Path, batch_rows: int
+    rows: Iterable[tuple[str, Any]],
+    source: Source,
+    vector: str | None,
+    doubles: Mapping[str, DoubleIds],
+    path: Path,
+    batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Source batches from (place, object) pairs. `place` is for messages: "line 12"."""
+    """Source batches from (place, object) pairs. `place` is for messages: "line 12"; `doubles`: by parent collection, whether its
+    ids are doubles."""
     chunk: list[tuple[str, Mapping[str, Any]]] = []
     unseen = {
         *source.text,
@@ -64,12 +71,12 @@ def batches_of_rows(
         unseen = {name for name in unseen if look_up(row, name) is ABSENT} if unseen else unseen
         chunk.append((place, row))
         if len(chunk) == batch_rows:
-            batch = _batch(chunk, source, vector, path, dimension)
+            batch = _batch(chunk, source, vector, doubles, path, dimension)
             dimension = _dimension(batch, dimension)
             yield batch
             chunk = []
     if chunk:
-        yield _batch(chunk, source, vector, path, dimension)
+        yield _batch(chunk, source, vector, doubles, path, dimension)
     if keys and unseen:
         raise SourceError(
             f"no record has the column {min(unseen)!r}",
@@ -88,6 +95,7 @@ def _batch(
     chunk: list[tuple[str, Mapping[str, Any]]],
     source: Source,
     vector: str | None,
+    doubles: Mapping[str, DoubleIds],
     path: Path,
     dimension: int | None,
 ) -> pa.RecordBatch:
@@ -100,8 +108,8 @@ def _batch(
         ],
         [_scalar(row, source.version, place, path) for place, row in chunk],
         *(
-            [_scalar(row, column, place, path) for place, row in chunk]
-            for column in source.depends_on.values()
+            [_parent(row, column, place, path, doubles.get(parent, unknown)) for place, row in chunk]
+            for parent, column in source.depends_on.items()
         ),
     ]
     try:
@@ -156,6 +164,11 @@ def _text(row: Mapping[str, Any], source: Source, place: str, path: Path) -> str
             )
         parts.append(text_value(value))
     return source.join.join(parts)
+
+
+def _parent(row: Mapping[str, Any], column: str, place: str, path: Path, doubles: DoubleIds) -> str | None:
+    value = look_up(row, column)
+    return from_double(value, doubles) if isinstance(value, float) else _scalar(row, column, place, path)
 
 
 def _scalar(row: Mapping[str, Any], column: str | None, place: str, path: Path) -> str | None:
