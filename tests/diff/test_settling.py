@@ -93,6 +93,27 @@ def test_a_stray_or_a_second_copy_that_is_gone_at_the_second_look_is_no_finding(
     assert diff.collections["things"].rows_corrupt == 0
 
 
+@pytest.mark.parametrize(("after", "settle_s"), [(1, 6.0), (NEVER, 3600.0)])
+def test_a_stray_or_a_second_copy_that_is_gone_or_may_go_steals_no_place(
+    tmp_path: Path, after: int, settle_s: float
+) -> None:
+    world = World.make(count=80)
+    world.parents = [None] * 80
+    old, *young = world.take(9)
+    for number, row in enumerate(young):
+        text, vector, metadata = world.target[world.place(world.ids[row])]
+        world.target.append((f"retry-{number}" if number % 2 else text, vector.copy(), dict(metadata)))
+    world.vector(old, np.zeros(world.dimension))
+    world.logs = [wrote(world.ids[old], LONG_AGO)]
+    later = LaterStore.of(world, after=after)
+    diff = look(world, tmp_path, later, settle_s)
+    assert diff.counts["zero"] == 1
+    assert diff.impact is not None
+    # Only the one that is zero cannot be returned.
+    assert diff.impact["things"]["returnable"] == 79
+    assert {name for one in diff.impact["things"]["hurt"] for name in one["lost"]} == {world.ids[old]}
+
+
 def test_a_stray_or_a_second_copy_that_stays_is_pending_while_it_is_young(tmp_path: Path) -> None:
     world = stray_world()
     diff = look(world, tmp_path, LaterStore.of(world, after=NEVER), 3600)
