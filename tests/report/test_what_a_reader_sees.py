@@ -255,10 +255,33 @@ def test_an_estimate_is_called_an_estimate_with_its_interval(tmp_path: Path) -> 
     case, run = full_run(tmp_path, estimate=estimate)
     report = write_report(case, run)
     assert report.headline.startswith("At least 2,431 of 7,200")
-    assert "estimated share of wrong contents 12.0 %, 10.0 % to 14.0 %" in report.headline
+    assert "estimated share of wrong contents 12.0 %, interval 10.0 % to 14.0 %" in report.headline
     text = chapter(page(report.html), "summary").replace("\u00a0", " ")
     assert "This is an estimate" in text
     assert "900 of 7,200 records" in text
+
+
+def test_what_a_sample_could_not_judge_makes_its_rate_a_range_and_a_whole_sample_is_no_estimate(
+    tmp_path: Path,
+) -> None:
+    estimate = {
+        "rate": 0.12,
+        "rate_most": 0.2,
+        "low": 0.1,
+        "high": 0.22,
+        "confidence": 0.95,
+        "rows": 7_200,
+        "sampled": 900,
+        "estimate": True,
+    }
+    case, run = full_run(tmp_path / "some", estimate=estimate)
+    report = write_report(case, run)
+    assert "estimated share of wrong contents 12.0 % to 20.0 %, interval 10.0 % to 22.0 %" in report.headline
+    case, run = full_run(tmp_path / "all", estimate=estimate | {"sampled": 7_200, "estimate": False})
+    report = write_report(case, run)
+    assert report.headline.startswith("2,431 of 7,200")
+    assert "estimate" not in report.headline
+    assert "This is an estimate" not in page(report.html)
 
 
 def test_only_orphans_are_no_damage_to_source_records(tmp_path: Path) -> None:

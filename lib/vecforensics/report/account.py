@@ -23,7 +23,7 @@ from vecforensics.report.events import LogDigest, read_log_digest
 from vecforensics.report.facts import Facts, read_facts
 from vecforensics.report.figures import read_pictures
 from vecforensics.report.ledger import LedgerDigest, read_ledger_digest
-from vecforensics.report.wording import quoted
+from vecforensics.report.wording import quoted, share
 from vecforensics.run_folder import RunFolder
 
 __all__ = ["VERBS", "Account", "Part", "StageState", "in_order", "read_account"]
@@ -100,8 +100,17 @@ class Account:
 
     @property
     def estimate(self) -> Facts:
-        """Filled where contents were only sampled."""
-        return self.findings.facts.facts("estimate")
+        """Filled where contents were only sampled; a sample that took in all of them estimates nothing."""
+        estimate = self.findings.facts.facts("estimate")
+        return Facts() if estimate.flag("estimate") is False else estimate
+
+    @property
+    def estimated_share(self) -> str:
+        """The estimated share of wrong contents, from and to where some could not be judged; empty where none is given."""
+        rate, most = (self.estimate.number(key) for key in ("rate", "rate_most"))
+        if rate is None:
+            return ""
+        return share(rate) if most is None or most <= rate else f"{share(rate)} to {share(most)}"
 
     @property
     def source_rows(self) -> int:

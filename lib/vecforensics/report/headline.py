@@ -70,11 +70,11 @@ def _found(account: Account) -> str:
 
 def _estimated(account: Account) -> str:
     """The estimate in a clause."""
-    rate, low, high = (account.estimate.number(key) for key in ("rate", "low", "high"))
-    if rate is None:
+    if not account.estimated_share:
         return "an estimate"
-    between = f", {share(low)} to {share(high)}" if low is not None and high is not None else ""
-    return f"estimated share of wrong contents {share(rate)}{between}"
+    low, high = (account.estimate.number(key) for key in ("low", "high"))
+    between = f", interval {share(low)} to {share(high)}" if low is not None and high is not None else ""
+    return f"estimated share of wrong contents {account.estimated_share}{between}"
 
 
 def cause_phrase(account: Account) -> str:

@@ -22,7 +22,6 @@ from vecforensics.report.blocks import (
     joined,
 )  # fmt: skip
 from vecforensics.report.explanation import explained, unexplained
-from vecforensics.report.facts import Facts
 from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.impact import impact, worst_recall
@@ -42,7 +41,7 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield absence(account, account.findings, "Until then the verdict is unknown.")
         return
     if account.estimate:
-        yield Note(_estimate(account.estimate), State.UNKNOWN)
+        yield Note(_estimate(account), State.UNKNOWN)
     yield _collections(account)
     yield from impact(account)
 
@@ -114,15 +113,16 @@ def _repair_tile(account: Account) -> Tile:
     return Tile("Target now", "Unknown", "repaired, not fully verified", State.UNKNOWN)
 
 
-def _estimate(estimate: Facts) -> tuple[Inline, ...]:
+def _estimate(account: Account) -> tuple[Inline, ...]:
     """The sentence on a sampled diff, with whatever of rate, interval and sample size is given."""
-    rate, low, high = (estimate.number(key) for key in ("rate", "low", "high"))
+    estimate = account.estimate
+    low, high = (estimate.number(key) for key in ("low", "high"))
     sample, of = estimate.count("sampled"), estimate.count("rows")
     head = "This is an estimate: ids were all compared, contents only on a sample"
     if sample:
         head += f" of {count(sample)} of {plural(of, 'record')}"
-    if rate is not None:
-        head += f". Estimated share of wrong contents: {share(rate)}"
+    if account.estimated_share:
+        head += f". Estimated share of wrong contents: {account.estimated_share}"
         if low is not None and high is not None:
             level = estimate.number("confidence") or 0.95
             head += f", {level:.0%} interval {share(low)} to {share(high)}"
