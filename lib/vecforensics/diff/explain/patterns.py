@@ -2,9 +2,9 @@
 
 Every such row points at the record whose vector it holds. In source order, rows that all point the same number of records on
 are a shifted run (one record skipped, and everything after it moved up). Three or more rows under one vector are a broadcast.
-What is left are exchanges: cycles, where each holds the next one's vector, a pair being the shortest; and copies, whose owner
-holds its own vector too. A long random exchange contains short runs by chance; a run counts where most of its exchange moves by
-the same offset.
+What is left are exchanges: cycles, where each holds the next one's vector, a pair being the shortest; copies, whose vector stands
+under its owner too, or where a cycle or a run has put it; and chains, whose vector stands nowhere else. A long random exchange
+contains short runs by chance; a run counts where most of its exchange moves by the same offset.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _LEAST_DENSITY: Final = 0.5
 _BROADCAST: Final = 3
 
 Index = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,15 @@ class Explained:
     detail: list[dict[str, Any]]
 
 
-def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.bool_]) -> Explained:
-    """`row`, `owner` int64 (k,): records by their number in source order; row i holds the vector of owner i. `owner_is_right`:
-    whether that owner holds its own vector as well. Rows are distinct.
+def explain_exchanges(row: Index, owner: Index, vector: Index, owner_holds_it: Flags) -> Explained:
+    """`row`, `owner` int64 (k,): records by their number in source order; row i holds a vector of owner i, `vector` int64
+    (k,) a number for it, since an owner that was edited had several. `owner_holds_it`: whether it stands under its owner as well.
+    Rows are distinct.
     """
     count = len(row)
     kinds = [Kind.SWAPPED] * count
     details: list[dict[str, Any]] = [{} for _ in range(count)]
-    holders = _counts(owner) + owner_is_right
+    holders = _counts(vector) + owner_holds_it
     component = _components(row, owner)
     offset = owner - row
     shifted = _runs(row, offset, component, holders < _BROADCAST)
@@ -69,9 +71,13 @@ def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.b
             kinds[member] = Kind.BROADCAST
             details[member] = {
                 "group": int(holders[member]),
-                "owner_holds_it_too": bool(owner_is_right[member]),
+                "owner_holds_it_too": bool(owner_holds_it[member]),
             }
     lengths = _cycle_lengths(row, owner, component)
+    moved_on = lengths > 0
+    moved_on[list(taken)] = True
+    # What stands where a cycle or a run has put it, or under its owner, and here as well.
+    copied = owner_holds_it | np.isin(vector, vector[moved_on])
     for member in range(count):
         if kinds[member] is not Kind.SWAPPED:
             continue
@@ -80,17 +86,18 @@ def explain_exchanges(row: Index, owner: Index, owner_is_right: npt.NDArray[np.b
         elif lengths[member] > 2:
             details[member] = {"form": "cycle", "length": int(lengths[member])}
         else:
-            details[member] = {"form": "copy" if owner_is_right[member] else "chain"}
+            details[member] = {"form": "copy" if copied[member] else "chain"}
     return Explained(kinds, details)
 
 
-def _counts(owner: Index) -> npt.NDArray[np.int64]:
-    _, inverse, counts = np.unique(owner, return_inverse=True, return_counts=True)
-    found: npt.NDArray[np.int64] = counts[inverse]
+def _counts(values: Index) -> Index:
+    """How often each value is there."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    found: Index = counts[inverse]
     return found
 
 
-def _components(row: Index, owner: Index) -> npt.NDArray[np.int64]:
+def _components(row: Index, owner: Index) -> Index:
     """For each edge row → owner its connected component, named by the smallest node in it.
 
     Every node takes the smallest label among its neighbours, then its label's label, until nothing moves: about log n rounds
@@ -105,13 +112,11 @@ def _components(row: Index, owner: Index) -> npt.NDArray[np.int64]:
         np.minimum.at(label, label[end], before[start])
         label = label[label]
         if np.array_equal(label, before):
-            components: npt.NDArray[np.int64] = label[start]
+            components: Index = label[start]
             return components
 
 
-def _runs(
-    row: Index, offset: Index, component: npt.NDArray[np.int64], single: npt.NDArray[np.bool_]
-) -> list[npt.NDArray[np.intp]]:
+def _runs(row: Index, offset: Index, component: Index, single: Flags) -> list[npt.NDArray[np.intp]]:
     """Members of each shifted run, rows in order."""
     order = np.argsort(row, kind="stable")
     order = order[single[order]]
@@ -140,17 +145,22 @@ def _runs(
     return runs
 
 
-def _cycle_lengths(row: Index, owner: Index, component: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The length of the cycle that each row lies on, 0 where it lies on none."""
-    if not len(row):
-        return np.empty(0, np.int64)
+def _cycle_lengths(row: Index, owner: Index, component: Index) -> Index:
+    """The length of the cycle that each row lies on, 0 where it lies on none.
+
+    Each row has one owner, so whoever follows the owners comes to an end, or round a cycle for ever: after as many steps as there
+    are rows only cycles are reached, and all of each. Steps are doubled. A component has one cycle at most.
+    """
+    count = len(row)
     order = np.argsort(row)
-    at = np.minimum(np.searchsorted(row[order], owner), len(row) - 1)
-    following = np.where(row[order][at] == owner, order[at], -1)
-    size = np.bincount(component)
-    # In a component where every row is also an owner, and only once, all edges form one cycle.
-    distinct_owner = _counts(owner) == 1
-    closed = (following >= 0) & distinct_owner
-    all_closed = np.bincount(component, weights=closed) == size
-    lengths: npt.NDArray[np.int64] = np.where(all_closed[component], size[component], 0)
+    at = np.minimum(np.searchsorted(row[order], owner), max(count - 1, 0))
+    # One place more, for those who came to an end.
+    step = np.append(np.where(row[order][at] == owner, order[at], count), count)
+    for _ in range(count.bit_length()):
+        step = step[step]
+    on_cycle = np.zeros(count + 1, np.bool_)
+    on_cycle[step] = True
+    on_cycle = on_cycle[:count]
+    size = np.bincount(component[on_cycle], minlength=component.max(initial=-1) + 1)
+    lengths: Index = np.where(on_cycle, size[component], 0)
     return lengths

@@ -1,8 +1,8 @@
-"""Wrong rows that hold no record's vector as a whole: five explanations, from the most certain to the least.
+"""Wrong rows that hold no record's vector as a whole: four explanations, from the most certain to the least.
 
-Another record's earlier version, bit for bit; one block of another record's vector, bit for bit; the same stranger under several
-ids; a part that is right up to a factor and the rounding of the store; and what is left: a group of another model, or drift. Each
-takes the rows that those before it have left.
+One block of another record's vector, bit for bit; the same stranger under several ids; a part that is right up to a factor and
+the rounding of the store; and what is left: a group of another model, or drift. Each takes the rows that those before it have
+left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
-from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.foreign import foreign_rows
 from vecforensics.diff.explain.garbled import garbled
 from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
@@ -40,8 +39,6 @@ def explain_unowned(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved,
     # Groups are compared by a few of their rows: which few must not hang on how many buckets there are.
     position = sides.source.integers("position", pairs.source[rest])
     rest = rest[np.argsort(position, kind="stable")]
-    _name_earlier_versions(sides, pairs, rest, found, done)
-    rest = rest[~done[rest]]
     left = _name_exact_blocks(sides, pairs, rest, found, done)
     rest = rest[~done[rest]]
     _name_strangers(sides, pairs, rest, found, done)
@@ -59,15 +56,6 @@ def explain_unowned(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved,
         )
     if len(rest):
         _name_foreign_and_drifted(sides, pairs, rest, found, done)
-
-
-def _name_earlier_versions(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
-    earlier = earlier_owners(sides, pairs.target[rest])
-    named = rest[np.array(list(earlier), np.int64)]
-    details = [{"form": "earlier version", "version": version} for _, version in earlier.values()]
-    owners = np.array([owner for owner, _ in earlier.values()], np.int64)
-    say(found, pairs, named, Kind.SWAPPED, details, owners)
-    done[named] = True
 
 
 def _name_exact_blocks(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> int:

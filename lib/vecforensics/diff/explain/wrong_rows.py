@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
 from vecforensics.diff.compare.relation import Relation
+from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
@@ -81,25 +84,64 @@ def explain_pairs(
         pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)], np.array(sorted(unmatched), np.int64)
     ]
     chosen = _choose(sides, rows, owners, troubled, states != Relation.WRONG)
+    unowned = np.flatnonzero((chosen < 0) & (states != Relation.PART_ZERO))
+    earlier = earlier_owners(sides, pairs.target[questioned[unowned]])
+    old = unowned[np.array(list(earlier), np.int64)]
+    chosen[old] = [owner for owner, _ in earlier.values()]
     owned = np.flatnonzero(chosen >= 0)
-    if len(owned):
-        order = np.sort(sides.source.integers("position")) if sides.frozen.rows["earlier"] else None
-        explained = explain_exchanges(
-            _rank(sides, order, rows[owned]),
-            _rank(sides, order, chosen[owned]),
-            ~np.isin(chosen[owned], troubled),
-        )
-        begins = _first_ids(sides, rows[owned], explained.detail)
-        details = [
-            {**detail, "begins_with": begins[detail["begins_at"]]} if kind is Kind.SHIFTED else detail
-            for kind, detail in zip(explained.kind, explained.detail, strict=True)
-        ]
-        say(found, pairs, questioned[owned], explained.kind, details, chosen[owned])
+    versions = dict(
+        zip(np.searchsorted(owned, old).tolist(), (version for _, version in earlier.values()), strict=True)
+    )
+    is_right = ~np.isin(chosen[owned], troubled)
+    _name_exchanges(sides, pairs, questioned[owned], chosen[owned], is_right, versions, found)
     done = np.zeros(len(pairs.source), np.bool_)
     done[questioned[owned]] = True
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
     explain_unowned(sides, pairs, rest, resolved, done)
     _explain_each(sides, pairs, done, resolved)
+
+
+def _name_exchanges(
+    sides: Sides,
+    pairs: Pairs,
+    which: Index,
+    owner: Index,
+    owner_is_right: npt.NDArray[np.bool_],
+    versions: Mapping[int, str | None],
+    found: FoundRows,
+) -> None:
+    """Name the pairs `which`, that hold a vector of `owner`: by place in `which` of the earlier version in `versions`, else the
+    one that the owner should hold, which it does where `owner_is_right`."""
+    if not len(which):
+        return
+    order = np.sort(sides.source.integers("position")) if sides.frozen.rows["earlier"] else None
+    rows, owners = _rank(sides, order, pairs.source[which]), _rank(sides, order, owner)
+    vector, holds_it = owners.copy(), owner_is_right.copy()
+    old = np.array(list(versions), np.int64)
+    if len(old):
+        held = sides.target.integers("digest", pairs.target[which[old]])
+        vector[old] = -1 - np.unique(held, return_inverse=True)[1]
+        stale = np.flatnonzero(pairs.state == State.STALE)
+        standing = set(
+            zip(
+                pairs.source[stale].tolist(),
+                sides.target.integers("digest", pairs.target[stale]).tolist(),
+                strict=True,
+            )
+        )
+        holds_it[old] = [pair in standing for pair in zip(owner[old].tolist(), held.tolist(), strict=True)]
+    explained = explain_exchanges(rows, owners, vector, holds_it)
+    begins = _first_ids(sides, pairs.source[which], explained.detail)
+    for kind, detail in zip(explained.kind, explained.detail, strict=True):
+        if kind is Kind.SHIFTED:
+            detail["begins_with"] = begins[detail["begins_at"]]
+    for place, version in versions.items():
+        detail = explained.detail[place]
+        if detail.get("form") in ("copy", "chain"):
+            explained.detail[place] = {"form": "earlier version", "version": version}
+        else:
+            detail["earlier_version"] = version
+    say(found, pairs, which, explained.kind, explained.detail, owner)
 
 
 def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:
