@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -358,8 +359,8 @@ def test_any_damage_any_k_against_a_search_by_hand(seed: int, k: int) -> None:
 
 def test_approximate_search_agrees_with_the_exact_one() -> None:
     pytest.importorskip("usearch")
-    for metric in ("cosine", "l2"):
-        vectors = damaged(1)
+    for metric, owners in (("cosine", None), ("l2", None), ("cosine", np.arange(5))):
+        vectors = replace(damaged(1), owners=owners)
         exact = measure_impact(vectors, records(), queries=N, metric=metric)
         graph = measure_impact(vectors, records(), queries=N, metric=metric, engine="usearch")
         assert graph.recall == pytest.approx(exact.recall, abs=0.005)

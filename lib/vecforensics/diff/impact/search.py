@@ -35,7 +35,8 @@ _LARGEST: Final = np.float32(1e37)  # products beyond are equal, with room left 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Candidate rows of each query, shape (queries, k + SPARE), -1 where there are fewer; rows from `vectors.rows` on are extras.
+    """Candidate rows of each query, shape (queries, k + SPARE), -1 where there are fewer; behind the records, from `vectors.rows`
+    on, are numbered the further rows of the target.
 
     `expected`: of the first queries among the expected vectors; `actual`: of all queries among the target's.
     `records`, `returnable`: how many vectors either search could return.
