@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import METADATA_PREFIX, PARENT_PREFIX, Population
+from vecforensics.diff.hotspots.scan import Counts, Laid
 from vecforensics.diff.hotspots.statistics import Ints
 from vecforensics.diff.id_order import narrow
 from vecforensics.errors import printable
@@ -61,8 +62,15 @@ ROUND_NUMBERS: Final = (
     10_000,
 )
 PERIODS: Final = tuple(sorted({*range(2, 65), 96, *ROUND_NUMBERS}))
+# The next period that is a multiple of each, 0 = none: what stands at its places tells what stands at those of the shorter one.
+_MULTIPLE: Final = {
+    period: next((longer for longer in PERIODS if longer > period and longer % period == 0), 0)
+    for period in PERIODS
+}
 
 _WORKER_LIKE: Final = frozenset({"worker", "namespace", "collection"})
+# For 200 rows one pass takes 0.10 ms and period by period 0.24 ms, for 5,000 rows 1.7 and 0.8 ms.
+_FEW_ROWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +96,46 @@ class Part:
         return shown | ({"period": self.period} if self.form == "every" else {})
 
 
-@lru_cache(maxsize=256)
-def rows_at_places(lengths: tuple[int, ...], period: int) -> Ints:
-    """How many rows stand at each place of a period, over collections of so many rows: shape (period,), not to be changed."""
+@lru_cache(maxsize=16)
+def rows_at_places(lengths: tuple[int, ...]) -> Counts:
+    """Of each of `periods` how many rows stand at each place, over collections of so many rows: not to be changed."""
     sizes = np.array(lengths, np.int64)
-    over = (sizes % period)[:, None] > np.arange(period)
-    counts: Ints = (sizes // period).sum() + over.sum(axis=0)
-    return counts
+    return Counts.of(
+        [
+            (sizes // period).sum() + ((sizes % period)[:, None] > np.arange(period)).sum(axis=0)
+            for period in _periods(max(lengths))
+        ]
+    )
 
 
-def periods(population: Population) -> list[int]:
+@lru_cache(maxsize=16)
+def _periods(longest: int) -> tuple[int, ...]:
+    return tuple(period for period in PERIODS if period * 4 <= longest)
+
+
+def periods(population: Population) -> tuple[int, ...]:
     """The periods that come back often enough in the longest collection, ascending."""
-    longest = int((population.ends - population.starts).max(initial=0))
-    return [period for period in PERIODS if period * 4 <= longest]
+    return _periods(int((population.ends - population.starts).max(initial=0)))
 
 
-def at_places(population: Population, rows: npt.NDArray[Any]) -> dict[int, Ints]:
-    """Of some rows, for each period how many stand at each place, shape (period,)."""
-    here = positions(population, rows)
-    counts: dict[int, Ints] = {}
-    for period in reversed(periods(population)):
-        multiple = next((known for known in counts if known % period == 0), None)
-        counts[period] = (
-            np.bincount(here % period, minlength=period)
-            if multiple is None
-            else counts[multiple].reshape(-1, period).sum(axis=0)
-        )
-    return counts
+def at_places(population: Population, rows: npt.NDArray[Any]) -> Counts:
+    """Of some rows, for each of `periods` how many stand at each place."""
+    here, tried = positions(population, rows), periods(population)
+    laid = Laid.of(tried)
+    # Few rows are counted in all periods at once; of many, the places of a shorter period are summed up from a longer one's.
+    if len(here) <= _FEW_ROWS:
+        place = here % np.array(tried, np.int64)[:, None] + laid.begins[:, None]
+        return Counts(laid, np.bincount(place.ravel(), minlength=laid.room))
+    numbers = np.zeros(laid.room, np.int64)
+    known: dict[int, Ints] = {}
+    for begin, period in zip(reversed(laid.begins.tolist()), reversed(tried), strict=True):
+        known[period] = numbers[begin : begin + period]
+        multiple = _MULTIPLE[period]
+        if multiple in known:
+            np.add.reduce(known[multiple].reshape(-1, period), axis=0, out=known[period])
+        else:
+            known[period][:] = np.bincount(here % period, minlength=period)
+    return Counts(laid, numbers)
 
 
 def positions(population: Population, rows: npt.NDArray[Any]) -> Ints:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import METADATA_PREFIX, Category, Population
 from vecforensics.diff.hotspots.parts import at_places, rows_at_places
+from vecforensics.diff.hotspots.scan import Counts
 from vecforensics.diff.hotspots.statistics import Ints
 from vecforensics.diff.id_order import narrow
 from vecforensics.diff.rows import KIND_BIT, LookedAt, RowDimensions
@@ -152,13 +153,12 @@ class AtRisk:
         return self._counted(of_all, lambda rows: count_pair(one, two, rows))
 
     @cached_property
-    def places(self) -> dict[int, Ints]:
+    def places(self) -> Counts:
         """Of each period the rows a place."""
-        lengths = tuple((self.population.ends - self.population.starts).tolist())
         if self._kept is not None:
             return at_places(self.population, self._kept)
-        gone = at_places(self.population, self.gone)
-        return {period: rows_at_places(lengths, period) - held for period, held in gone.items()}
+        everybody = rows_at_places(tuple((self.population.ends - self.population.starts).tolist()))
+        return everybody - at_places(self.population, self.gone) if len(self.gone) else everybody
 
     def _counted(self, of_all: Ints, count: Callable[[npt.NDArray[Any]], Ints]) -> Ints:
         if self._kept is not None:

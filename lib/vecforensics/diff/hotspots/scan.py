@@ -14,14 +14,15 @@ then taken from it and the pass is repeated until the likelihood stops growing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from vecforensics.diff.hotspots.statistics import Floats, Ints, log_likelihood_ratio, log_tail
 
-__all__ = ["Stretch", "may_hold", "scan_ranks", "scan_values"]
+__all__ = ["Counts", "Laid", "Stretch", "may_hold", "scan_ranks", "scan_values"]
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
 
@@ -134,54 +135,91 @@ def scan_values(hits: Ints, sizes: Ints, worth: float, *, singles: bool = False)
     total, bad, values = int(sizes.sum()), int(hits.sum()), len(sizes)
     if bad < 2 or bad == total or values < 2:
         return None
-    run_hits = np.concatenate([[0], np.cumsum(hits)])
-    run_sizes = np.concatenate([[0], np.cumsum(sizes)])
+    run_hits, run_sizes = (np.concatenate([[0], np.cumsum(counts)]) for counts in (hits, sizes))
     first, last, starts = _windows_of_values(values, singles)
-    inside, size = run_hits[last] - run_hits[first], run_sizes[last] - run_sizes[first]
-    ends = np.append(starts[1:], len(first))
-    windows = np.log(ends - starts) + np.log(len(starts))
-    gain = log_likelihood_ratio(inside, size, bad, total)
+    inside = run_hits[last] - run_hits[first]
+    # Most windows are empty, and nothing is gained by an empty one.
+    gain, some = np.zeros(len(first)), np.flatnonzero(inside)
+    size = run_sizes[last[some]] - run_sizes[first[some]]
+    gain[some] = log_likelihood_ratio(inside[some], size, bad, total)
     at = int(np.argmax(gain))
     if (
         gain[at] <= 0 or gain[at] < -worth
     ):  # exp(-gain) times the number of windows is about the p-value: not worth computing
         return None
+    ends = np.append(starts[1:], len(first))
+    windows = np.log(ends - starts) + np.log(len(starts))
     best_of = np.asarray([one + int(np.argmax(gain[one:two])) for one, two in zip(starts, ends, strict=True)])
     # The p-value of one window of each length, chosen for its gain, is never below the smallest of its length: a bound still.
-    log_p = float(np.min(log_tail(inside[best_of], size[best_of], bad, total) + windows))
+    size = run_sizes[last[best_of]] - run_sizes[first[best_of]]
+    log_p = float(np.min(log_tail(inside[best_of], size, bad, total) + windows))
     if log_p > worth:
         return None
-    best = _grow_values(hits, sizes, (float(inside[at]), float(size[at])))
+    best = _grow_values(hits, sizes, (float(inside[at]), float(run_sizes[last[at]] - run_sizes[first[at]])))
     return Stretch(*best[:4], min(log_p, 0.0), best[4])
 
 
-def may_hold(hits: list[Ints], sizes: list[Ints], worth: float) -> list[bool]:
-    """In which of many sequences `scan_values(..., singles=True)` may find a stretch: no false "no", in one pass over all.
+def may_hold(hits: Counts, sizes: Counts, worth: float) -> list[int]:
+    """In which of many sequences `scan_values(..., singles=True)` may find a stretch, by number: no false "no", in one pass.
 
     The fullest window of each length is taken as if it had the fewest rows of its length. The p-value of a window is about
     exp(-gain), and below it by no more than a factor of sqrt(8 hits) (R. B. Ash, Information Theory, 1965, lemma 4.7.2).
     """
-    laid = _Laid.of(tuple(map(len, hits)))
-    most, bad = laid.extremes(hits, np.maximum)
-    fewest, total = laid.extremes(sizes, np.minimum)
+    laid = hits.laid
+    most, bad = hits.most
+    fewest, total = sizes.fewest
     least = np.maximum(fewest, most)
     bound = laid.log_windows - log_likelihood_ratio(most, least, bad, total) - 0.5 * np.log(8.0 * most + 8.0)
-    may = np.zeros(len(hits), np.bool_)
-    may[laid.sequence[bound <= worth]] = True
-    return may.tolist()
+    may: list[int] = np.unique(laid.sequence[bound <= worth]).tolist()
+    return may
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """A number for each value of many sequences, `numbers`, int64 (laid.room,): 0 where no sequence lies."""
+
+    laid: Laid
+    numbers: Ints
+
+    @classmethod
+    def of(cls, each: Sequence[Ints]) -> Counts:
+        laid = Laid.of(tuple(map(len, each)))
+        numbers = np.zeros(laid.room, np.int64)
+        for begin, one in zip(laid.begins.tolist(), each, strict=True):
+            numbers[begin : begin + len(one)] = one
+        return cls(laid, numbers)
+
+    def __getitem__(self, number: int) -> Ints:
+        """One sequence."""
+        begin = int(self.laid.begins[number])
+        return self.numbers[begin : begin + self.laid.lengths[number]]
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self.laid, self.numbers - other.numbers)
+
+    @cached_property
+    def most(self) -> tuple[Ints, Ints]:
+        """Of each entry of `laid` the largest sum over a window, and the sum over its sequence."""
+        return self.laid.extremes(self.numbers, np.maximum)
+
+    @cached_property
+    def fewest(self) -> tuple[Ints, Ints]:
+        """Of each entry of `laid` the smallest sum over a window, and the sum over its sequence."""
+        return self.laid.extremes(self.numbers, np.minimum)
 
 
 @dataclass(frozen=True, slots=True)
-class _Laid:
-    """Many sequences laid end to end, and the windows of `_windows_of_values(..., True)` over each as sums of two blocks of half
-    their length. All windows of a length and a sequence are one entry of `sequence` (whose they are) and of `log_windows` (what
-    the p-value of one is multiplied by), shape (entries,), shorter windows first.
+class Laid:
+    """Many sequences of `lengths` laid end to end, and the windows of `_windows_of_values(..., True)` over each as sums of two
+    blocks of half their length. All windows of a length and a sequence are one entry of `sequence` (whose they are) and of
+    `log_windows` (what the p-value of one is multiplied by), shape (entries,), shorter windows first.
 
     `begins`: where each sequence begins, at a whole number of its longest blocks; `room`: how long all are; `edges`: of each
     length, flat, the first block and the one behind the last that a window of each sequence begins with; `last`: of each entry
     the window that ends with the sequence, its first value and the one behind it, shape (2, entries).
     """
 
+    lengths: tuple[int, ...]
     begins: Ints
     room: int
     edges: tuple[Ints, ...]
@@ -191,7 +229,7 @@ class _Laid:
 
     @classmethod
     @lru_cache(maxsize=16)
-    def of(cls, lengths: tuple[int, ...]) -> _Laid:
+    def of(cls, lengths: tuple[int, ...]) -> Laid:
         values = np.array(lengths, np.int64)
         counts = np.array([len(_lengths_of_windows(one, True)) for one in lengths], np.int64)
         begins, at = np.zeros(len(values), np.int64), 0
@@ -214,6 +252,7 @@ class _Laid:
         block = 2 ** len(edges)
         room = -(-at // block) * block + 2 * block
         return cls(
+            lengths,
             begins,
             room,
             tuple(edges),
@@ -222,13 +261,11 @@ class _Laid:
             np.concatenate(logs),
         )
 
-    def extremes(self, each: list[Ints], of: np.ufunc) -> tuple[Ints, Ints]:
+    def extremes(self, numbers: Ints, of: np.ufunc) -> tuple[Ints, Ints]:
         """Of each entry the largest or smallest (`of`) sum over a window, and the sum over its sequence, int64 (entries,)."""
-        blocks = np.zeros(self.room, np.int64)
-        for begin, one in zip(self.begins.tolist(), each, strict=True):
-            blocks[begin : begin + len(one)] = one
-        run = np.r_[0, np.cumsum(blocks)]
-        found = []
+        run = np.zeros(self.room + 1, np.int64)
+        np.cumsum(numbers, out=run[1:])
+        found, blocks = [], numbers
         for level, edges in enumerate(self.edges):
             windows = blocks
             if level:
@@ -264,9 +301,10 @@ def _grow_values(hits: Ints, sizes: Ints, start: tuple[float, float]) -> tuple[i
     total, bad = int(sizes.sum()), int(hits.sum())
     best = (0, len(sizes) - 1, bad, total, 0.0)
     inside, size = start
+    sound, running = sizes - hits, np.zeros(len(hits) + 1)
     for _ in range(_ROUNDS):
         more, less = _scores(inside, size, bad, total)
-        running: Floats = np.concatenate([[0.0], np.cumsum(hits * more + (sizes - hits) * less)])
+        np.cumsum(hits * more + sound * less, out=running[1:])
         lowest = np.minimum.accumulate(running[:-1])
         last = int(np.argmax(running[1:] - lowest))
         # The latest of equal starts: values without rows do not belong to the stretch.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +27,7 @@ from vecforensics.diff.hotspots.parts import (
     values,
 )
 from vecforensics.diff.hotspots.risk import AtRisk, sizes_of
-from vecforensics.diff.hotspots.scan import may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import Counts, may_hold, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     Ints,
@@ -78,9 +77,9 @@ class Cells:
 
 @dataclass(slots=True)
 class View:
-    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`: those looked at no longer, or never,
-    since they were not `at_risk`; `sizes`: of each category the rows a code; `places`: of each period those a place, once they
-    were counted."""
+    """The rows still looked at for one kind. `bad`: damaged rows (indices), sorted; `gone`, sorted: those looked at no longer, or
+    never, since they were not `at_risk`; `sizes`: of each category the rows a code; `places`: of each period those a place,
+    None while nothing was taken out."""
 
     kind: str
     population: Population
@@ -89,7 +88,7 @@ class View:
     first_bad: int
     at_risk: AtRisk
     gone: npt.NDArray[Any] = field(init=False)
-    places: dict[int, Ints] = field(default_factory=dict)
+    places: Counts | None = None
     cells: list[Cells] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -113,10 +112,9 @@ class View:
         leaving, self.bad = self.bad[bad_inside], self.bad[~bad_inside]
         for at, category in enumerate(self.population.categories):
             self.sizes[at] = self.sizes[at] - sizes_of(category.codes[rows], len(category.labels))
-        if self.places:
-            leaving_at = at_places(self.population, rows)
-            self.places = {period: size - leaving_at[period] for period, size in self.places.items()}
-        self.gone = np.concatenate([self.gone, rows])
+        if periods(self.population):
+            self.places = (self.places or self.at_risk.places) - at_places(self.population, rows)
+        self.gone = np.sort(np.concatenate([self.gone, rows]))
         self.cells = [self._without(cells, rows, leaving) for cells in self.cells]
 
     def _without(self, cells: Cells, rows: npt.NDArray[Any], leaving: npt.NDArray[Any]) -> Cells:
@@ -184,7 +182,8 @@ class View:
         """Runs in an order, as one test: ranks are closed up over the rows that were set aside, then opened again."""
         order = self.population.order(name)
         ranks, gone = order.of(self.bad), order.of(self.gone)
-        ranks, gone = np.sort(ranks[ranks >= 0]), np.sort(gone[gone >= 0])
+        if order.ranks is not None:
+            ranks, gone = np.sort(ranks[ranks >= 0]), np.sort(gone[gone >= 0])
         known = order.known - len(gone)
         closed = ranks - np.searchsorted(gone, ranks)
         starts = self.population.starts
@@ -205,19 +204,20 @@ class View:
         if not tried:
             return None
         worth -= float(np.log(len(tried)))
-        here, counted = positions(self.population, self.bad), at_places(self.population, self.bad)
-        self.places = self.places or self.at_risk.places
-        hits, sizes = [counted[period] for period in tried], [self.places[period] for period in tried]
+        here, hits = positions(self.population, self.bad), at_places(self.population, self.bad)
+        sizes = self.places or self.at_risk.places
         best: Candidate | None = None
-        for period, some, rows in compress(
-            zip(tried, hits, sizes, strict=True), may_hold(hits, sizes, worth)
-        ):
-            found = scan_values(some, rows, worth, singles=True)
-            if found is None or not self._comes_back(here, period, found.first, found.last):
+        for number in may_hold(hits, sizes, worth):
+            found = scan_values(hits[number], sizes[number], worth, singles=True)
+            if found is None:
+                continue
+            period = tried[number]
+            place = here % period
+            inside = (place >= found.first) & (place <= found.last)
+            if not self._comes_back(inside, here // period):
                 continue
             places = np.log(period * (period + 1) / 2)
-            at_place = (here % period >= found.first) & (here % period <= found.last)
-            log_p = max(found.log_p, float(self._log_p_of_stretches(at_place, found.size) + places))
+            log_p = max(found.log_p, float(self._log_p_of_stretches(inside, found.size) + places))
             if log_p > worth:
                 continue
             one = Candidate(
@@ -232,52 +232,52 @@ class View:
                 best = one
         return best
 
-    def _comes_back(self, here: Ints, period: int, first: int, last: int) -> bool:
-        """Whether damage stands at these places of at least three periods of one collection, or of two of several: a single
-        stretch that happens to lie at some place of some period is a run. `here`: positions of the damaged rows."""
-        at_place = (here % period >= first) & (here % period <= last)
-        collection = np.searchsorted(self.population.starts, self.bad[at_place], side="right") - 1
-        longest = int((self.population.ends - self.population.starts).max()) // period + 1
-        seen = np.zeros((len(self.population.starts), longest), np.bool_)
-        seen[collection, here[at_place] // period] = True
-        return int(np.maximum(seen.sum(axis=1) - 1, 0).sum()) >= 2
+    def _comes_back(self, inside: npt.NDArray[np.bool_], turn: Ints) -> bool:
+        """Whether damage stands at the places of at least three periods of one collection, or of two of several: a single stretch
+        that happens to lie at some place of some period is a run. `inside`: which damaged rows stand at these places; `turn`: in
+        the how many-th period each stands, counted from 0."""
+        collection = np.searchsorted(self.population.starts, self.bad[inside], side="right") - 1
+        turns, of = turn[inside], len(self.population.starts)
+        # Damaged rows are in order: periods begin where the turn changes or the collection.
+        periods_hit = 1 + np.count_nonzero((turns[1:] != turns[:-1]) | (collection[1:] != collection[:-1]))
+        collections_hit = np.count_nonzero(np.bincount(collection, minlength=of))
+        return int(periods_hit - collections_hit) >= 2
 
     def tail_tests(self) -> Iterator[Candidate]:
         """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
         than half of it is a run, and one that is damaged from end to end is a tail whatever the rest looks like."""
         total, bad = self.rows, len(self.bad)
-        ends = tails(self.population) if self.population.side == "source" else []
-        for first, last in ends:
-            within = (self.bad >= first) & (self.bad <= last)
-            inside = self.bad[within]
-            hits = len(inside)
-            size = last - first + 1 - int(((self.gone >= first) & (self.gone <= last)).sum())
-            if hits > 1 and bad < total and 2 * int(inside[-1] - inside[0] + 1) >= last - first + 1:
-                log_p = float(log_tail(hits, size, bad, total))
-                if hits < size:
-                    log_p = max(log_p, self._log_p_of_stretches(within, size))
-                gain = float(log_likelihood_ratio(hits, size, bad, total))
-                part, cost = run(self.population, "position", first, last), float(np.log(len(ends)))
-                yield Candidate((part,), hits, size, log_p, gain, (cost,))
+        ends = tails(self.population)
+        if self.population.side != "source" or bad == total or not ends:
+            return
+        first, last = np.array(ends).T
+        begin, end = np.searchsorted(self.bad, first), np.searchsorted(self.bad, last, side="right")
+        away = np.searchsorted(self.gone, last, side="right") - np.searchsorted(self.gone, first)
+        for at in np.flatnonzero(end - begin > 1).tolist():
+            inside, rows = slice(begin[at], end[at]), int(last[at] - first[at]) + 1
+            if 2 * int(self.bad[inside][-1] - self.bad[inside][0] + 1) < rows:
+                continue
+            hits, size = int(end[at] - begin[at]), rows - int(away[at])
+            log_p = float(log_tail(hits, size, bad, total))
+            if hits < size:
+                log_p = max(log_p, self._log_p_of_stretches(inside, size))
+            gain = float(log_likelihood_ratio(hits, size, bad, total))
+            part = run(self.population, "position", *ends[at])
+            yield Candidate((part,), hits, size, log_p, gain, (float(np.log(len(ends))),))
 
-    def _log_p_of_stretches(self, inside: npt.NDArray[np.bool_], size: int) -> float:
+    def _log_p_of_stretches(self, inside: npt.NDArray[np.bool_] | slice, size: int) -> float:
         """The p-value (log) of a place of `size` rows when damaged rows that follow one another count once: a row is damaged or
         not given that the one before it is sound. Stretches that lie anywhere then make no pattern, however long they are.
         `inside`: which damaged rows lie in the place."""
         goes_on = self._goes_on()
-        first = inside & ~goes_on
-        return float(
-            log_tail(
-                int(first.sum()),
-                size - int((inside & goes_on).sum()),
-                len(goes_on) - int(goes_on.sum()),
-                self.rows - int(goes_on.sum()),
-            )
-        )
+        here = goes_on[inside]
+        going_on, going_on_here = np.count_nonzero(goes_on), np.count_nonzero(here)
+        starts, starts_here = len(goes_on) - going_on, len(here) - going_on_here
+        return float(log_tail(starts_here, size - going_on_here, starts, self.rows - going_on))
 
     def _goes_on(self) -> npt.NDArray[np.bool_]:
         """Which damaged rows follow another one, among the rows still looked at and within a collection."""
-        closed = self.bad - np.searchsorted(np.sort(self.gone), self.bad)
+        closed = self.bad - np.searchsorted(self.gone, self.bad)
         follows: npt.NDArray[np.bool_] = np.r_[False, closed[1:] == closed[:-1] + 1]
         begins = np.searchsorted(self.bad, self.population.starts)
         follows[begins[begins < len(follows)]] = False
