@@ -18,11 +18,22 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final
 
 import pyarrow as pa
 
-__all__ = ["PARENT_PREFIX", "Record", "canonical_json", "lab_ids", "source_schema", "target_schema"]
+__all__ = [
+    "PARENT_PREFIX",
+    "FieldType",
+    "Record",
+    "canonical_json",
+    "lab_ids",
+    "source_schema",
+    "target_schema",
+]
 
 PARENT_PREFIX: Final = "parent:"
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -44,6 +55,15 @@ class Record:
     collection: str = ""
 
 
+class FieldType(StrEnum):
+    """What a source says of a metadata field's type that JSON does not show: that it has none (a CSV), or one that JSON lacks."""
+
+    UNTYPED = "untyped"
+    TIME_STAMP = "time stamp"
+    DECIMAL = "decimal"
+    DOUBLE = "double"
+
+
 def lab_ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """(collection, id) → the one id by which a strategy knows the record, in the order of `keys`.
 
@@ -61,7 +81,8 @@ def lab_ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` with what JSON has no word for made text: NaN and infinities as "NaN", "Infinity", "-Infinity"."""
+    """`value` with what JSON has no word for made text: NaN and infinities as "NaN", "Infinity", "-Infinity", times as ISO 8601
+    with a T between. A decimal is its number, and text only where no double is that number."""
     # Nearly all values are of these types; the general questions below cost five times as much.
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
@@ -76,7 +97,18 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, str | int | float):
         return value
-    return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return _number(value) if isinstance(value, Decimal) else str(value)
+
+
+def _number(value: Decimal) -> Any:
+    if not value.is_finite():
+        return "NaN" if value.is_nan() else _plain(float(value))
+    if value.as_tuple().exponent == 0:
+        return int(value)
+    double = float(value)
+    return double if math.isfinite(double) and Decimal(repr(double)) == value else str(value)
 
 
 def canonical_json(value: Any) -> str:

@@ -18,7 +18,7 @@ from vecforensics.diff import Diff, diff_vectors
 from vecforensics.diff.compare.metadata import field_drift
 from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.findings import Verdict
-from vecforensics.stores.habits import StoreHabits
+from vecforensics.metadata_rule import MetadataRule
 
 
 def world(**settings: Any) -> World:
@@ -251,7 +251,7 @@ def test_what_became_of_a_field_is_named_and_what_a_store_does_by_nature_is_not(
     expected: dict[str, Any], actual: dict[str, Any], said: str
 ) -> None:
     for store in NATURAL:
-        drift = field_drift(expected, actual, ["a"], StoreHabits.of(store))
+        drift = field_drift(expected, actual, ["a"], MetadataRule.of({"store": store}))
         natural = (store == "pinecone" and said == "retyped int→float") or (
             store in ("pinecone", "chroma", "milvus") and expected == {"a": None} and actual == {}
         )

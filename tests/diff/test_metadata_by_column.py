@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from vecforensics.diff.compare import metadata
 from vecforensics.diff.compare.json_columns import loaded, metadata_columns, typed_columns
 from vecforensics.diff.compare.metadata import drift_of_rows
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import canonical_json
-from vecforensics.stores.habits import StoreHabits
 
 FIELDS = ("a", "b", 'odd "name"', "ü")
 VALUES = st.one_of(
@@ -83,11 +83,11 @@ def column(rows: list[dict[str, Any]]) -> pa.ChunkedArray:
 def test_drift_by_column_is_drift_row_by_row(store: str, rows: list[Pair]) -> None:
     source, target = column([one for one, _ in rows]), column([other for _, other in rows])
     numbers = np.arange(len(rows), dtype=np.int32)
-    habits = StoreHabits.of(store)
+    rule = MetadataRule.of({"store": store})
     with patch.object(metadata, "_BY_COLUMN", 10**9):
-        row_by_row = drift_of_rows(source, target, numbers, numbers, FIELDS, habits)
+        row_by_row = drift_of_rows(source, target, numbers, numbers, FIELDS, rule)
     with patch.object(metadata, "_BY_COLUMN", 1):
-        by_column = drift_of_rows(source, target, numbers, numbers, FIELDS, habits)
+        by_column = drift_of_rows(source, target, numbers, numbers, FIELDS, rule)
     assert by_column == row_by_row
 
 
@@ -95,7 +95,7 @@ def test_three_that_became_a_double_is_seen_among_doubles() -> None:
     source = column([{"a": 3}, {"a": 0.5}] * 200)
     target = column([{"a": 3.0, "batch": 1}, {"a": 0.5, "batch": 1}] * 200)
     numbers = np.arange(400, dtype=np.int32)
-    drift = drift_of_rows(source, target, numbers, numbers, ("a",), StoreHabits())
+    drift = drift_of_rows(source, target, numbers, numbers, ("a",), MetadataRule())
     assert sorted(drift) == list(range(0, 400, 2))
     assert {one["a"]["types"] for one in drift.values()} == {"int→float"}
 
@@ -105,7 +105,7 @@ def test_a_null_that_was_dropped_is_seen_where_something_else_holds_a_key_of_tha
     source = column([{"a": None, "b": "x"}] * 400)
     target = column([{"a": None, "b": "x", "extra": extra}] + [{"b": "x", "extra": extra}] * 399)
     numbers = np.arange(400, dtype=np.int32)
-    drift = drift_of_rows(source, target, numbers, numbers, ("a", "b"), StoreHabits())
+    drift = drift_of_rows(source, target, numbers, numbers, ("a", "b"), MetadataRule())
     assert drift == {row: {"a": {"change": "missing", "expected": None}} for row in range(1, 400)}
 
 
@@ -115,7 +115,7 @@ def test_metadata_that_cannot_be_read_says_so_and_is_not_only_missing(rows: int,
     source = column([{"a": 3}] * rows)
     target = pa.chunked_array([pa.array([held] + ['{"a":3}'] * (rows - 2) + ["{}"])])
     numbers = np.arange(rows, dtype=np.int32)
-    drift = drift_of_rows(source, target, numbers, numbers, ("a",), StoreHabits())
+    drift = drift_of_rows(source, target, numbers, numbers, ("a",), MetadataRule())
     missing = {"change": "missing", "expected": 3}
     assert drift == {
         0: {"a": missing | {"form": "since the row's metadata is no JSON object"}},
@@ -151,7 +151,7 @@ def test_a_time_stamp_keeps_its_spelling() -> None:
 def test_metadata_that_is_no_json_object_is_called_so_and_not_only_missing() -> None:
     first = np.zeros(1, np.int32)
     source, target = (pa.chunked_array([[text]]) for text in ('{"plan":"free"}', "plan=free"))
-    found = drift_of_rows(source, target, first, first, ("plan",), StoreHabits.of("lancedb"))
+    found = drift_of_rows(source, target, first, first, ("plan",), MetadataRule())
     assert found == {
         0: {
             "plan": {

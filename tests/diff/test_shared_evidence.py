@@ -24,8 +24,8 @@ from vecforensics.diff.compare.bucket import BucketTask, compare_bucket
 from vecforensics.diff.shared import compare_shared, publish
 from vecforensics.errors import EvidenceError, InputError, ToolFailed
 from vecforensics.evidence import Evidence
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.run_folder import RunFolder
-from vecforensics.stores.habits import StoreHabits
 
 pytest.importorskip("distributed")
 fsspec = pytest.importorskip("fsspec")
@@ -165,7 +165,7 @@ def test_a_worker_killed_while_it_compares_from_shared_storage_changes_no_byte(
 
 def tasks_of(run: RunFolder) -> list[BucketTask]:
     nowhere = "/nowhere/that/a/worker/could/see"
-    return [BucketTask(nowhere, "things", bucket, 1e-5, StoreHabits()) for bucket in range(6)]
+    return [BucketTask(nowhere, "things", bucket, 1e-5, MetadataRule()) for bucket in range(6)]
 
 
 def test_a_bucket_is_compared_from_its_copy_alone(

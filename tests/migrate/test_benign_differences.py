@@ -12,9 +12,9 @@ from migration_scene import CASE, Scene, post, user
 from vecforensics.diff import diff_vectors
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind, Verdict
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.migrate.verification import Verification
 from vecforensics.migrate.verify import verify_target
-from vecforensics.stores.habits import StoreHabits
 
 PEOPLE = 60
 Row = tuple[str, Any, str]
@@ -165,7 +165,7 @@ def test_metadata_that_the_case_does_not_ask_for_are_nobodys_business(tmp_path: 
 def test_what_a_store_does_by_nature_is_no_change(
     store: str, wanted: dict[str, Any], held: dict[str, Any], kept: bool
 ) -> None:
-    assert StoreHabits.of(store).kept("a", wanted, held) is kept
+    assert MetadataRule.of({"store": store}).kept("a", wanted, held) is kept
 
 
 def test_kinds_of_the_diff_that_a_verification_may_believe_are_about_contents() -> None:

@@ -111,7 +111,7 @@ def collect(
                     name,
                     _counted(scans.next(), advance),
                     rows_hint=rows_hint,
-                    facts=_facts(reader, one),
+                    facts=_facts(reader, one) | {"source_types": sources[name].field_types()},
                 )
         writer.attach("logs.jsonl", _log_lines(case))
         for attached, data in _code(case):

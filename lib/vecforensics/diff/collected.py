@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.compare.metadata import CHANGES
+from vecforensics.diff.compare.field_changes import CHANGES
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json

@@ -36,6 +36,8 @@ from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
+from vecforensics.metadata_rule import MetadataRule
+from vecforensics.records import FieldType
 from vecforensics.run_folder import RunFolder, write_json, write_whole
 from vecforensics.stores import VectorReader
 
@@ -328,6 +330,14 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
             sentences.append(
                 f"{part.name}: vectors of one component: any number of the same sign points the same way, so a wrong one counts "
                 "as a rescaled copy."
+            )
+        untyped = [
+            name for name, kind in MetadataRule.of(frozen.facts).types.items() if kind is FieldType.UNTYPED
+        ]
+        if untyped:
+            sentences.append(
+                f"{part.name}: the source has no types (CSV); metadata count as the same where they are what a cell spells, so "
+                "whether a number, a truth value or text was meant was not checked."
             )
         if not frozen.metadata:
             sentences.append(

@@ -33,9 +33,9 @@ from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
 from vecforensics.memory import give_back
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.progress import progress
 from vecforensics.stores import VectorReader, open_reader
-from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["Part", "Passed", "Work"]
 
@@ -130,7 +130,7 @@ class Work:
         tasks = []
         for name in names:
             frozen = self.evidence.collections[name]
-            habits = StoreHabits.of(str(frozen.facts.get("store", "")))
+            rule = MetadataRule.of(frozen.facts)
             sampled = contents is not None and name in contents
             chosen = _by_bucket(self.evidence, name, contents[name]) if contents and sampled else {}
             tasks += [
@@ -139,7 +139,7 @@ class Work:
                     name,
                     bucket,
                     self.case.tolerance.cosine,
-                    habits,
+                    rule,
                     chosen.get(bucket, np.empty(0, np.int32)) if sampled else None,
                     grids[name] if grids else None,
                 )

@@ -18,6 +18,7 @@ import pyarrow as pa
 from vecforensics.arrow_columns import fixed_vectors, id_text, matrix_of, texts, whole
 from vecforensics.case import Target
 from vecforensics.errors import TargetError
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.migrate.strategies import Vector
 from vecforensics.records import canonical_json
 from vecforensics.stores import VectorWriter
@@ -63,7 +64,8 @@ class Place:
         """`lock`: one for all places of a store, held during a call: a store of one file is rewritten whole."""
         self.writer, self.collection, self.dimension, self.lock = writer, target.collection, dimension, lock
         self._id_column = target.id
-        self._habits = StoreHabits.of(target.uri.partition(":")[0])
+        # Without the source's types: what was written has to stand there as it was written.
+        self._rule = MetadataRule(StoreHabits.of(target.uri.partition(":")[0]))
         self._tolerance = tolerance
         self.calls = 0
         self.crowded: set[str] = set()
@@ -127,7 +129,7 @@ class Place:
         meant_metadata = json.loads(canonical_json(write.metadata))
         # A store without a column for a field cannot hold that it is null.
         return all(
-            self._habits.kept(name, meant_metadata, there_metadata)
+            self._rule.kept(name, meant_metadata, there_metadata)
             or (value is None and name not in there_metadata)
             for name, value in meant_metadata.items()
         )

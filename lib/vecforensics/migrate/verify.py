@@ -31,11 +31,11 @@ from vecforensics.custody import inputs_of
 from vecforensics.errors import EvidenceError, TargetError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.migrate.doubts import Doubts, vector_bytes
 from vecforensics.migrate.verification import Tally, Verification
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import RunFolder, write_json
-from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["changed_sources", "verify_target"]
 
@@ -146,7 +146,7 @@ def _compare(
     """Stream the frozen records of one collection past what stands."""
     place = places[name]
     frozen = evidence.collection(name)
-    habits = StoreHabits.of(case.collections[name].target.uri.partition(":")[0])
+    rule = MetadataRule.of(frozen.facts)
     compared = 0
     for batch in evidence.iter_source(name, _BATCH):
         ids = batch.column("id").to_pylist()
@@ -161,7 +161,7 @@ def _compare(
         _note_parents(db, batch, name, places, found)
         db.execute("COMMIT")
         single = [row for row in range(len(ids)) if len(found.get(row, ())) == 1]
-        _compare_metadata(name, batch, ids, found, single, frozen.metadata, habits, tally)
+        _compare_metadata(name, batch, ids, found, single, frozen.metadata, rule, tally)
         compared += _compare_vectors(case, name, batch, ids, found, single, frozen.dimension, doubts, tally)
     compared -= doubts.settle(name, tally)
     tally.checked(name, compared, frozen.rows["source"])
@@ -209,7 +209,7 @@ def _compare_metadata(
     found: _Found,
     rows: list[int],
     fields: Sequence[str],
-    habits: StoreHabits,
+    rule: MetadataRule,
     tally: Tally,
 ) -> None:
     expected = batch.column("metadata").to_pylist()
@@ -220,7 +220,7 @@ def _compare_metadata(
         meant, stands = json.loads(expected[row]), json.loads(there) if there is not None else {}
         if not isinstance(stands, dict):
             stands = {}
-        if not all(habits.kept(field, meant, stands) for field in fields):
+        if not all(rule.kept(field, meant, stands) for field in fields):
             tally.add(name, Kind.METADATA_DRIFT, ids[row])
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from vecforensics.case import Case, Source, resolve_env
 from vecforensics.errors import SourceError
+from vecforensics.records import FieldType
 from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds, are_doubles
 
 __all__ = ["SourceReader", "open_source", "open_sources"]
@@ -32,6 +33,10 @@ class SourceReader(Protocol):
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches (`records.source_schema`), in the order of the source."""
+        ...
+
+    def field_types(self) -> dict[str, FieldType]:
+        """Of which type the metadata fields are, where their JSON does not show it."""
         ...
 
 

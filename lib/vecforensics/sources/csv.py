@@ -21,8 +21,9 @@ import pyarrow.csv as pc_csv
 from vecforensics.arrow_columns import usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
+from vecforensics.records import FieldType
 from vecforensics.sources.columns import source_batch, wanted_columns
-from vecforensics.sources.parents import DoubleIds
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
 
 __all__ = ["CsvSource"]
 
@@ -33,7 +34,11 @@ class CsvSource:
     """Reads a .csv or .tsv file, gzipped or not. A vector column holds JSON lists."""
 
     def __init__(
-        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+        self,
+        path: Path,
+        source: Source,
+        vector: str | None,
+        doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
         self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
@@ -68,6 +73,10 @@ class CsvSource:
             ) from None
         if not ended:
             raise self._open_quote()
+
+    def field_types(self) -> dict[str, FieldType]:
+        """None has one."""
+        return dict.fromkeys(self._source.metadata, FieldType.UNTYPED)
 
     def _open(self, end: str) -> pc_csv.CSVStreamingReader:
         """The rows, and behind them one with `end` in each column."""

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
-from vecforensics.sources.parents import DoubleIds
+from vecforensics.records import FieldType
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
 from vecforensics.sources.rows import ABSENT, batches_of_rows, look_up
 
 __all__ = ["JsonSource"]
@@ -22,7 +23,11 @@ class JsonSource:
     """Reads a .json file: a list of objects, or an object in which `table` (a dotted path) names one."""
 
     def __init__(
-        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+        self,
+        path: Path,
+        source: Source,
+        vector: str | None,
+        doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
         self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
@@ -31,6 +36,10 @@ class JsonSource:
         yield from batches_of_rows(
             self.rows(), self._source, self._vector, self._doubles, self.path, batch_rows
         )
+
+    def field_types(self) -> dict[str, FieldType]:
+        """JSON shows them all."""
+        return {}
 
     def rows(self) -> Iterator[tuple[str, Any]]:
         """Each record's object with its place, not looked at yet."""

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
-from vecforensics.sources.parents import DoubleIds
+from vecforensics.records import FieldType
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
 from vecforensics.sources.rows import batches_of_rows
 
 __all__ = ["JsonLinesSource"]
@@ -22,7 +23,11 @@ class JsonLinesSource:
     """Reads a .jsonl or .ndjson file, gzipped or not; a broken line is named by its number."""
 
     def __init__(
-        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+        self,
+        path: Path,
+        source: Source,
+        vector: str | None,
+        doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
         self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
 
@@ -31,6 +36,10 @@ class JsonLinesSource:
         yield from batches_of_rows(
             self.rows(), self._source, self._vector, self._doubles, self.path, batch_rows
         )
+
+    def field_types(self) -> dict[str, FieldType]:
+        """JSON shows them all."""
+        return {}
 
     def rows(self) -> Iterator[tuple[str, Any]]:
         """Each line's object with its place, not looked at yet."""

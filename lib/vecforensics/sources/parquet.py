@@ -10,9 +10,10 @@ import pyarrow as pa
 from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
-from vecforensics.parquet_files import open_parquet
+from vecforensics.parquet_files import ParquetRows, open_parquet
+from vecforensics.records import FieldType
 from vecforensics.sources.columns import source_batch, wanted_columns
-from vecforensics.sources.parents import DoubleIds
+from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
 
 __all__ = ["ParquetSource"]
 
@@ -21,15 +22,27 @@ class ParquetSource:
     """Reads a .parquet file."""
 
     def __init__(
-        self, path: Path, source: Source, vector: str | None, doubles: Mapping[str, DoubleIds]
+        self,
+        path: Path,
+        source: Source,
+        vector: str | None,
+        doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
         self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
+        self._wanted = wanted_columns(source, vector)
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches; the first are read at once."""
-        wanted = wanted_columns(self._source, self._vector)
-        file = open_parquet(self.path, wanted, SourceError, hint="Set the columns under source")
-        return self._batches(file.batches(wanted, batch_rows))
+        return self._batches(self._open().batches(self._wanted, batch_rows))
+
+    def field_types(self) -> dict[str, FieldType]:
+        """As the file declares its columns."""
+        schema = self._open().schema
+        types = {name: _field_type(schema.field(name).type) for name in self._source.metadata}
+        return {name: kind for name, kind in types.items() if kind is not None}
+
+    def _open(self) -> ParquetRows:
+        return open_parquet(self.path, self._wanted, SourceError, hint="Set the columns under source")
 
     def _batches(self, raws: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         row, dimension = 0, None
@@ -50,3 +63,13 @@ class ParquetSource:
                 hint="Check expected.column",
             )
         return list_dimension(column.type) or usual_length(column)
+
+
+def _field_type(kind: pa.DataType) -> FieldType | None:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_timestamp(kind):
+        return FieldType.TIME_STAMP
+    if pa.types.is_decimal(kind):
+        return FieldType.DECIMAL
+    return FieldType.DOUBLE if pa.types.is_floating(kind) else None

@@ -1,11 +1,7 @@
-"""What a store does to metadata by nature, so that it is no change: nulls dropped, whole numbers kept as doubles.
-
-The one rule by which metadata are called the same, for the diff and for the verification after a repair alike.
-"""
+"""What a store does to metadata by nature, so that it is no change: nulls dropped, whole numbers kept as doubles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,15 +24,6 @@ class StoreHabits:
         """The habits of a store by its URI scheme (measured)."""
         return cls(
             drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
-        )
-
-    def kept(self, name: str, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-        """Whether `held` says of the field `name` what such a store makes of what `wanted` says."""
-        if name not in held:
-            return name not in wanted or (wanted[name] is None and self.drops_nulls)
-        expected, actual = wanted.get(name), canonical_json(held[name])
-        return canonical_json(expected) == actual or (
-            self.numbers_are_doubles and as_doubles(expected) == actual
         )
 
 

@@ -31,8 +31,8 @@ from vecforensics.diff.compare.relation import Comparison, Relation, compare_pai
 from vecforensics.diff.compare.stale import find_stale
 from vecforensics.diff.vectors import MappedVectors
 from vecforensics.evidence import Bucket, Evidence, hash_text
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import PARENT_PREFIX
-from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["BucketResult", "BucketTask", "State", "compare_bucket"]
 
@@ -64,7 +64,7 @@ class BucketTask:
     collection: str
     bucket: int
     tolerance: float
-    habits: StoreHabits
+    rule: MetadataRule
     sampled: npt.NDArray[np.int32] | None = None
     grid: Grid | None = None
 
@@ -156,7 +156,7 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
             source_row,
             target_row,
             frozen.metadata,
-            task.habits,
+            task.rule,
         )
     for name in frozen.parents:
         column = whole(bucket.source[PARENT_PREFIX + name]).take(numbers(source_row))

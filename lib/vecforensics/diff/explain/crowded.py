@@ -18,8 +18,9 @@ from vecforensics.diff.explain.owners import NEAREST, Owners
 from vecforensics.diff.lookup import Filter, Hashes
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import canonical_json
-from vecforensics.stores.habits import StoreHabits, as_doubles
+from vecforensics.stores.habits import as_doubles
 
 __all__ = ["Agreement", "with_crowds"]
 
@@ -32,20 +33,18 @@ class Agreement:
 
     def __init__(self, sides: Sides) -> None:
         self.fields = sides.frozen.metadata
-        self.habits = StoreHabits.of(str(sides.frozen.facts.get("store", "")))
+        self.rule = MetadataRule.of(sides.frozen.facts)
 
     def __call__(self, wanted: str | None, held: str | None) -> bool:
         return wanted == held or (
-            bool(self.fields)
-            and not field_drift(as_object(wanted), as_object(held), self.fields, self.habits)
+            bool(self.fields) and not field_drift(as_object(wanted), as_object(held), self.fields, self.rule)
         )
 
     def key(self, text: str | None) -> str:
-        """One text for metadata that agree but for the width of numbers and for nulls."""
+        """One text for metadata that agree but for the width of numbers, for nulls and for what the source's types leave open."""
         held = as_object(text)
-        return canonical_json(
-            {name: as_doubles(held[name]) for name in self.fields if held.get(name) is not None}
-        )
+        cores = {name: self.rule.core(name, held[name]) for name in self.fields if name in held}
+        return canonical_json({name: as_doubles(core) for name, core in cores.items() if core is not None})
 
     def carried(self, text: str | None) -> str:
         """What a record's metadata would be, had the target kept them as they were."""

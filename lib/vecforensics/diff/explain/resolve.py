@@ -36,7 +36,7 @@ from vecforensics.diff.explain.wrong_rows import explain_pairs
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
-from vecforensics.stores.habits import StoreHabits
+from vecforensics.metadata_rule import MetadataRule
 
 __all__ = ["resolve_collection"]
 
@@ -88,7 +88,7 @@ def resolve_collection(
     resolved.missing = _by_position(sides, "source", resolved.missing)
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
-    explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved)
+    explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved, tolerance)
     _compare_metadata(sides, resolved)
     if nobody and label is not None:
         find_shared_vectors(sides, found, label)
@@ -193,7 +193,7 @@ def _compare_metadata(sides: Sides, resolved: Resolved) -> None:
         places,
         places,
         sides.frozen.metadata,
-        StoreHabits.of(str(sides.frozen.facts.get("store", ""))),
+        MetadataRule.of(sides.frozen.facts),
     )
     for place, fields in drift.items():
         resolved.found.add(

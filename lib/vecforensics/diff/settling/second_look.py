@@ -20,8 +20,8 @@ from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import find_owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.stores import VectorReader
-from vecforensics.stores.habits import StoreHabits
 
 __all__ = ["Sight", "count_ids", "look_at_records", "look_for_others", "owner_of_each"]
 
@@ -177,7 +177,7 @@ def _drift(
         places,
         places,
         fields,
-        StoreHabits.of(str(sides.frozen.facts.get("store", ""))),
+        MetadataRule.of(sides.frozen.facts),
     )
     return {alone[place]: what for place, what in drift.items()}
 
