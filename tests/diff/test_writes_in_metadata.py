@@ -9,7 +9,7 @@ import pytest
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff.writes import _times
+from vecforensics.diff.moments import times
 
 UNKNOWN = np.iinfo(np.int64).min
 NEW_YEAR_2026 = 1_767_225_600_000_000_000
@@ -39,7 +39,7 @@ NEW_YEAR_2026 = 1_767_225_600_000_000_000
 )
 def test_a_time_stamp_in_metadata_is_a_moment_or_unknown(text: object, moment: int) -> None:
     # Beside a good one and a bad one: neither spoils the other.
-    found = _times(["2026-01-01T00:00:00Z", text, "rubbish"])
+    found = times(["2026-01-01T00:00:00Z", text, "rubbish"])
     assert found.tolist() == [NEW_YEAR_2026, moment, UNKNOWN]
 
 
