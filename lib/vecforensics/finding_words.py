@@ -51,7 +51,11 @@ def _drift(name: str, entry: Any) -> str:
     if not isinstance(entry, dict) or not isinstance(entry.get("change"), str):
         return f"{name}: {_value(entry)}"
     how = ", ".join(str(entry[key]) for key in ("types", "form") if key in entry)
-    values = " → ".join(_json(entry[key]) for key in ("expected", "actual") if key in entry)
+    shown = {key: _json(entry[key]) for key in ("expected", "actual") if key in entry}
+    if str(entry.get("types", "")).startswith("NaN→"):
+        # JSON has no NaN, and so the detail holds it as text.
+        shown["expected"] = "NaN"
+    values = " → ".join(shown.values())
     return " ".join([name, entry["change"], *([how] if how else []), *([f"({values})"] if values else [])])
 
 

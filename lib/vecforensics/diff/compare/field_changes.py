@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecforensics.diff.spellings import coercions
+from vecforensics.diff.spellings import spellings
 from vecforensics.metadata_rule import Moment, moment
 from vecforensics.records import FieldType, canonical_json
 
@@ -149,9 +149,8 @@ def _form_of_change(expected: Any, actual: Any) -> str | None:
     one, other = moment(expected), moment(actual)
     if one is not None and other is not None and (form := _form_of_moments(one, other)) is not None:
         return form
-    if actual and expected.startswith(actual):
-        return "cut off"
-    return coercions(expected).get(actual)
+    converted = spellings(expected).get(actual)
+    return "cut off" if converted is None and actual and expected.startswith(actual) else converted
 
 
 def _form_of_moments(one: Moment, other: Moment) -> str | None:
