@@ -33,7 +33,9 @@ _FEW: Final = 5000
 Done = npt.NDArray[np.bool_]
 
 
-def explain_unowned(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: Done) -> None:
+def explain_unowned(
+    sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved, done: Done, tolerance: float
+) -> None:
     """Name the pairs `rest` (places in `pairs`), and mark them in `done`, bool (pairs,)."""
     found = resolved.found
     # Groups are compared by a few of their rows: which few must not hang on how many buckets there are.
@@ -55,7 +57,7 @@ def explain_unowned(sides: Sides, pairs: Pairs, rest: Index, resolved: Resolved,
             "called drifted"
         )
     if len(rest):
-        _name_foreign_and_drifted(sides, pairs, rest, found, done)
+        _name_foreign_and_drifted(sides, pairs, rest, found, done, tolerance)
 
 
 def _name_exact_blocks(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> int:
@@ -119,14 +121,16 @@ def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRow
     return left
 
 
-def _name_foreign_and_drifted(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
+def _name_foreign_and_drifted(
+    sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done, tolerance: float
+) -> None:
     portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
     group, scores = np.zeros(len(rest), np.bool_), np.zeros(len(rest))
-    forms: list[str | None] = []
+    forms: list[dict[str, Any]] = []
     for start in range(0, len(rest), portion):
         part = rest[start : start + portion]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        forms += garbled(expected, actual)
+        forms += garbled(expected, actual, tolerance, sides.grid)
         meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
         group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
     size = int(group.sum())
@@ -136,10 +140,8 @@ def _name_foreign_and_drifted(sides: Sides, pairs: Pairs, rest: Index, found: Fo
         detail: dict[str, Any] = {}
         if group[number]:
             detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif form is None and pairs.right[rest[number]] >= LEAST_RIGHT:
+        elif not form and pairs.right[rest[number]] >= LEAST_RIGHT:
             detail = {"right": right[number]}
-        if form is not None:
-            detail["form"] = form
-        details.append(detail)
+        details.append(detail | form)
     done[rest] = True
     say(found, pairs, rest, [Kind.FOREIGN_MODEL if one else Kind.DRIFTED for one in group.tolist()], details)

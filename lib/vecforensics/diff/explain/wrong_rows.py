@@ -70,6 +70,7 @@ def explain_pairs(
     owners: Owners,
     unmatched: set[int],
     resolved: Resolved,
+    tolerance: float,
 ) -> None:
     """Name every pair, each once, in `resolved`.
 
@@ -97,7 +98,7 @@ def explain_pairs(
     done = np.zeros(len(pairs.source), np.bool_)
     done[questioned[owned]] = True
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
-    explain_unowned(sides, pairs, rest, resolved, done)
+    explain_unowned(sides, pairs, rest, resolved, done, tolerance)
     _explain_each(sides, pairs, done, resolved)
 
 
