@@ -35,11 +35,18 @@ def make_ids(shape: str, count: int, rng: np.random.Generator) -> list[str]:
 
 
 def make_vectors(
-    count: int, dimension: int, rng: np.random.Generator, *, normalised: bool, clustered: bool
+    count: int,
+    dimension: int,
+    rng: np.random.Generator,
+    *,
+    normalised: bool,
+    clustered: bool,
+    topics: int | None = None,
 ) -> np.ndarray:
+    """Vectors (count, dimension), isotropic or about centres. `topics`: how many centres; one for forty vectors if not given."""
     vectors = rng.normal(size=(count, dimension))
     if clustered:
-        centres = rng.normal(size=(max(count // 40, 2), dimension)) * 2
+        centres = rng.normal(size=(topics or max(count // 40, 2), dimension)) * 2
         vectors = centres[rng.integers(0, len(centres), count)] + 0.4 * vectors
     if normalised:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -72,11 +79,14 @@ class World:
         shape: str = "words",
         normalised: bool = True,
         clustered: bool = False,
+        topics: int | None = None,
         seed: int = 0,
     ) -> World:
         rng = np.random.default_rng(seed)
         ids = make_ids(shape, count, rng)
-        expected = make_vectors(count, dimension, rng, normalised=normalised, clustered=clustered)
+        expected = make_vectors(
+            count, dimension, rng, normalised=normalised, clustered=clustered, topics=topics
+        )
         metadata = [
             {
                 "plan": PLANS[n % 3],
