@@ -23,6 +23,7 @@ from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
 from vecforensics.diff.explain.resolve import resolve_collection
+from vecforensics.diff.explain.whole_rows import join_whole_rows
 from vecforensics.diff.hotspots.lines import Population, lay_out
 from vecforensics.diff.pairs import Resolved, running
 from vecforensics.diff.rows import RowDimensions
@@ -117,6 +118,7 @@ class Work:
             look.strays(resolved[name], results[name])
         for name in self.names:
             _add_drift(sides[name], results[name], resolved[name].found)
+            join_whole_rows(sides[name], resolved[name].found)
             settling[name].conclude(resolved[name])
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
             find_premature(name, sides, writes, resolved, resolved[name].found)
