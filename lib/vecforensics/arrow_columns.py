@@ -159,12 +159,14 @@ def fixed_vectors(
     return pa.FixedSizeListArray.from_arrays(numbers(flat), matrix.shape[1], mask=nulls)
 
 
-def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Array:
-    """Ids as text. Integers are spelt out; a null or a type that has no one spelling is refused."""
+def id_text(
+    column: pa.Array, error: type[InputError], *, where: str, nulls_allowed: bool = False
+) -> pa.Array:
+    """Ids as text. Integers are spelt out; a type that has no one spelling is refused, a null too unless `nulls_allowed`."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
-    if column.null_count:
+    if column.null_count and not nulls_allowed:
         row = int(np.flatnonzero(~present(column))[0])
         raise error(f"row {row} has no id", where=where, hint="Name the column that holds the ids")
     if pa.types.is_string(kind):
@@ -172,7 +174,9 @@ def id_text(column: pa.Array, error: type[InputError], *, where: str) -> pa.Arra
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_integer(kind):
         return pc.cast(column, pa.string())
     if pa.types.is_floating(kind):
-        return texts(repr(value) for value in column.to_pylist())
+        return texts(None if value is None else repr(value) for value in column.to_pylist())
+    if pa.types.is_null(kind) and nulls_allowed:
+        return column.cast(pa.string())
     raise error(f"ids of type {kind} have no one spelling as text", where=where, hint="Store ids as text")
 
 

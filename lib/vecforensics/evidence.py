@@ -36,7 +36,7 @@ import xxhash
 
 from vecforensics.arrow_columns import as_numpy, numbers, present
 from vecforensics.errors import EvidenceError, VecforensicsError, printable
-from vecforensics.records import canonical_json
+from vecforensics.records import NO_ID, canonical_json
 
 __all__ = [
     "FORMAT",
@@ -110,8 +110,17 @@ class FrozenCollection:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person has to know of the target before anything is said of its rows: that there are none, and why."""
-        return tuple(filter(None, [self.facts.get("note")]))
+        """What a person has to know of the target before anything is said of its rows: that there are none, and why, or that
+        some have no id."""
+        without = self.without_id
+        rows, they = ("1 row has", "it is") if without == 1 else (f"{without:,} rows have", "they are")
+        said = f"{rows} no id (null) in the target; {they} shown under the id {NO_ID!r}, and must be removed by hand"
+        return tuple(filter(None, [self.facts.get("note"), said if without else None]))
+
+    @property
+    def without_id(self) -> int:
+        """How many rows of the target have no id; they are frozen under `NO_ID`."""
+        return int(self.facts.get("without_id", 0))
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of the index."""

@@ -64,6 +64,15 @@ class ParquetRows:
         """The first rows, or None where there are none."""
         return next(self._counted(self._read(columns, rows)), None)
 
+    def nulls(self, column: str) -> int:
+        """How many rows have none in a column, by the footer where it says so."""
+        groups = [self.file.metadata.row_group(number) for number in range(self.file.metadata.num_row_groups)]
+        at = [group.column(place) for group in groups for place in range(group.num_columns)]
+        said = [one.statistics for one in at if one.path_in_schema == column]
+        if len(said) == len(groups) and all(one is not None and one.has_null_count for one in said):
+            return sum(int(one.null_count) for one in said)
+        return sum(batch.column(0).null_count for batch in self._counted(self._read([column], 65_536)))
+
     def batches(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """The rows as plain columns, at most `batch_rows` of them a batch and fewer where they are wide. Reading begins at once.
 

@@ -26,6 +26,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 __all__ = [
+    "NO_ID",
     "PARENT_PREFIX",
     "FieldType",
     "Record",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 PARENT_PREFIX: Final = "parent:"
+NO_ID: Final = "null"
+"""What stands for the id of a target's row that has none. No store finds that row by it."""
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

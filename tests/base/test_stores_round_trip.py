@@ -274,7 +274,6 @@ class TestParquetOfStrangers:
             (pa.table({"id": ["a"], "emb": [[1.0]]}), "has no column 'vector'"),
             (pa.table({"id": ["a"], "vector": ["[1, 2]"]}), "no vectors"),
             (pa.table({"id": ["a"], "vector": [[["x"]]]}), "no vectors"),
-            (pa.table({"id": pa.array([None], pa.string()), "vector": [[1.0]]}), "has no id"),
         ],
     )
     def test_columns_that_cannot_be_meant(self, tmp_path: Path, table: pa.Table, words: str) -> None:

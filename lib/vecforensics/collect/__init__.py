@@ -230,6 +230,7 @@ def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, 
         "settled": fresh.settled,
         "freshness": fresh.note,
         "write_blocked": reader.write_blocked(),
+        "without_id": info.without_id,
         "note": f"{one.target.uri}: the collection {one.target.collection!r} is empty"
         if info.rows == 0
         else "",

@@ -161,7 +161,7 @@ def _assembled(
     return Diff(
         case=work.case.case,
         title=work.case.title,
-        verdict=_verdict(summaries, table),
+        verdict=_verdict(work.evidence, summaries, table),
         collections=summaries,
         table=table,
         hot_spots=hot_spots,
@@ -293,11 +293,12 @@ def _placed(part: Part, strays: Writes | None) -> dict[str, pa.Array]:
     return placed
 
 
-def _verdict(summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Verdict:
+def _verdict(evidence: Evidence, summaries: Mapping[str, CollectionSummary], table: pa.Table) -> Verdict:
     severities = set(table["severity"].unique().to_pylist())
     if Severity.CORRUPT.value in severities:
         return Verdict.CORRUPT
-    unchecked = any(one.unchecked for one in summaries.values())
+    # A record whose own id is "null" is not told from a row without an id.
+    unchecked = any(one.unchecked or evidence.collection(name).without_id for name, one in summaries.items())
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 

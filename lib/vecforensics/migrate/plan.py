@@ -25,7 +25,7 @@ from vecforensics.migrate.chain import Operation
 from vecforensics.migrate.outline import Key, Outline, outline
 from vecforensics.migrate.place import spot
 from vecforensics.migrate.wanted import Wanted, from_findings
-from vecforensics.records import canonical_json
+from vecforensics.records import NO_ID, canonical_json
 from vecforensics.run_folder import RunFolder
 
 __all__ = ["CHUNK_ROWS", "QUARANTINE", "Chunk", "Plan", "differences", "make_plan"]
@@ -34,6 +34,7 @@ FORMAT: Final = 1
 # Vectors of one chunk lie in memory at once: 4,096 × 1,536 × 4 bytes are 25 MB.
 CHUNK_ROWS: Final = 4_096
 QUARANTINE: Final = -1
+_NO_ID: Final = "no store finds a row whose id is null: remove it by hand, and what stands under the text 'null' beside it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done. `because`: for each removal, why; `quarantined`: key → reason, never written.
+    """What will be done. `because`: for each removal, why; `quarantined`: key → reason, never written; or, of a row that
+    no store finds, never removed.
 
     `left`: findings by kind that no writing mends (nothing is planned for them).
     """
@@ -131,6 +133,8 @@ def make_plan(case: Case, run: RunFolder, evidence: Evidence, *, mode: str, stra
         refused = {key: why for key, why in order.refused.items() if key[1] in wanted.upserts.get(key[0], ())}
     else:
         refused = dict(order.refused)
+    by_hand = {key for key in wanted.deletes if key[1] == NO_ID and evidence.collection(key[0]).without_id}
+    refused |= dict.fromkeys(sorted(by_hand), _NO_ID)
     chunks = [Chunk(n, "upsert", keys) for n, keys in enumerate(_chunked(order.in_order(chosen)))]
     needed = {collection for chunk in chunks for collection, _ in chunk.keys}
     for collection in sorted(needed):
@@ -141,7 +145,7 @@ def make_plan(case: Case, run: RunFolder, evidence: Evidence, *, mode: str, stra
                 hint="Name an embedder, a column or another store there",
             )
     ranks = {name: rank for rank, name in enumerate(reversed(list(order.levels)))}
-    doomed = sorted(wanted.deletes, key=lambda key: (ranks[key[0]], key[1]))
+    doomed = sorted(wanted.deletes.keys() - by_hand, key=lambda key: (ranks[key[0]], key[1]))
     chunks += [Chunk(n, "delete", keys) for n, keys in enumerate(_chunked(iter(doomed)), start=len(chunks))]
     return Plan(
         mode=mode,

@@ -18,7 +18,7 @@ from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_len
 from vecforensics.errors import TargetError, TargetNotThere, printable
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch, own_columns
+from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
 
 __all__ = ["LanceReader", "LanceWriter"]
 
@@ -53,8 +53,13 @@ class LanceReader(VectorReader):
     def describe(self, collection: str) -> CollectionInfo:
         """Rows, dimension and version of one table."""
         table = self._open(collection)
+        rows, without = table.count_rows(), table.count_rows(f"{self._id} IS NULL")
         return CollectionInfo(
-            collection, table.count_rows(), self._dimension(table, collection), f"version {table.version}"
+            collection,
+            rows,
+            self._dimension(table, collection),
+            f"version {table.version}",
+            some_have_ids(without, rows, self._columns, where=f"{self.uri} {collection}"),
         )
 
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
@@ -123,9 +128,14 @@ class LanceReader(VectorReader):
         return list_dimension(kind) or usual_length(table.head(_SAMPLE_ROWS).column(self._columns.vector))
 
     def _filter(self, ids: Sequence[str]) -> str:
-        column = self._columns.id.replace("`", "``")
         quoted = ", ".join("'" + one.replace("'", "''") + "'" for one in ids)
-        return f"`{column}` IN ({quoted})"
+        return f"{self._id} IN ({quoted})"
+
+    @property
+    def _id(self) -> str:
+        """The id column, as a filter names it."""
+        name = self._columns.id.replace("`", "``")
+        return f"`{name}`"
 
 
 class LanceWriter(LanceReader, VectorWriter):

@@ -21,7 +21,7 @@ from vecforensics.errors import TargetError, TargetNotThere
 from vecforensics.parquet_files import ParquetRows, open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch, own_columns
+from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
 
 __all__ = ["ParquetReader", "ParquetWriter"]
 
@@ -46,7 +46,10 @@ class ParquetReader(VectorReader):
     def describe(self, collection: str) -> CollectionInfo:
         """Rows and dimension; a list column has the length that most of its first rows have."""
         file = self._open(collection)
-        return CollectionInfo(collection, file.rows, self._dimension(file))
+        without = some_have_ids(
+            file.nulls(self._columns.id), file.rows, self._columns, where=f"{self.uri} {collection}"
+        )
+        return CollectionInfo(collection, file.rows, self._dimension(file), without_id=without)
 
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every row, as target batches; the first are read at once."""
@@ -57,12 +60,14 @@ class ParquetReader(VectorReader):
 
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids`; reads the whole file, since Parquet has no index."""
-        wanted = pa.array(list(ids), pa.string())
-        parts = [target_schema(self.describe(collection).dimension).empty_table()]
-        for batch in self.scan(collection):
-            found = batch.filter(pc.is_in(batch.column("id"), value_set=wanted))
+        wanted, file = pa.array(list(ids), pa.string()), self._open(collection)
+        dimension, where = self._dimension(file), f"{self.uri} {collection}"
+        parts = [target_schema(dimension).empty_table()]
+        for batch in file.batches(None, 8_192):
+            found = batch.filter(pc.is_in(self._ids(batch), value_set=wanted))
             if found.num_rows:
-                parts.append(pa.Table.from_batches([found]))
+                shaped = as_target_batch(found, self._columns, dimension, where=where)
+                parts.append(pa.Table.from_batches([shaped]))
         return pa.concat_tables(parts)
 
     def freshness(self) -> Freshness:
@@ -90,6 +95,12 @@ class ParquetReader(VectorReader):
         return open_parquet(
             self._file(collection), wanted, TargetError, hint="Set target.id and target.vector"
         )
+
+    def _ids(self, rows: pa.Table | pa.RecordBatch) -> pa.Array:
+        """The ids as text; null where a row has none."""
+        column = rows.column(self._columns.id)
+        ids = whole(column) if isinstance(column, pa.ChunkedArray) else column
+        return id_text(ids, TargetError, where=self.uri, nulls_allowed=True)
 
     def _dimension(self, file: ParquetRows) -> int:
         kind = file.schema.field(self._columns.vector).type
@@ -168,9 +179,6 @@ class ParquetWriter(ParquetReader, VectorWriter):
                 schema = schema.set(at, schema.field(at).with_type(pa.list_(mine.value_type)))
         self._replace(self._file(collection), pa.concat_tables([_in(kept, schema), _in(rows, schema)]))
         return Ack(len(ids))
-
-    def _ids(self, rows: pa.Table) -> pa.Array:
-        return id_text(whole(rows.column(self._columns.id)), TargetError, where=self.uri)
 
     def _without(self, rows: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
         return rows.filter(pc.invert(pc.is_in(self._ids(rows), value_set=ids)))

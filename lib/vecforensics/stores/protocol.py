@@ -31,12 +31,14 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a store says about a collection. `dimension` is 0 and `rows` None where it does not say."""
+    """What a store says about a collection. `dimension` is 0 and `rows` None where it does not say. `without_id`: the rows whose
+    id is null, where a store can hold such."""
 
     name: str
     rows: int | None
     dimension: int
     snapshot: str = ""
+    without_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,12 @@ class VectorReader(ABC):
 
     @abstractmethod
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
-        """Every row of one snapshot, as target batches of at most `batch_rows` rows."""
+        """Every row of one snapshot, as target batches of at most `batch_rows` rows. A row without an id comes under `NO_ID`."""
 
     @abstractmethod
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        """The rows that stand under `ids` (absent ids are left out, a duplicate comes as often as it stands)."""
+        """The rows that stand under `ids` (absent ids are left out, a duplicate comes as often as it stands, a row without an id
+        under none)."""
 
     @abstractmethod
     def freshness(self) -> Freshness:

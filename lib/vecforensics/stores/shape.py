@@ -11,13 +11,14 @@ import re
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, texts
+from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, text, texts
 from vecforensics.errors import TargetError
-from vecforensics.records import canonical_json, target_schema
+from vecforensics.records import NO_ID, canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
 
-__all__ = ["as_target_batch", "own_columns"]
+__all__ = ["as_target_batch", "own_columns", "some_have_ids"]
 
 _HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
@@ -33,13 +34,27 @@ def as_target_batch(
     )
     return pa.RecordBatch.from_arrays(
         [
-            id_text(batch.column(names.index(columns.id)), TargetError, where=where),
+            pc.fill_null(
+                id_text(batch.column(names.index(columns.id)), TargetError, where=where, nulls_allowed=True),
+                text(NO_ID),
+            ),
             vector,
             ragged,
             _metadata(batch, columns),
         ],
         schema=target_schema(dimension),
     )
+
+
+def some_have_ids(without: int, rows: int, columns: Columns, *, where: str) -> int:
+    """`without`, the number of rows whose id is null. Raises TargetError where none of `rows` has one: it is the wrong column."""
+    if without == rows > 0:
+        raise TargetError(
+            f"none of {rows:,} rows has an id: the column {columns.id!r} is null throughout",
+            where=where,
+            hint="Set target.id to the column that holds the ids",
+        )
+    return without
 
 
 def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:

@@ -36,6 +36,7 @@ from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.errors import TargetNotThere
 from vecforensics.findings import SEVERITY, Kind, Severity
+from vecforensics.records import NO_ID
 from vecforensics.stores import VectorReader
 
 __all__ = ["Settling", "frozen_moment"]
@@ -193,6 +194,10 @@ class Settling:
         rows, born = self._if_young(rows, np.fmax(born, theirs))
         texts = [text or "" for text in self.sides.target.text("id", rows)]
         text_of = dict(zip(rows.tolist(), texts, strict=True))
+        if self.sides.frozen.without_id:
+            # A row without an id cannot be asked for again.
+            named = np.array([text != NO_ID for text in texts], np.bool_)
+            rows, born = rows[named], born[named]
 
         def look(asked: Index, reader: VectorReader) -> Flags:
             names = [text_of[row] for row in asked.tolist()]
