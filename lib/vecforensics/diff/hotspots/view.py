@@ -149,10 +149,13 @@ class View:
         full = np.flatnonzero(hits > 1)
         if bad < 2 or bad == total or len(full) == 0:
             return np.zeros(0), []
-        full = full[smallest_log_p(sizes[full], bad, total) <= limit]
         log_p = log_tail(hits[full], sizes[full], bad, total)
         small = log_p <= worth
         full, log_p = full[small], log_p[small]
+        if len(full) == 0:
+            return log_p, []
+        tests = smallest_log_p(sizes[full], bad, total) <= limit
+        full, log_p = full[tests], log_p[tests]
         gain = log_likelihood_ratio(hits[full], sizes[full], bad, total)
         cost = float(np.log(len(sizes) - 1))
         best = np.argsort(-gain, kind="stable")[:_KEPT_VALUES]
@@ -304,9 +307,11 @@ class View:
         """Each cell of a pair of categories as a test."""
         if cells.bad < 2 or cells.bad == cells.total:
             return np.zeros(0), []
-        low = smallest_log_p(np.maximum(cells.sizes, 1), cells.bad, cells.total)
         log_p = log_tail(cells.hits, np.maximum(cells.sizes, 1), cells.bad, cells.total)
-        small = np.flatnonzero((log_p <= worth) & (low <= limit) & (cells.hits > 1))
+        small = np.flatnonzero((log_p <= worth) & (cells.hits > 1))
+        if len(small) == 0:
+            return log_p[small], []
+        small = small[smallest_log_p(cells.sizes[small], cells.bad, cells.total) <= limit]
         gain = log_likelihood_ratio(cells.hits, cells.sizes, cells.bad, cells.total)
         costs = tuple(float(np.log(len(self.population.categories[at].labels))) for at in cells.pair)
         best = small[np.argsort(-gain[small], kind="stable")[:_KEPT_VALUES]]
