@@ -1,8 +1,8 @@
 """Rows that are another record's as a whole: was it the vector that went astray, or the id?
 
 A row that holds another record's vector and that record's metadata too is one mistake, made with the id, and one finding; were
-its metadata its own, the vector alone would have been mixed up. And the record at the end of such a run, whose row stands under an
-id that nobody has, is not there twice: that row is where it went.
+its metadata its own, the vector alone would have been mixed up. And the record at the end of such a run, whose row stands under
+an id that nobody has, is not there twice: that row is where it went.
 """
 
 from __future__ import annotations
