@@ -14,8 +14,9 @@ from typing import Any
 __all__ = ["in_words"]
 
 
-def in_words(detail: Any) -> str:
-    """A finding's `detail`, an object or the JSON text of one, as "offset: 1, rows 41–119, run: 79"; "" where it says nothing."""
+def in_words(detail: Any, dimension: int | None = None) -> str:
+    """A finding's `detail`, an object or the JSON text of one, as "rows 41–119, offset: 1, run: 79"; "" where it says nothing.
+    `dimension`: how many components a vector has, where that is known."""
     if isinstance(detail, str):
         try:
             detail = json.loads(detail)
@@ -23,17 +24,19 @@ def in_words(detail: Any) -> str:
             return str(detail)
     if not isinstance(detail, dict):
         return "" if detail is None else str(detail)
-    return ", ".join(_said(detail))
+    return ", ".join(_said(detail, dimension))
 
 
-def _said(detail: Mapping[str, Any]) -> Iterator[str]:
+def _said(detail: Mapping[str, Any], dimension: int | None) -> Iterator[str]:
     rest = dict(detail)
-    for first, last, what, after in (
-        ("begins_at", "ends_at", "rows", 1),
-        ("wrong_from", "wrong_to", "wrong components", 0),
+    for first, last, what, after, total in (
+        ("begins_at", "ends_at", "row", 1, None),
+        ("wrong_from", "wrong_to", "wrong component", 0, dimension),
     ):
         if _counts(rest.get(first)) and _counts(rest.get(last)):
-            yield f"{what} {rest.pop(first) + 1:,}–{rest.pop(last) + after:,}"
+            one, other = rest.pop(first) + 1, rest.pop(last) + after
+            stretch = f"{what} {one:,}" if one == other else f"{what}s {one:,}–{other:,}"
+            yield f"{stretch} of {total:,}" if total else stretch
     fields = rest.get("fields")
     if isinstance(fields, dict):
         for name, entry in sorted(rest.pop("fields").items()):

@@ -131,10 +131,18 @@ def examples(inv: Investigation, count: int = 5) -> Table:
     import pyarrow.parquet as pq
 
     table = pq.read_table(inv.run.findings_parquet)
+    dimensions = {name: one.get("dimension") for name, one in _findings(inv).get("collections", {}).items()}
     rows: list[Mapping[str, Any]] = []
     for kind in Kind:
         first = table.filter(pc.equal(table["kind"], kind.value)).slice(0, count).to_pylist()
-        rows.extend({**row, "meaning": MEANING[kind], "detail": in_words(row["detail"])} for row in first)
+        rows.extend(
+            {
+                **row,
+                "meaning": MEANING[kind],
+                "detail": in_words(row["detail"], dimensions.get(row["collection"])),
+            }
+            for row in first
+        )
     columns = ("kind", "collection", "source_id", "target_id", "partner_id", "distance", "meaning", "detail")
     return _table(f"{table.num_rows:,} findings; up to {count} of each kind", rows, columns)
 

@@ -30,6 +30,7 @@ from vecforensics.finding_words import in_words
             },
             'plan missing ("free"), price retyped int→text (3 → "3")',
         ),
+        ({"rest": "NaN", "wrong_from": 1535, "wrong_to": 1536}, "wrong component 1,536, rest: NaN"),
         ("{}", ""),
         (None, ""),
         ("not JSON", "not JSON"),
@@ -43,3 +44,10 @@ from vecforensics.finding_words import in_words
 )
 def test_a_detail_is_said_in_words(detail: Any, words: str) -> None:
     assert in_words(detail) == words
+
+
+@pytest.mark.parametrize(
+    ("first", "stop", "words"), [(10, 11, "wrong component 11 of 64"), (0, 32, "wrong components 1–32 of 64")]
+)
+def test_components_are_said_of_how_many_where_that_is_known(first: int, stop: int, words: str) -> None:
+    assert in_words({"wrong_from": first, "wrong_to": stop}, 64) == words

@@ -195,7 +195,7 @@ class Diff:
                     words.append(f"under the id {_quoted(row['target_id'])}")
                 if row["partner_id"] is not None:
                     words.append(f"partner {_quoted(row['partner_id'])}")
-                if said := in_words(row["detail"]):
+                if said := in_words(row["detail"], self.collections[row["collection"]].dimension):
                     words.append(printable(said, 160))
                 lines.append(", ".join(words))
         return lines

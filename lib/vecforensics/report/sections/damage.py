@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vecforensics.finding_words import in_words
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity
@@ -65,7 +65,7 @@ def _blocks(account: Account) -> Iterator[Block]:
     examples = account.findings.facts.each("examples")
     if examples:
         yield Subheading("Examples")
-        yield _examples(examples)
+        yield _examples(examples, account.collections)
         yield Paragraph.of("All findings: ", Code("findings.parquet"), " in the run folder, one row each.")
 
 
@@ -141,10 +141,11 @@ def _shared_out(examples: Sequence[Facts]) -> list[Facts]:
     return [examples[number] for number in sorted(number for _, number in sorted(turns)[:_MOST_EXAMPLES])]
 
 
-def _examples(examples: tuple[Facts, ...]) -> Table:
+def _examples(examples: tuple[Facts, ...], collections: Mapping[str, Facts]) -> Table:
     rows = []
     for item in _shared_out(examples):
-        distance, words = item.number("distance"), in_words(item.values.get("detail"))
+        dimension = collections.get(item.text("collection"), Facts()).count("dimension")
+        distance, words = item.number("distance"), in_words(item.values.get("detail"), dimension)
         rows.append(
             (
                 (Code(item.text("kind")),),
