@@ -1,7 +1,7 @@
 """Which kinds are told apart how well? The confusion matrix over worlds of planted faults.
 
-Each world has all kinds planted in it at once, over another shape of ids, dimension, norm and clustering, sparse n-gram vectors
-among them. A row of the matrix is what was planted, a column what the diff said of that record; right answers stand on the
+Each world has all kinds planted in it at once, over another shape of ids, dimension, norm and clustering (one topic for forty
+records, or 1 to 8 topics in all), sparse n-gram vectors among them. A row of the matrix is what was planted, a column what the diff said of that record; right answers stand on the
 diagonal.
 
 A second matrix is over half as many worlds whose store has kept everything, damage included, in int8 with one scale for all
@@ -33,6 +33,7 @@ from vecforensics.findings import Kind
 
 _WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
 _NOTHING = "nothing"
+_TOPICS = (None, 1, 2, 3, 5, 8)
 
 
 def make_world(number: int) -> World:
@@ -58,6 +59,7 @@ def make_dense_world(number: int, dimension: int) -> World:
         shape=ID_SHAPES[number % len(ID_SHAPES)],
         normalised=bool(number & 1),
         clustered=bool(number & 2),
+        topics=_TOPICS[number // 4 % len(_TOPICS)],
         seed=number,
     )
 

@@ -70,21 +70,25 @@ def foreign_rows(
     group = _group(one[sample], other[sample])
     if group is None:
         return nobody, scores
+    among = np.empty(count, np.bool_)
     for start in range(0, count, _BLOCK):
         rows = slice(start, start + _BLOCK)
         scores[rows] = group.model.agreement(one[rows], other[rows])
+        among[rows] = group.model.closeness(one[rows], other[rows]) >= group.closeness
     # A row that a map was learnt from is judged by another map.
-    scores[sample] = group.scores
-    members = (scores >= group.limit) & away
+    scores[sample], among[sample] = group.scores, group.among
+    members = (scores >= group.limit) & among & away
     return (members, scores) if members.sum() >= _FEWEST else (nobody, np.zeros(count))
 
 
 class _Group(NamedTuple):
-    """What the sample shows: a map, the agreement of each row of the sample with a map it had no part in, and the limit."""
+    """What the sample shows: a map, how each row of the sample agrees with a map that it had no part in, and the limits."""
 
     model: _Model
     scores: npt.NDArray[np.float64]
+    among: npt.NDArray[np.bool_]
     limit: float
+    closeness: float
     size: int
 
 
@@ -96,7 +100,7 @@ class _Model:
     """
 
     def __init__(self, one: _Floats, other: _Floats) -> None:
-        self._anchors = one
+        self._anchors, self._held = one, other
         self._means = one.mean(axis=0), other.mean(axis=0)
         first, second = (
             (space - mean).astype(np.float64) for space, mean in zip((one, other), self._means, strict=True)
@@ -140,6 +144,13 @@ class _Model:
         place = self._place(one)
         return _cosines(one - self._centres[2][place], other - self._centres[3][place])
 
+    def closeness(self, one: _Floats, other: _Floats) -> _Floats:
+        """How similar each row is to the anchor nearest to it, in parts of what is expected of it. Noise can lie in the right
+        direction by chance, but it lies far away from where the group is."""
+        wanted = (one @ self._anchors.T).max(axis=1)
+        closeness: _Floats = (other @ self._held.T).max(axis=1) / np.maximum(wanted, np.float32(0.01))
+        return closeness
+
     def pairings(self, one: _Floats, other: _Floats) -> _Floats:
         """(k, k): the agreement of each held row (down) with each expected one (across)."""
         place = self._place(one)
@@ -161,7 +172,7 @@ def _group(one: _Floats, other: _Floats) -> _Group | None:
     fold = np.arange(count) % folds
     found: _Group | None = None
     for settled in (False, True):
-        own, beside, nearby = np.empty(count), np.empty(count), np.empty(count)
+        own, beside, nearby, close = np.empty((4, count))
         rank, chance, models = np.empty(count), [], []
         for number in range(folds):
             rows, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
@@ -180,6 +191,7 @@ def _group(one: _Floats, other: _Floats) -> _Group | None:
             rank[rows] = ((decoys < mine).mean(axis=1) + (decoys <= mine).mean(axis=1)) / 2
             nearby[rows] = decoys.max(axis=1)
             beside[rows] = model.sameness(one[rows], other[rows])
+            close[rows] = model.closeness(one[rows], other[rows])
         limit = _limit(own, np.concatenate(chance))
         if limit is None:
             continue
@@ -189,9 +201,11 @@ def _group(one: _Floats, other: _Floats) -> _Group | None:
         lead = (rank[asked].mean() - 0.5) * np.sqrt(12 * asked.sum())
         if lead < _SURE or beside[members].mean() > _OWN * own[members].mean():
             continue
-        size = int(members.sum())
+        closeness = float(np.median(close[members])) / 2
+        among = close >= closeness
+        size = int((members & among).sum())
         if found is None or size > found.size:
-            found = _Group(models[0], own, limit, size)
+            found = _Group(models[0], own, among, limit, closeness, size)
         if size > 0.98 * count:
             break
     return found
