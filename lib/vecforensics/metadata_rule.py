@@ -15,6 +15,7 @@ is compared to the last digit, a fraction as the double next to it. It spells tr
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def _cell_says(cell: str | None, value: Any) -> bool:
 
 def _spells(text: str, value: float) -> bool:
     found = _NUMBER.fullmatch(text)
-    if found is None:
+    if found is None or not math.isfinite(value):
         return False
     if not any(found.groups()):
         return int(text) == value

@@ -27,6 +27,7 @@ from vecforensics.case import Case
 from vecforensics.embedding import Embedder, open_embedder
 from vecforensics.errors import ToolFailed, VecforensicsError, printable
 from vecforensics.evidence import Evidence
+from vecforensics.migrate.cells import Cells
 from vecforensics.migrate.chain import Operation, State
 from vecforensics.migrate.effects import Effects
 from vecforensics.migrate.feed import Fed, feed_chunks
@@ -38,6 +39,7 @@ from vecforensics.migrate.place import Place, rows_standing, spot
 from vecforensics.migrate.plan import Chunk, Plan
 from vecforensics.migrate.retry import Retry
 from vecforensics.migrate.strategies import Strategy
+from vecforensics.records import canonical_json
 
 __all__ = ["carry_out", "open_places"]
 
@@ -170,10 +172,12 @@ class _Work:
     def _try_out(self, chunks: Iterable[Chunk]) -> None:
         """Raise ToolFailed where no record of a collection has a place in its columns: a repair would break off half-way."""
         for name in sorted({collection for chunk in chunks for collection, _ in chunk.keys}):
-            place = self.effects.places[name]
+            place, cells = self.effects.places[name], Cells.of(self.evidence, name)
             for batch in islice(self.evidence.iter_source(name, _TRIED), 1):
                 reasons = [
-                    self.effects.retried(place, partial(place.refuses, metadata))
+                    self.effects.retried(
+                        place, partial(place.refuses, canonical_json(cells.typed(json.loads(metadata))))
+                    )
                     for metadata in batch.column("metadata").to_pylist()
                 ]
                 if all(reasons):

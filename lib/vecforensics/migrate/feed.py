@@ -17,6 +17,7 @@ from vecforensics.arrow_columns import matrix_of
 from vecforensics.case import Case
 from vecforensics.errors import EvidenceError, printable
 from vecforensics.evidence import Evidence
+from vecforensics.migrate.cells import Cells
 from vecforensics.migrate.outline import Key, parents_of
 from vecforensics.migrate.plan import Chunk
 from vecforensics.migrate.strategies import Vector
@@ -49,7 +50,7 @@ def feed_chunks(evidence: Evidence, case: Case, chunks: Sequence[Chunk]) -> Iter
             record = Record(
                 id=names[key],
                 text=row["text"],
-                metadata=json.loads(row["metadata"]),
+                metadata=reader.metadata(key[0], row["metadata"]),
                 depends_on=tuple(names[parent] for parent in parents if parent in names and parent != key),
                 collection=key[0],
             )
@@ -62,6 +63,7 @@ class _Reader:
 
     def __init__(self, evidence: Evidence, case: Case) -> None:
         self._evidence, self._case = evidence, case
+        self._cells: dict[str, Cells] = {}
         self._open: dict[str, Iterator[pa.RecordBatch]] = {}
         self._batch: dict[str, tuple[pa.RecordBatch, dict[str, int], list[list[Key]], Vector | None]] = {}
 
@@ -92,6 +94,12 @@ class _Reader:
             "metadata": batch.column("metadata")[at].as_py(),
             "vector": frozen,
         }, parents[at]
+
+    def metadata(self, name: str, text: str) -> dict[str, Any]:
+        """A record's metadata as they are to be written."""
+        if name not in self._cells:
+            self._cells[name] = Cells.of(self._evidence, name)
+        return self._cells[name].typed(json.loads(text))
 
     def _keep(self, name: str, batch: pa.RecordBatch) -> None:
         rows = {record_id: at for at, record_id in enumerate(batch.column("id").to_pylist())}
