@@ -26,6 +26,13 @@ from vecforensics.run_folder import RunFolder
 N, D = 600, 16
 
 
+def cost(vectors: ArrayVectors, of: RowDimensions, **settings: Any) -> Impact:
+    """What is measured where there is something to measure."""
+    found = measure_impact(vectors, of, **settings)
+    assert found is not None
+    return found
+
+
 def records(count: int = N) -> RowDimensions:
     return rows(count, {})
 
@@ -105,7 +112,7 @@ def damaged(seed: int) -> ArrayVectors:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_against_a_search_by_hand(metric: Metric, seed: int) -> None:
     vectors = damaged(seed)
-    impact = measure_impact(vectors, records(), queries=N, metric=metric)
+    impact = cost(vectors, records(), queries=N, metric=metric)
     recalls, changes = by_hand(vectors, metric, 10)
     assert impact.recall == pytest.approx(np.mean(recalls))
     assert impact.changed == sum(changes)
@@ -118,15 +125,15 @@ def test_against_a_search_by_hand(metric: Metric, seed: int) -> None:
 
 def test_blocks_and_query_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = damaged(3)
-    whole = measure_impact(vectors, records(), queries=400, seed=5)
+    whole = cost(vectors, records(), queries=400, seed=5)
     monkeypatch.setattr("vecforensics.diff.impact._QUERIES_AT_ONCE", 77)
-    small = measure_impact(vectors, records(), queries=400, seed=5, memory_mb=0)
+    small = cost(vectors, records(), queries=400, seed=5, memory_mb=0)
     assert small == whole
 
 
 def test_clean_target_costs_nothing() -> None:
     expected = clustered()
-    impact = measure_impact(target(expected, expected.copy()), records(), queries=N)
+    impact = cost(target(expected, expected.copy()), records(), queries=N)
     assert (impact.recall, impact.changed, impact.hurt) == (1.0, 0, ())
 
 
@@ -137,7 +144,7 @@ def test_benign_copies_cost_nothing() -> None:
         expected / np.linalg.norm(expected, axis=1, keepdims=True),
         np.nextafter(expected, np.float32(np.inf)),
     ):
-        impact = measure_impact(target(expected, actual.astype(np.float32)), records(), queries=N)
+        impact = cost(target(expected, actual.astype(np.float32)), records(), queries=N)
         assert impact.recall == 1.0
 
 
@@ -147,27 +154,27 @@ def test_equal_neighbours_may_be_exchanged_freely() -> None:
     expected[100:140] = expected[100]
     actual = expected.copy()
     actual[100:140] += np.random.default_rng(1).normal(0, 1e-7, (40, D)).astype(np.float32)
-    assert measure_impact(target(expected, actual), records(), queries=N).recall == 1.0
+    assert cost(target(expected, actual), records(), queries=N).recall == 1.0
 
 
 def test_everything_under_one_vector() -> None:
     """A broadcast over the whole collection: all similarities are equal, and nothing breaks or takes for ever."""
     expected = clustered()
-    impact = measure_impact(target(expected, np.repeat(expected[:1], N, axis=0)), records(), queries=N)
+    impact = cost(target(expected, np.repeat(expected[:1], N, axis=0)), records(), queries=N)
     assert impact.changed_share > 0.9
     assert impact.recall < 0.1
 
 
 def test_nothing_arrived() -> None:
     expected = clustered()
-    impact = measure_impact(target(expected, np.zeros_like(expected), range(N)), records(), queries=N)
+    impact = cost(target(expected, np.zeros_like(expected), range(N)), records(), queries=N)
     assert (impact.recall, impact.changed, impact.returnable, impact.records) == (0.0, N, 0, N)
 
 
 def test_a_missing_record_is_lost_to_its_neighbours_and_gets_nothing() -> None:
     expected = clustered()
     vectors = target(expected, expected.copy(), [42])
-    impact = measure_impact(vectors, records(), queries=N)
+    impact = cost(vectors, records(), queries=N)
     assert impact.returnable == N - 1
     assert all(one.lost == ("user-42",) for one in impact.hurt)
     after = compare_neighbours(vectors, records(), "user-42")
@@ -178,9 +185,9 @@ def test_a_missing_record_is_lost_to_its_neighbours_and_gets_nothing() -> None:
 def test_an_orphan_steals_places() -> None:
     expected = clustered()
     vectors = target(expected, expected.copy(), extra=np.repeat(expected[7:8], 10, axis=0))
-    worst = measure_impact(vectors, records(), queries=N).hurt[0]
+    worst = cost(vectors, records(), queries=N).hurt[0]
     assert set(worst.instead) == {"(a row that is no record's own)"}
-    assert measure_impact(vectors, records(), queries=N).returnable == N + 10
+    assert cost(vectors, records(), queries=N).returnable == N + 10
 
 
 def retried(copies: int, name: Any, records: int = 20) -> World:
@@ -199,7 +206,7 @@ def measured(world: World, **changes: Any) -> Impact:
     vectors = ArrayVectors(
         "things", world.expected, world.expected.copy(), np.ones(300, np.bool_), further, **changes
     )
-    return measure_impact(vectors, rows(300, {}), queries=300)
+    return cost(vectors, rows(300, {}), queries=300)
 
 
 def said_of(world: World, folder: Any, **settings: Any) -> Any:
@@ -254,30 +261,55 @@ def test_swapped_pair_names_who_comes_instead() -> None:
     expected = clustered()
     actual = expected.copy()
     actual[[3, 500]] = actual[[500, 3]]
-    hurt = measure_impact(target(expected, actual), records(), queries=N).hurt
+    hurt = cost(target(expected, actual), records(), queries=N).hurt
     assert len(hurt) == 10
     assert all({"user-3", "user-500"} & {*query.lost, *query.instead} for query in hurt)
 
 
-def test_records_without_expected_vector_do_not_ask() -> None:
+@pytest.mark.parametrize("engine", ["exact", "usearch"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_records_without_expected_vector_do_not_ask_and_steal_no_places(metric: Metric, engine: str) -> None:
+    """Neither do the further rows under their ids; a stray does."""
+    if engine == "usearch":
+        pytest.importorskip("usearch")
     expected = clustered()
+    actual = expected.copy()
+    expected[::3] = np.nan
+    further = np.concatenate([actual[:30], actual[1:2]])
+    vectors = replace(
+        target(expected, actual, extra=further), owners=np.concatenate([np.arange(30) // 3 * 3, [-1]])
+    )
+    impact = cost(vectors, records(), queries=N, metric=metric, engine=engine)
+    assert (impact.population, impact.queries, impact.outside) == (400, 400, 200)
+    assert impact.returnable == 401
+    alone = expected[np.arange(N) % 3 > 0]
+    assert impact.recall == cost(target(alone, alone, extra=actual[1:2]), records(400), metric=metric).recall
+    assert impact.recall < 1
+    assert "200 without an expected vector are left out" in str(impact)
+    shown = compare_neighbours(vectors, records(), "user-4", metric=metric)
+    assert shown.outside == 200
+    assert not {f"user-{row}" for row in range(0, N, 3)} & {one.id for one in shown.after}
+
+
+def test_a_record_that_should_be_zero_is_not_found_and_steals_a_place_where_it_is() -> None:
+    expected = clustered()
+    actual = expected.copy()
     expected[::3] = 0
-    impact = measure_impact(target(expected, expected.copy()), records(), queries=100)
-    assert (impact.population, impact.queries) == (400, 100)
-    assert impact.recall == 1.0
+    right = cost(target(expected, expected.copy()), records(), queries=100)
+    assert (right.population, right.queries, right.outside) == (400, 100, 0)
+    assert right.recall == 1.0
+    assert cost(target(expected, actual), records(), queries=100).recall < 0.8
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_records_to_have_neighbours(count: int) -> None:
     expected = clustered(count) if count else np.empty((0, D), np.float32)
-    impact = measure_impact(target(expected, expected), records(count))
-    assert impact.queries == 0
-    assert "unknown" in str(impact)
+    assert measure_impact(target(expected, expected), records(count)) is None
 
 
 def test_fewer_records_than_places() -> None:
     expected = clustered(5)
-    impact = measure_impact(target(expected, expected.copy(), [4]), records(5))
+    impact = cost(target(expected, expected.copy(), [4]), records(5))
     assert impact.k == 4
     assert impact.recall == pytest.approx(1 - 4 / 20)
 
@@ -287,17 +319,17 @@ def test_huge_numbers_do_not_warn_or_win() -> None:
     actual = expected.copy()
     actual[5] = np.finfo(np.float32).max
     for metric in ("cosine", "dot", "l2"):
-        assert measure_impact(target(expected, actual), records(), queries=N, metric=metric).recall > 0.85
+        assert cost(target(expected, actual), records(), queries=N, metric=metric).recall > 0.85
 
 
 def test_sampled_intervals_cover() -> None:
     """80 seeded samples of 80 records: the interval misses the truth at most as often as it says."""
     vectors = damaged(9)
     source = records()
-    truth = measure_impact(vectors, source, queries=N)
+    truth = cost(vectors, source, queries=N)
     missed = {"recall": 0, "changed": 0}
     for seed in range(80):
-        one = measure_impact(vectors, source, queries=80, seed=seed)
+        one = cost(vectors, source, queries=80, seed=seed)
         assert one.is_sampled
         missed["recall"] += not one.recall_low <= truth.recall <= one.recall_high
         missed["changed"] += not one.changed_low <= truth.changed_share <= one.changed_high
@@ -307,9 +339,9 @@ def test_sampled_intervals_cover() -> None:
 def test_same_seed_same_bytes_and_the_display_is_escaped() -> None:
     vectors = damaged(2)
     named = rows(N, {}, name=lambda row: f"<b>\x1b{row}")
-    one, two = (measure_impact(vectors, named, queries=100, seed=4) for _ in range(2))
+    one, two = (cost(vectors, named, queries=100, seed=4) for _ in range(2))
     assert json.dumps(one.as_dict()) == json.dumps(two.as_dict())
-    assert one.as_dict() != measure_impact(vectors, named, queries=100, seed=5).as_dict()
+    assert one.as_dict() != cost(vectors, named, queries=100, seed=5).as_dict()
     assert "<b>\x1b" not in one._repr_html_()
     assert "&lt;b&gt;\\x1b" in one._repr_html_()
     told = compare_neighbours(vectors, named, "<b>\x1b0")
@@ -338,7 +370,7 @@ def test_refuses_what_cannot_be_asked() -> None:
     with pytest.raises(InputError, match="no expected vector"):
         compare_neighbours(vectors, records(), "user-1")
     with pytest.raises(InputError, match="at least one query"):
-        measure_impact(vectors, records(), queries=0)
+        cost(vectors, records(), queries=0)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
@@ -352,7 +384,7 @@ def test_any_damage_any_k_against_a_search_by_hand(seed: int, k: int) -> None:
     actual[hurt] = rng.integers(-2, 3, (int(hurt.sum()), 4))
     empty = np.empty((0, 4), np.float32)
     vectors = ArrayVectors("users", expected, actual, rng.random(40) < 0.9, empty)
-    impact = measure_impact(vectors, records(40), queries=40, k=k, metric="l2")
+    impact = cost(vectors, records(40), queries=40, k=k, metric="l2")
     recalls, _ = by_hand(vectors, "l2", k)
     assert impact.recall == pytest.approx(np.mean(recalls), abs=0.02 if k < 12 else 0.05)
 
@@ -361,12 +393,12 @@ def test_approximate_search_agrees_with_the_exact_one() -> None:
     pytest.importorskip("usearch")
     for metric, owners in (("cosine", None), ("l2", None), ("cosine", np.arange(5))):
         vectors = replace(damaged(1), owners=owners)
-        exact = measure_impact(vectors, records(), queries=N, metric=metric)
-        graph = measure_impact(vectors, records(), queries=N, metric=metric, engine="usearch")
+        exact = cost(vectors, records(), queries=N, metric=metric)
+        graph = cost(vectors, records(), queries=N, metric=metric, engine="usearch")
         assert graph.recall == pytest.approx(exact.recall, abs=0.005)
         assert abs(graph.changed - exact.changed) <= 6
         assert (graph.records, graph.returnable) == (exact.records, exact.returnable)
-        assert graph == measure_impact(vectors, records(), queries=N, metric=metric, engine="usearch")
+        assert graph == cost(vectors, records(), queries=N, metric=metric, engine="usearch")
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,4 +406,4 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(MissingExtra, match=r"\[ann\]"):
-        measure_impact(damaged(0), records(), engine="usearch")
+        cost(damaged(0), records(), engine="usearch")

@@ -29,7 +29,14 @@ from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
+from vecforensics.diff.sampling.draw import (
+    Draw,
+    draw_contents,
+    estimate,
+    frozen_draw,
+    mark_sampled,
+    was_sampled,
+)
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes, place_writes
@@ -96,11 +103,10 @@ def diff_vectors(
             impact,
         )
         draw = _drawn(work, sample)
-        if draw is None:
-            diff = _assembled(work, run, work.passed())
-        else:
-            passed = work.passed(draw.rows)
-            diff = _assembled(work, run, passed, estimate(draw, passed), draw.plan.requested)
+        diff = _assembled(work, run, work.passed(None if draw is None else draw.rows), draw)
+        if draw is None and sample:
+            nothing = f"A sample of {sample:,} was asked for; where no vectors are expected there is nothing to sample."
+            diff = replace(diff, limits=(*diff.limits, nothing))
         if written_since:
             diff = replace(diff, limits=(*diff.limits, _WRITTEN_SINCE))
         _write(run, diff)
@@ -137,27 +143,17 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _assembled(
-    work: Work,
-    run: RunFolder,
-    passed: Passed,
-    estimate: Mapping[str, Any] | None = None,
-    sample: int | None = None,
-) -> Diff:
+def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) -> Diff:
     """The result, once all collections have been passed over: what was found, where it gathers, and what it costs."""
+    sampled = [_limits_of_a_sample(work, part, draw) for part in passed.parts] if draw is not None else []
     for part in passed.parts:
-        _note_unchecked(part, sample)
+        _note_unchecked(part, draw)
     summaries = {part.name: _summary(part) for part in passed.parts}
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
     table, hot_spots, notes = _found_and_where(work, passed, list(rows.values()))
-    # The cost of what was not looked at is nobody's guess.
-    measured = damaged if work.impact and sample is None else set()
-    impact = {
-        part.name: _cost(work, passed, part, rows[part.name])
-        for part in passed.parts
-        if part.name in measured and part.sides.source.dimension
-    }
+    hurt = {name: rows[name] for name in damaged}
+    impact, unmeasured = _costs(work, passed, hurt, draw) if work.impact else ({}, [])
     return Diff(
         case=work.case.case,
         title=work.case.title,
@@ -166,12 +162,17 @@ def _assembled(
         table=table,
         hot_spots=hot_spots,
         impact=impact or None,
-        estimate=estimate,
-        limits=(*_limits(work.case, work.evidence, passed.parts, sample), *notes),
+        estimate=estimate(draw, passed) if draw is not None else None,
+        limits=(
+            *_limits(work.case, passed.parts, draw, set(impact)),
+            *(sentence for some in sampled for sentence in some),
+            *unmeasured,
+            *notes,
+        ),
         settings={
             "tolerance": {"cosine": work.case.tolerance.cosine},
             "settle_s": work.case.settle_s,
-            "sample": sample,
+            "sample": draw.plan.requested if draw is not None else None,
             "seed": work.seed,
         },
         evidence_digest=work.evidence.digest,
@@ -216,19 +217,58 @@ def _writes_of_strays(work: Work, parts: Sequence[Part]) -> dict[str, Writes]:
     return place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts})
 
 
-def _cost(work: Work, passed: Passed, part: Part, rows: RowDimensions) -> dict[str, Any]:
-    """What the damage to one collection costs, as it stands in findings.json."""
+def _costs(
+    work: Work, passed: Passed, rows: Mapping[str, RowDimensions], draw: Draw | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What the damage to each collection costs, as it stands in findings.json, and the sentences on where nobody can say.
+    `rows`: the records of the damaged collections."""
     from vecforensics.diff.impact import measure_impact
 
-    order, resolved = passed.layout.orders[part.name], part.resolved
-    impact = measure_impact(
-        EvidenceVectors(part.name, part.sides, order, resolved.excused, resolved.excused_strays),
-        rows,
-        queries=_queries(part.sides),
-        seed=work.seed,
-        memory_mb=work.memory_mb // 2,
-    )
-    return impact.as_dict()
+    costs, unmeasured = dict[str, Any](), list[str]()
+    for part in passed.parts:
+        if part.name not in rows or not part.sides.source.dimension:
+            continue
+        if draw is not None and not _all_known(work, part, draw):
+            # The cost of what was not looked at is nobody's guess.
+            unmeasured.append(f"{part.name}: what the damage costs was not measured, since this is a sample.")
+            continue
+        impact = measure_impact(
+            _vectors(passed, part),
+            rows[part.name],
+            queries=_queries(part.sides),
+            seed=work.seed,
+            memory_mb=work.memory_mb // 2,
+        )
+        if impact is None:
+            unmeasured.append(
+                f"{part.name}: what the damage costs was not measured, since fewer than two records have an expected vector to "
+                "be near each other."
+            )
+        else:
+            costs[part.name] = impact.as_dict()
+    return costs, unmeasured
+
+
+def _vectors(passed: Passed, part: Part) -> EvidenceVectors:
+    """The vectors of a collection as a search returns them, but for what nobody can judge."""
+    source, resolved = part.sides.source, part.resolved
+    mangled = np.array(list(resolved.mangled.items()), np.int64).reshape(-1, 2)
+    # Of what should be near a record without an expected vector nobody knows, under whatever id it stands.
+    bare = source.integers("digest", mangled[:, 0]) == 0
+    gone = np.union1d(resolved.excused_strays, mangled[bare, 1])
+    return EvidenceVectors(part.name, part.sides, passed.layout.orders[part.name], resolved.excused, gone)
+
+
+def _all_known(work: Work, part: Part, draw: Draw) -> bool:
+    """Whether a draw left out nothing that a search could ask for or return."""
+    if part.name not in draw.rows:
+        return True
+    if draw.left_out(part.name):
+        return False
+    # Where only the drawn records were embedded, the missing ones may have no expected vectors.
+    bare = part.sides.source.integers("digest") == 0
+    bare[draw.rows[part.name]] = False
+    return not was_sampled(work.evidence) or not bare.any()
 
 
 def _queries(sides: Sides) -> int:
@@ -238,15 +278,25 @@ def _queries(sides: Sides) -> int:
     return int(min(most, max(fewest, _IMPACT_BUDGET / (largest * sides.source.dimension))))
 
 
-def _note_unchecked(part: Part, sample: int | None) -> None:
-    """Contents that nothing could be compared with are one line, not one a record."""
+def _left_out(part: Part, draw: Draw | None) -> int:
+    """How many contents nobody read because they were not drawn. What stands under a mangled id is compared in any case."""
+    plain = part.resolved.unchecked - part.resolved.unusable
+    return min(draw.left_out(part.name), plain) if draw is not None else 0
+
+
+def _note_unchecked(part: Part, draw: Draw | None) -> None:
+    """Contents that nothing could be compared with are one line for each reason, not one a record."""
     resolved = part.resolved
-    plain = resolved.unchecked - resolved.unusable
-    if plain > 0:
-        reason = "no expected vectors"
-        if part.sides.frozen.expected is not None:
-            reason = "not in the sample" if sample else "no expected vector for these records"
-        part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": plain, "reason": reason})
+    left_out = _left_out(part, draw)
+    bare = (
+        "no expected vectors"
+        if part.sides.frozen.expected is None
+        else "no expected vector for these records"
+    )
+    counts = {"not in the sample": left_out, bare: resolved.unchecked - resolved.unusable - left_out}
+    for reason, rows in counts.items():
+        if rows > 0:
+            part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": rows, "reason": reason})
 
 
 def _summary(part: Part) -> CollectionSummary:
@@ -302,7 +352,30 @@ def _verdict(evidence: Evidence, summaries: Mapping[str, CollectionSummary], tab
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int | None) -> list[str]:
+def _limits_of_a_sample(work: Work, part: Part, draw: Draw) -> list[str]:
+    """What a draw kept out of sight; takes out of the findings what a sample cannot know."""
+    sentences = []
+    if left_out := _left_out(part, draw):
+        sentences.append(
+            f"{part.name}: {left_out:,} contents were not in the sample of {draw.plan.requested:,}."
+        )
+        if mark_sampled(part):
+            sentences.append(
+                f"{part.name}: a vector that is another record's is `swapped`, `shifted` or `broadcast` as the sample shows it; "
+                "whether its own record holds it too, where a run begins and ends, and under how many ids it stands was not "
+                "looked at."
+            )
+    if was_sampled(work.evidence) and not _all_known(work, part, draw):
+        sentences.append(
+            f"{part.name}: only the sampled records have expected vectors, and the missing ones where they are few "
+            "beside the sample; a vector that belongs to another one is `drifted` here, and an id that only another "
+            "one's content could explain is `orphan` and `missing`."
+        )
+    return sentences
+
+
+def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[str]) -> list[str]:
+    """What was not looked at, or could not be. `measured`: the collections of which the cost of damage is known."""
     sentences = [
         f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
         "change is not seen as damage."
@@ -313,20 +386,8 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
             sentences.append(
                 f"{part.name}: there are no expected vectors; whether a vector belongs to its record was not checked."
             )
-        elif sample:
-            sentences.append(
-                f"{part.name}: {part.resolved.unchecked:,} contents were not in the sample of {sample:,}."
-            )
-            if was_sampled(evidence):
-                sentences.append(
-                    f"{part.name}: only the sampled records have expected vectors, and the missing ones where they are few "
-                    "beside the sample; a vector that belongs to another one is `drifted` here, and an id that only another "
-                    "one's content could explain is `orphan` and `missing`."
-                )
-        elif part.resolved.unchecked:
-            sentences.append(
-                f"{part.name}: {part.resolved.unchecked:,} contents had nothing to be compared with."
-            )
+        elif bare := part.resolved.unchecked - _left_out(part, draw):
+            sentences.append(f"{part.name}: {bare:,} contents had nothing to be compared with.")
         if frozen.expected is not None and frozen.dimension == 1:
             sentences.append(
                 f"{part.name}: vectors of one component: any number of the same sign points the same way, so a wrong one counts "
@@ -357,9 +418,8 @@ def _limits(case: Case, evidence: Evidence, parts: Sequence[Part], sample: int |
             sentences.append(f"{part.name}: the case file names no dependencies; nothing can dangle.")
         young = sum(found.kind is Kind.PENDING for found in part.found.rows)
         if young:
-            sentences.append(
-                f"{part.name}: {young:,} rows were too young to be judged; what damage costs counts them as in order."
-            )
+            counted = "; what damage costs counts them as in order" if part.name in measured else ""
+            sentences.append(f"{part.name}: {young:,} rows were too young to be judged{counted}.")
         if frozen.facts.get("settled") is False:
             sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
     return sentences

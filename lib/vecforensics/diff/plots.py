@@ -182,26 +182,25 @@ def plot_along_source(
 def plot_impact(impact: Impact, *, title: str = "") -> Figure:
     """How many of its right neighbours each query lost."""
     counts, places = np.asarray(impact.lost_counts), np.arange(len(impact.lost_counts))
-    asked = max(impact.queries, 1)
     if not title:
         title = (
             f"{impact.collection}: recall@{impact.k} is {impact.recall:.3f}; asked with their own vectors, "
             f"{100 * impact.changed_share:.1f} % of the records lost at least one of their right {impact.k}"
-            if impact.queries
-            else f"{impact.collection}: no record could ask; the impact is unknown"
         )
     with _style():
         figure = _figure(7.2, 3.6)
         axes = figure.add_subplot()
-        axes.bar(places, 100 * counts / asked, width=0.78, color=[RIGHT, *[WRONG] * (len(counts) - 1)])
+        axes.bar(
+            places, 100 * counts / impact.queries, width=0.78, color=[RIGHT, *[WRONG] * (len(counts) - 1)]
+        )
         for place, count in zip(places, counts, strict=True):
             axes.annotate(
-                f"{count:,}", (place, 100 * count / asked), (0, 3), textcoords="offset points", ha="center",
+                f"{count:,}", (place, 100 * count / impact.queries), (0, 3), textcoords="offset points", ha="center",
                 color="#202020" if count else "#B0B0B0",
             )  # fmt: skip
         axes.set_xticks(places)
         axes.set_xlabel(f"right neighbours lost, out of {impact.k}")
         axes.set_ylabel(f"% of {impact.queries:,} queries")
-        axes.set_ylim(0, 112 * float(counts.max(initial=0)) / asked or 1)
+        axes.set_ylim(0, 112 * float(counts.max()) / impact.queries)
         axes.set_title(_title(title, 70))
     return figure  # type: ignore[no-any-return]

@@ -179,6 +179,7 @@ class Diff:
             lines.append(
                 f"{printable(name)}: recall@{one['k']} is {one['recall']:.3f}{between} of 1; asked with their own vectors, "
                 f"{one['changed_share']:.1%}{shares} of the records lost at least one of their right {one['k']}"
+                + (f" ({one['outside']:,} without an expected vector are left out)" if one["outside"] else "")
             )
         return lines
 

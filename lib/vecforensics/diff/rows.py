@@ -130,8 +130,8 @@ class CollectionVectors(Protocol):
 
 @dataclass(frozen=True)
 class ArrayVectors:
-    """`CollectionVectors` over arrays in memory. A row of `actual_vectors` counts only where `present` is true; without
-    `owners` the further rows stand under no record's id."""
+    """`CollectionVectors` over arrays in memory. A row of `actual_vectors` counts only where `present` is true, one of
+    `expected_vectors` where it is finite; without `owners` the further rows stand under no record's id."""
 
     collection: str
     expected_vectors: npt.NDArray[np.float32]
@@ -149,8 +149,9 @@ class ArrayVectors:
         return int(self.expected_vectors.shape[0])
 
     def expected(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        found: Any = np.ones(len(rows), np.bool_)
-        return self.expected_vectors[rows], found
+        vectors = self.expected_vectors[rows]
+        found: Any = np.isfinite(vectors).all(axis=1)
+        return vectors, found
 
     def actual(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         return self.actual_vectors[rows], self.present[rows]

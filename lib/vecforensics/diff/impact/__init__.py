@@ -8,8 +8,10 @@ Two questions are asked of a sample of records:
   changed if one of the right records is missing from it. A record whose own vector is gone gets nothing.
 
 A returned record counts as right if by the expected vectors it is as near as the k-th, give or take 1e-6: among equals a
-store may choose freely. Where not every record was asked, intervals are given that cover at least what they say: Clopper-
-Pearson for shares; for recall, a mean of k shares ("at least j lost"), Clopper-Pearson each with the error split by k.
+store may choose freely. Records without an expected vector are outside of both questions: they do not ask, they are no right
+answer, and what the target holds under their ids takes nobody's place. Where not every record was asked, intervals are given
+that cover at least what they say: Clopper-Pearson for shares; for recall, a mean of k shares ("at least j lost"), Clopper-
+Pearson each with the error split by k.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ def _answer(
     got, got_scores = _rank(asks, candidates[1], raw[1], k, metric)
     limit = near_scores[-1] - AS_NEAR * max(1.0, abs(float(near_scores[-1]))) if len(near) else np.inf
     right = np.zeros(len(got), dtype=bool)
+    # Neither further rows nor what should not be found at all, being zero.
     known = [at for at, one in enumerate(got.tolist()) if one in raw[0]]
     if known:
         right[known] = (
@@ -105,8 +108,8 @@ def _answer(
 
 def _ask(
     vectors: CollectionVectors, rows: Rows, k: int, metric: Metric, find: _Find
-) -> tuple[list[_Answer], list[_Answer | None], int, int]:
-    """(answers to the right vector, answers to the stored one (None = there is none), records, returnable) for these rows."""
+) -> tuple[list[_Answer], list[_Answer | None], Found]:
+    """(answers to the right vector, answers to the stored one (None = there is none), what was found) for these rows."""
     right, _ = vectors.expected(rows)
     stored, stands = vectors.actual(rows)
     ready, _ = prepared(right, metric)
@@ -134,7 +137,7 @@ def _ask(
                 recommended.append(_answer(row, right[at], stored[at], lists, raw, k, metric))
             else:
                 recommended.append(fresh if usable[at] else None)
-    return search, recommended, found.records, found.returnable
+    return search, recommended, found
 
 
 def _draw(vectors: CollectionVectors, queries: int, seed: int, metric: Metric) -> Rows:
@@ -201,8 +204,9 @@ def measure_impact(
     metric: Metric = "cosine",
     engine: Engine = "exact",
     confidence: float = 0.95,
-) -> Impact:
-    """What the damage costs this collection, on a seeded sample of `queries` of its records (all, if it has no more).
+) -> Impact | None:
+    """What the damage costs this collection, on a seeded sample of `queries` of its records (all, if it has no more). None where
+    fewer than two of them have a usable expected vector: then nobody has a neighbour to lose.
 
     `engine`: "exact" reads both sides once for each 2,048 queries; "usearch" (extra [ann]) builds two graph indexes instead,
     worth it when most of a large collection is to be asked. Raises InputError where `queries` or `k` is below 1.
@@ -212,25 +216,25 @@ def measure_impact(
             "an impact needs at least one query and one neighbour", hint="Give queries and k of 1 or more"
         )
     asking = _draw(vectors, queries, seed, metric)
-    records = returnable = places = changed = 0
-    found, worst = [np.zeros(0, dtype=np.int64)], list[_Answer]()
+    records = returnable = outside = places = changed = 0
+    counts, worst = [np.zeros(0, dtype=np.int64)], list[_Answer]()
     find = _finder(vectors, k, metric, memory_mb, engine)
     for start in range(0, len(asking), _QUERIES_AT_ONCE):
         part = asking[start : start + _QUERIES_AT_ONCE]
-        search, recommended, records, returnable = _ask(vectors, part, k, metric, find)
+        search, recommended, found = _ask(vectors, part, k, metric, find)
+        records, returnable, outside = found.records, found.returnable, found.outside
         places = min(k, records - 1)
-        found.append(np.asarray([answer.found for answer in search], dtype=np.int64))
+        counts.append(np.asarray([answer.found for answer in search], dtype=np.int64))
         changed += sum(answer is None or answer.found < places for answer in recommended)
         hurt = [answer for answer in search if answer.found < places]
         worst = sorted([*worst, *hurt], key=lambda answer: (answer.found, answer.row))[:_HURT]
     if places < 1:
-        found, changed, worst, asking, places = found[:1], 0, [], asking[:0], 0
-    lost = places - np.concatenate(found)
-    asked = len(asking)
-    recall = 1.0 - float(lost.sum()) / (places * asked) if asked else 1.0
-    share = changed / asked if asked else 0.0
+        return None
+    lost, asked = places - np.concatenate(counts), len(asking)
+    recall = 1.0 - float(lost.sum()) / (places * asked)
+    share = changed / asked
     recall_limits, share_limits = (recall, recall), (share, share)
-    if 0 < asked < records:
+    if asked < records:
         recall_limits = _recall_limits(lost, places, confidence)
         share_limits = clopper_pearson(changed, asked, confidence)
     how = (
@@ -242,14 +246,16 @@ def measure_impact(
         "all records asked" if asked == records else f"simple random sample of {asked:,} records, seed {seed}"
     )
     interval = "" if asked == records else f"; Clopper–Pearson intervals, confidence {confidence:g}"
+    without = f"; {outside:,} records without an expected vector are left out" if outside else ""
     return Impact(
         vectors.collection,
         metric,
-        places or k,
+        places,
         records,
         returnable,
+        outside,
         asked,
-        records if places else 0,
+        records,
         recall,
         *recall_limits,
         changed,
@@ -259,7 +265,7 @@ def measure_impact(
         tuple(_hurt(answer, rows, vectors.rows, places) for answer in worst),
         seed,
         confidence,
-        f"{how}, {metric}, k = {places or k}; {which}{interval}",
+        f"{how}, {metric}, k = {places}; {which}{interval}{without}",
     )
 
 
@@ -295,7 +301,8 @@ def compare_neighbours(
     found, has = vectors.expected(one)
     if not (has & prepared(found, metric)[1])[0]:
         raise InputError(f"record {record!r} has no expected vector to ask with", where=where)
-    search, recommended, _, _ = _ask(vectors, one, k, metric, _finder(vectors, k, metric, memory_mb, "exact"))
+    find = _finder(vectors, k, metric, memory_mb, "exact")
+    search, recommended, answered = _ask(vectors, one, k, metric, find)
     before, after = search[0], recommended[0]
     total = vectors.rows
 
@@ -309,4 +316,5 @@ def compare_neighbours(
         record,
         named(before.before, before.before_scores),
         () if after is None else named(after.after, after.after_scores),
+        answered.outside,
     )

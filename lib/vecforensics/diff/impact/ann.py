@@ -60,7 +60,7 @@ def _candidates(index: Any, queries: Floats32, own_rows: Rows, keep: int, whose:
 
 
 class Graphs:
-    """A graph of each side, built once, in memory: the vectors and some 150 bytes each. `find` is as `impact_search.nearest`."""
+    """A graph of each side, built once, in memory: the vectors and some 150 bytes each. `find` is as `search.nearest`."""
 
     def __init__(self, vectors: CollectionVectors, k: int, metric: Metric) -> None:
         self._keep = 2 * (k + SPARE)
@@ -69,15 +69,19 @@ class Graphs:
             _new_index(vectors.dimension, metric),
             _new_index(vectors.dimension, metric),
         )
+        known = np.ones(vectors.rows + 1, dtype=bool)  # the last one: what is no record's is always in
         for start in range(0, vectors.rows, _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, vectors.rows), dtype=np.int64)
-            _add(self._expected, rows, *vectors.expected(rows), metric)
-            self._stands[rows] = _add(self._actual, rows, *vectors.actual(rows), metric)
+            right, known[rows] = vectors.expected(rows)
+            _add(self._expected, rows, right, known[rows], metric)
+            stored, stands = vectors.actual(rows)
+            self._stands[rows] = _add(self._actual, rows, stored, stands & known[rows], metric)
+        self._outside = int(np.count_nonzero(~known))
         owners = vectors.further_owners()
         self._whose: Rows = np.r_[np.arange(vectors.rows), owners]
         for start in range(0, len(owners), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(owners)), dtype=np.int64)
-            _add(self._actual, vectors.rows + rows, vectors.further(rows), np.ones(len(rows), bool), metric)
+            _add(self._actual, vectors.rows + rows, vectors.further(rows), known[owners[rows]], metric)
 
     def find(self, queries: Floats32, own_rows: Rows, also: Floats32, also_rows: Rows) -> Found:
         own = np.concatenate([own_rows, also_rows])
@@ -86,7 +90,11 @@ class Graphs:
         proposed = expected[np.searchsorted(own_rows, own)]  # `own_rows` ascend
         proposed = np.where(self._stands[proposed], proposed, -1)
         return Found(
-            expected, np.concatenate([actual, proposed], axis=1), len(self._expected), len(self._actual)
+            expected,
+            np.concatenate([actual, proposed], axis=1),
+            len(self._expected),
+            len(self._actual),
+            self._outside,
         )
 
 

@@ -31,7 +31,8 @@ class Impact:
 
     `recall` and its limits: search with the right vector. `changed`: queries whose top k, asked with the stored vector, lost
     a right record. `lost_counts[j]`: queries that lost j of k in search. `records` could be returned if all were right;
-    the target can return `returnable`.
+    the target can return `returnable`. `outside`: further records, which have no expected vector; they and what the target holds
+    under their ids are left out of all of this.
     """
 
     collection: str
@@ -39,6 +40,7 @@ class Impact:
     k: int
     records: int
     returnable: int
+    outside: int
     queries: int
     population: int
     recall: float
@@ -66,6 +68,7 @@ class Impact:
             "k",
             "records",
             "returnable",
+            "outside",
             "queries",
             "population",
             "changed",
@@ -89,8 +92,6 @@ class Impact:
         }
 
     def __str__(self) -> str:
-        if not self.queries:
-            return f"{printable(self.collection)}: no record could ask; the impact is unknown"
         between = (
             f" ({self.recall_low:.4f} to {self.recall_high:.4f})",
             f" ({self.changed_low:.2%} to {self.changed_high:.2%})",
@@ -98,7 +99,8 @@ class Impact:
         return (
             f"{printable(self.collection)}: recall@{self.k} is {self.recall:.4f}{between[0] if self.is_sampled else ''} of 1; "
             f"asked with their own vectors, {self.changed_share:.2%}{between[1] if self.is_sampled else ''} of the records lost "
-            f"at least one of their right {self.k} ({self.queries:,} of {self.population:,} records asked)"
+            f"at least one of their right {self.k} ({self.queries:,} of {self.population:,} records asked"
+            + (f"; {self.outside:,} without an expected vector are left out)" if self.outside else ")")
         )
 
     def _repr_html_(self) -> str:
@@ -130,11 +132,17 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest records of one record by the expected vectors (`before`) and by the target as it is (`after`)."""
+    """The nearest records of one record by the expected vectors (`before`) and by the target as it is (`after`). `outside`: how
+    many records have no expected vector and are in neither."""
 
     id: str
     before: tuple[Neighbour, ...]
     after: tuple[Neighbour, ...]
+    outside: int = 0
+
+    @property
+    def _left_out(self) -> str:
+        return f"{self.outside:,} records without an expected vector are left out" if self.outside else ""
 
     def __str__(self) -> str:
         lines = [f"{printable(self.id)}: {'expected':<40} {'target':<40}"]
@@ -146,7 +154,7 @@ class Neighbours:
                 for side in (self.before, self.after)
             )
             lines.append(f"{place + 1:>3}. " + " ".join(f"{text:<40}" for text in sides).rstrip())
-        return "\n".join(lines)
+        return "\n".join([*lines, self._left_out] if self.outside else lines)
 
     def _repr_html_(self) -> str:
         from markupsafe import Markup
@@ -167,4 +175,5 @@ class Neighbours:
         head = Markup("<tr><th>{}</th><th>expected</th><th>in the target</th></tr>").format(
             printable(self.id, 80)
         )
-        return str(Markup("<table>{}{}</table>").format(head, rows))
+        told = Markup("<p><small>{}</small></p>").format(self._left_out) if self.outside else ""
+        return str(Markup("<table>{}{}</table>{}").format(head, rows, told))

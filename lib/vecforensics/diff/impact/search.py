@@ -6,7 +6,8 @@ Candidates are picked in single precision, a few more than asked for, and ranked
 not depend on how a BLAS adds up. Equal similarities go to the record that stands first in the source.
 
 What a store cannot return is left out: records without a vector, NaN or infinite ones, zero ones under cosine (they have no
-direction), and those of another length.
+direction), and those of another length. Of a record without an expected vector nobody knows whom it should be near: it is outside
+of the question, and what the target holds under its id is left out too.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ class Found:
     on, are numbered the further rows of the target.
 
     `expected`: of the first queries among the expected vectors; `actual`: of all queries among the target's.
-    `records`, `returnable`: how many vectors either search could return.
+    `records`, `returnable`: how many vectors either search could return; `outside`: how many records have no expected vector.
     """
 
     expected: Rows
     actual: Rows
     records: int
     returnable: int
+    outside: int
 
 
 def prepared(vectors: npt.NDArray[Any], metric: Metric) -> tuple[Floats32, npt.NDArray[np.bool_]]:
@@ -199,18 +201,20 @@ def nearest(
     bytes_a_row = 8 * len(asked) + 32 * max(vectors.dimension, 1)
     block = int(np.clip(memory_mb * 1_000_000 // bytes_a_row, 64, 65_536))
     records = returnable = 0
+    outside = np.zeros(vectors.rows + 1, dtype=bool)  # the last one is for the row -1: no record's
     for rows in _blocks(vectors.rows, block):
         right, has = vectors.expected(rows)
         same = vectors.same(rows) & has
         scores, usable = _scores(asked, right, metric)
         usable &= has
+        outside[rows] = ~has
         scale = _widest(scale, scores, metric)
         mine = np.flatnonzero((own >= rows[0]) & (own <= rows[-1]))
         scores[mine, own[mine] - rows[0]] = -np.inf
         scores[:, ~usable] = -np.inf
         expected.add(scores[: len(queries)], int(rows[0]), scale[: len(queries)])
         records += int(usable.sum())
-        changed = np.flatnonzero(~same)
+        changed = np.flatnonzero(~same & has)
         if len(changed):
             wrong, stands = vectors.actual(rows[changed])
             again, fit = _scores(asked, wrong, metric)
@@ -223,6 +227,7 @@ def nearest(
     owners, by_own = vectors.further_owners(), np.argsort(own)
     for rows in _blocks(len(owners), block):
         scores, usable = _scores(asked, vectors.further(rows), metric)
+        usable &= ~outside[owners[rows]]
         scale = _widest(scale, scores, metric)
         scores[:, ~usable] = -np.inf
         # Who asks is not his own neighbour, however often he stands there.
@@ -231,4 +236,4 @@ def nearest(
         scores[by_own[ranges(first, times)], np.repeat(np.arange(len(rows)), times)] = -np.inf
         actual.add(scores, vectors.rows + int(rows[0]), scale)
         returnable += int(usable.sum())
-    return Found(expected.rows, actual.rows, records, returnable)
+    return Found(expected.rows, actual.rows, records, returnable, int(outside.sum()))

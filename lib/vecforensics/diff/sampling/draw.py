@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, numbers, text, texts, whole
-from vecforensics.diff.collected import KINDS
+from vecforensics.diff.collected import KINDS, Found
 from vecforensics.diff.hotspots import HotSpots, find_hot_spots, rows_of
 from vecforensics.diff.hotspots.lines import Population
 from vecforensics.diff.passes import Part, Passed
@@ -32,7 +32,15 @@ from vecforensics.evidence import Evidence
 from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
 
-__all__ = ["Draw", "draw_contents", "estimate", "frozen_draw", "in_a_hot_spot", "was_sampled"]
+__all__ = [
+    "Draw",
+    "draw_contents",
+    "estimate",
+    "frozen_draw",
+    "in_a_hot_spot",
+    "mark_sampled",
+    "was_sampled",
+]
 
 _FILE: Final = "sample.arrow"
 _PLAN: Final = b"plan"
@@ -48,6 +56,11 @@ _CONTENT: Final = frozenset(kind for kind in Kind if SEVERITY[kind] is Severity.
     Kind.PREMATURE,
     Kind.MANGLED_ID,
 }
+# Rows whose figure (a pair, a run, a crowd) is made up of other rows as well.
+_FIGURES: Final = frozenset({Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST})
+# Where a figure begins and ends, and whether the owner holds the vector too, is up to rows that nobody looked at.
+_UNKNOWN_IN_A_SAMPLE: Final = frozenset({"run", "begins_at", "ends_at", "begins_with", "owner_holds_it_too"})
+_UNKNOWN_FORMS: Final = frozenset({"copy", "chain"})
 # Of a drawn record that is gone at a second look nobody knows the content.
 _NOT_THERE: Final = frozenset({Kind.MISSING, Kind.UNCHECKED})
 _UNSEEN: Final = _CONTENT | {Kind.MISSING}
@@ -68,6 +81,11 @@ class Draw:
     rows: Mapping[str, Index]
     positions: Mapping[str, Index]
     strata: Mapping[str, Codes]
+
+    def left_out(self, collection: str) -> int:
+        """How many records of a collection stand in the target and were not drawn."""
+        own = np.unique(self.strata[collection]) if collection in self.strata else np.empty(0, np.int32)
+        return sum(self.plan.strata[at].size - self.plan.strata[at].drawn for at in own[own >= 0].tolist())
 
     def frozen(self) -> bytes:
         """The draw as an Arrow IPC file: collection, position and stratum of each drawn record, the plan in its schema."""
@@ -246,6 +264,24 @@ def _judged(rows: Index, strata: Codes, part: Part, count: int) -> npt.NDArray[n
     bare &= ~wrong & ~young
     drawn = strata >= 0
     return np.array([np.bincount(strata[some & drawn], minlength=count) for some in (wrong, young, bare)])
+
+
+def mark_sampled(part: Part) -> int:
+    """Take out of what is said of exchanged, shifted and broadcast vectors all that a sample cannot know, and mark them as
+    `sampled`; returns how many they are. A pair and a cycle are seen whole or not at all."""
+    marked = 0
+    for number, found in enumerate(part.found.rows):
+        if found.kind in _FIGURES:
+            part.found.rows[number] = found._replace(detail=_known_in_a_sample(found))
+            marked += 1
+    return marked
+
+
+def _known_in_a_sample(found: Found) -> dict[str, Any]:
+    kept = {key: value for key, value in found.detail.items() if key not in _UNKNOWN_IN_A_SAMPLE}
+    if kept.get("form") in _UNKNOWN_FORMS:
+        del kept["form"]
+    return {**kept, "sampled": True}
 
 
 def _codes(kinds: Iterable[Kind]) -> list[int]:
