@@ -39,6 +39,37 @@ def test_two_rows_of_the_same_broken_bytes_agree(tmp_path: Path, broken: str, ex
     ]
 
 
+@pytest.mark.parametrize("buckets", [1, 3])
+def test_a_further_row_says_how_its_vector_stands_to_the_records(tmp_path: Path, buckets: int) -> None:
+    world = World.make(count=100, dimension=24)
+    old = world.rng.normal(size=24).astype(np.float32)
+    world.earlier.append((world.ids[12], old))
+    further = {
+        7: world.expected[7] * 2,
+        8: world.expected[8].astype(np.float16),
+        9: world.expected[9] * (1 + 1e-6 * world.rng.normal(size=24)),
+        10: world.expected[30],
+        11: np.zeros(24),
+        12: old,
+        13: np.append(world.expected[13], 1),
+        14: world.expected[14],
+    }
+    for row, vector in further.items():
+        world.target.append((world.ids[row], np.asarray(vector, np.float32), dict(world.metadata[row])))
+    diff = investigate(world, tmp_path, impact=False, buckets=buckets)
+    said = {row["source_id"]: json.loads(row["detail"]) for row in diff.of_kind("duplicate").to_pylist()}
+    assert [said[world.ids[row]] for row in further] == [
+        {"form": "same id", "vector": "its own at another length"},
+        {"form": "same id", "vector": "its own as float16"},
+        {"form": "same id", "vector": "its own but for float noise"},
+        {"form": "same id", "vector": "another"},
+        {"form": "same id", "vector": "another"},
+        {"form": "same id", "vector": "its own of an earlier version", "version": "0000"},
+        {"form": "same id", "vector": "another"},
+        {"form": "same id"},
+    ]
+
+
 def test_batch_and_worker_are_those_of_the_row_that_is_compared(tmp_path: Path) -> None:
     """Its metadata are the source's; the retry's are not."""
     seen = set()

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
+from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.ids import related
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.pairs import running
@@ -24,6 +27,17 @@ from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind
 
 __all__ = ["FurtherRows"]
+
+# How many bytes of vectors are looked at together.
+_TOGETHER: Final = 32 * 2**20
+_ITS_OWN: Final = {
+    Relation.EQUAL: "its own",
+    Relation.NOISE: "its own but for float noise",
+    Relation.NORMALISED: "its own at another length",
+    Relation.FLOAT16: "its own as float16",
+    Relation.BFLOAT16: "its own as bfloat16",
+    Relation.INT8: "its own as int8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +74,12 @@ class FurtherRows:
         owners: Owners,
         found: FoundRows,
         mangled: dict[int, int],
+        tolerance: float,
     ) -> Index:
         """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there."""
         met = _met(sides, missing, strangers, owners)
-        for record, row, same in zip(
-            self.source.tolist(), self.target.tolist(), self.same.tolist(), strict=True
-        ):
+        held = self._held(sides, tolerance)
+        for record, row, vector in zip(self.source.tolist(), self.target.tolist(), held, strict=True):
             if row in met:
                 source, name = met[row]
                 mangled[source] = row
@@ -77,9 +91,33 @@ class FurtherRows:
                     detail={"by": "content", "conversion": name},
                 )
             else:
-                detail = {"form": "same id"} if same else {"form": "same id", "vector": "another"}
-                found.add(Kind.DUPLICATE, source=record, target=row, detail=detail)
+                found.add(Kind.DUPLICATE, source=record, target=row, detail={"form": "same id", **vector})
         return missing[~np.isin(missing, np.array([source for source, _ in met.values()], np.int64))]
+
+    def _held(self, sides: Sides, tolerance: float) -> list[dict[str, Any]]:
+        """What a finding says of the vector of each, beside that of the record's own row: nothing where it is the same."""
+        said: list[dict[str, Any]] = [{} if same else {"vector": "another"} for same in self.same.tolist()]
+        if not sides.source.dimension:
+            return said
+        others = np.flatnonzero(~self.same)
+        known = sides.source.integers("digest", self.source[others]) != 0
+        whole = sides.target.integers("digest", self.target[others]) != 0
+        others = others[known & whole]
+        portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
+        for start in range(0, len(others), portion):
+            part = others[start : start + portion]
+            source, actual = self.source[part], sides.target.take(self.target[part])
+            relation = compare_pairs(sides.source.take(source), actual, tolerance, sides.grid).relation
+            for place, number in zip(part.tolist(), relation.tolist(), strict=True):
+                if number in _ITS_OWN:
+                    said[place] = {"vector": _ITS_OWN[Relation(number)]}
+        rest = np.array([place for place in others.tolist() if said[place]["vector"] == "another"], np.int64)
+        stale = stale_records(
+            sides, self.source[rest], lambda some: sides.target.take(self.target[rest[some]]), tolerance
+        )
+        for place, version in stale.items():
+            said[rest[place]] = {"vector": "its own of an earlier version", "version": version}
+        return said
 
 
 def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[int, tuple[int, str]]:

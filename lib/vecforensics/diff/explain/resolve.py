@@ -77,7 +77,7 @@ def resolve_collection(
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)
     owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
     of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
-    missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled)
+    missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled, tolerance)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     resolved.orphans, resolved.missing = explain_orphans(
