@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def wrote(text: str, moment: str) -> dict[str, Any]:
     return {"action": "wrote", "record_ids": [text], "time": moment, "fields": {}}
 
 
-LONG_AGO, JUST_NOW = "2020-01-01T00:00:00Z", "2200-01-01T00:00:00Z"
+LONG_AGO, FAR_AHEAD = "2020-01-01T00:00:00Z", "2200-01-01T00:00:00Z"
+JUST_NOW = datetime.now(UTC).isoformat()
 
 
 def late_world() -> World:
@@ -276,6 +278,43 @@ def test_without_expected_vectors_a_broadcast_is_looked_at_again_too(
     counts = kinds(diff)
     counts.pop("unchecked")
     assert counts == said
+
+
+@pytest.mark.parametrize("told_by", ["log", "metadata"])
+@pytest.mark.parametrize(("settle_s", "said"), [(3600, {"pending": 5}), (0.2, {"missing": 1, "zero": 4})])
+def test_a_time_of_writing_after_the_freezing_is_no_time(
+    tmp_path: Path, told_by: str, settle_s: float, said: dict[str, int]
+) -> None:
+    world = World.make(count=60)
+    world.parents = [None] * 60
+    gone, *rows = world.take(5)
+    for row in rows:
+        world.vector(row, np.zeros(world.dimension))
+    if told_by == "log":
+        world.logs = [wrote(text, FAR_AHEAD) for text in world.ids]
+    else:
+        for _, _, metadata in world.target:
+            metadata["written_at"] = FAR_AHEAD
+    del world.target[world.place(world.ids[gone])]
+    diff = look(world, tmp_path, LaterStore.of(world, after=NEVER), settle_s)
+    assert kinds(diff) == said
+    known = 60 if told_by == "log" else 59
+    [note] = [note for note in diff.collections["things"].notes if "cannot be right" in note]
+    assert note == (
+        f"{known} times of writing lie more than {settle_s:g} s after the evidence was frozen and cannot be right; the age of "
+        "these rows was counted from the freezing"
+    )
+
+
+def test_a_clock_that_is_a_little_ahead_makes_rows_young_and_is_not_mentioned(tmp_path: Path) -> None:
+    world = World.make(count=60)
+    row = world.take(1)[0]
+    world.vector(row, np.zeros(world.dimension))
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    world.logs = [wrote(text, soon.isoformat()) for text in world.ids]
+    diff = look(world, tmp_path, LaterStore.of(world, after=NEVER), 3600)
+    assert kinds(diff) == {"pending": 1}
+    assert not any("cannot be right" in note for note in diff.collections["things"].notes)
 
 
 def test_the_cost_leaves_out_what_is_pending_and_says_so(tmp_path: Path) -> None:

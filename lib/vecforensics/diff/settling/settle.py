@@ -2,9 +2,9 @@
 
 A store that is eventually consistent shows an acknowledged write late, and a deletion too. A row's age is counted from its time
 of writing where logs or metadata give one, else from the moment of freezing, since it may have been written then; of a stray or a
-further copy both its own write and its record's count. What a further look finds in order is in order, a stray or a copy that is
-gone is settled; what is wrong still and has become old enough meanwhile is judged; the rest is `pending`. Waiting ends after
-`patience_s`.
+further copy both its own write and its record's count. A time after the freezing by more than `settle_s`, which is more than
+clocks differ, is none. What a further look finds in order is in order, a stray or a copy that is gone is settled; what is wrong
+still and has become old enough meanwhile is judged; the rest is `pending`. Waiting ends after `patience_s`.
 
 Records are looked at before the second pass, strays after it: only then is it known whose they are.
 """
@@ -108,6 +108,12 @@ class Settling:
         resolved.late = np.r_[self.in_order, np.array(sorted(self._young | set(self._appeared)), np.int64)]
         if not self.settle_s:
             return
+        ahead = int((self.writes.time > self._latest()).sum())
+        if ahead:
+            resolved.notes.append(
+                f"{ahead:,} times of writing lie more than {self.settle_s:g} s after the evidence was frozen and cannot be "
+                "right; the age of these rows was counted from the freezing"
+            )
         sights = {row: sight for row, (_, sight) in self._appeared.items()}
         owners = owner_of_each(self.sides, sights, self.tolerance)
         for row, (kind, sight) in sorted(self._appeared.items(), key=lambda one: one[0]):
@@ -239,9 +245,13 @@ class Settling:
         self._young |= set(rows[young].tolist()) - gone
 
     def _born(self, writes: Writes, rows: Index) -> Births:
-        """When each row was written, seconds since 1970; NaN unknown."""
+        """When each row was written, seconds since 1970; NaN unknown, or later than it can have been."""
         written = writes.time[rows]
-        return np.where(written != _NEVER, written / 1e9, np.nan)
+        return np.where((written != _NEVER) & (written <= self._latest()), written / 1e9, np.nan)
+
+    def _latest(self) -> float:
+        """The last moment at which what was frozen may have been written, in nanoseconds since 1970."""
+        return (self.frozen_at.timestamp() + self.settle_s) * 1e9
 
     def _if_young(self, rows: Index, born: Births) -> tuple[Index, Births]:
         born = np.where(np.isnan(born), self.frozen_at.timestamp(), born)
