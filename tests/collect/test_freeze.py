@@ -123,16 +123,6 @@ def test_a_record_edited_twice_keeps_its_earlier_versions(tmp_path: Path) -> Non
     assert evidence.verify() == ()
 
 
-def test_versions_that_are_no_numbers_compare_as_text(tmp_path: Path) -> None:
-    with EvidenceWriter(tmp_path) as writer:
-        writer.source("users", source_batches(["a", "a"], ["2024-01-10", "2024-01-09T12"]))
-        writer.target("users", target_batches(["a"]))
-        evidence = writer.finish()
-    assert [row["version"] for batch in evidence.iter_source("users") for row in batch.to_pylist()] == [
-        "2024-01-10"
-    ]
-
-
 @pytest.mark.parametrize("versions", [None, ["1", "1", "1"]])
 def test_an_id_that_stands_twice_is_an_input_error_with_both_rows(
     tmp_path: Path, versions: list[str | None] | None
