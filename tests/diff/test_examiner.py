@@ -148,7 +148,7 @@ def test_ids_beyond_2_53_that_met_on_one_double_are_overwritten_and_not_shifted(
     diff = investigate(one, tmp_path, impact=False)
     assert diff.counts["shifted"] == 0
     assert details(diff, "swapped") == {
-        text: (one.ids[n], {"form": "chain"})
+        text: (one.ids[n], {"form": "chain", "metadata": "moved along"})
         for text, n in last.items()
         if n < 200 and one.ids[n] != text and text in one.row_of
     }
