@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -107,6 +107,16 @@ class MetadataRule:
                 return _same_number(expected, actual)
         return False
 
+    def in_source(self, fields: Iterable[str], held: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a target's row as the source would hold them: a cell is spelt as most programs do."""
+        said = {}
+        for name in fields:
+            if self.types.get(name) is FieldType.UNTYPED:
+                said[name] = _as_cell(held.get(name))
+            elif name in held:
+                said[name] = held[name]
+        return said
+
     def core(self, name: str, value: Any) -> Any:
         """One value for all that agree by this rule, of a field of source or target; None where it says nothing."""
         kind = self.types.get(name)
@@ -133,6 +143,12 @@ def _cell_says(cell: str | None, value: Any) -> bool:
         except (ValueError, RecursionError):
             return False
     return False
+
+
+def _as_cell(value: Any) -> str | None:
+    if isinstance(value, str) or value is None:
+        return value or None
+    return canonical_json(value)
 
 
 def _spells(text: str, value: float) -> bool:

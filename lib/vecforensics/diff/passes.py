@@ -24,6 +24,7 @@ from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order
 from vecforensics.diff.execute import compare_all
 from vecforensics.diff.explain.resolve import resolve_collection
 from vecforensics.diff.explain.whole_rows import join_whole_rows
+from vecforensics.diff.explain.whose_metadata import whose_metadata
 from vecforensics.diff.hotspots.lines import Population, lay_out
 from vecforensics.diff.pairs import Resolved, running
 from vecforensics.diff.rows import RowDimensions
@@ -271,10 +272,10 @@ def _strays(sides: Sides, results: Sequence[BucketResult]) -> Index:
 
 
 def _add_drift(sides: Sides, results: list[BucketResult], found: FoundRows) -> None:
+    owners = whose_metadata(sides, results)
     for result in results:
+        first = int(sides.source.offsets[result.bucket])
         for row, fields in result.drift.items():
-            found.add(
-                Kind.METADATA_DRIFT,
-                source=int(sides.source.offsets[result.bucket]) + row,
-                detail={"fields": fields},
-            )
+            partner, said = owners.get(first + row, (-1, {}))
+            detail = {"fields": fields, **said}
+            found.add(Kind.METADATA_DRIFT, source=first + row, partner=partner, detail=detail)

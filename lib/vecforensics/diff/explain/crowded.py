@@ -48,8 +48,7 @@ class Agreement:
 
     def carried(self, text: str | None) -> str:
         """What a record's metadata would be, had the target kept them as they were."""
-        held = as_object(text)
-        return canonical_json({name: held[name] for name in self.fields if name in held})
+        return canonical_json(self.rule.in_source(self.fields, as_object(text)))
 
 
 def with_crowds(
