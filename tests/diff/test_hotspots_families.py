@@ -147,11 +147,39 @@ def test_stretches_that_lie_anywhere_are_runs_and_make_no_period_and_no_tail(
     assert len(alarms) <= MOST, alarms
 
 
+@pytest.mark.parametrize(("size", "lost"), [(50, 8), (20, 20), (5, 20)])
+def test_batches_lost_at_random_of_which_nothing_was_logged_are_no_period(size: int, lost: int) -> None:
+    """All begin at a multiple of their size, so that some stand at one place of a longer period."""
+    alarms = []
+    for seed in range(SETS):
+        gone = np.random.default_rng(seed).choice(N // size, lost, replace=False)
+        spots = search(Kind.MISSING, np.flatnonzero(np.isin(NUMBERS // size, gone)), {"worker": NUMBERS % 7})
+        alarms += [str(spot) for spot in spots if any(part.form == "every" for part in spot.parts)]
+    assert len(alarms) <= MOST, alarms
+
+
 def test_stretches_that_do_come_back_are_a_period() -> None:
     """The last four of every hundred, and a fifth of all others."""
     rng = np.random.default_rng(3)
     hurt = np.flatnonzero((NUMBERS % 100 >= 96) | (rng.random(N) < 0.2))
     assert [spot.where for spot in search(Kind.MISSING, hurt, lines(rng))] == ["the last 4 of every 100 rows"]
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "length", "where"),
+    [
+        (500, 0, 100, "the first 100 of every 500 rows"),
+        (400, 100, 40, "numbers 101–140 of every 400 rows"),
+        (250, 240, 10, "the last 10 of every 250 rows"),
+    ],
+)
+def test_a_few_long_stretches_that_come_back_exactly_are_a_period(
+    period: int, first: int, length: int, where: str
+) -> None:
+    """Four or more that begin at one place of their period are no accident, though each counts once."""
+    place = NUMBERS % period
+    hurt = np.flatnonzero((place >= first) & (place < first + length))
+    assert [spot.where for spot in search(Kind.MISSING, hurt, lines(np.random.default_rng(6)))] == [where]
 
 
 def test_a_tail_of_which_some_was_saved_is_a_tail() -> None:
