@@ -1,4 +1,4 @@
-"""`collect --sample N`: embedding costs money, so N texts are embedded and no more, and what is said is an estimate."""
+"""`collect --sample N`: embedding costs money, so N records are embedded and no others, and what is said is an estimate."""
 
 from __future__ import annotations
 
@@ -86,10 +86,13 @@ def write_target(path: Path, ids: list[str], vectors: np.ndarray, metadata: list
 
 
 def paid(case_file: Path) -> list[str]:
-    return case_file.with_name("paid.txt").read_text().splitlines()[1:]
+    """Every text that was embedded but the first one, which is no record's and shows how long a vector is."""
+    probe, *texts = case_file.with_name("paid.txt").read_text().splitlines()
+    assert probe == "a text to measure"
+    return texts
 
 
-def test_no_more_texts_are_embedded_than_were_asked_for(case_file: Path) -> None:
+def test_no_more_records_are_embedded_than_were_asked_for(case_file: Path) -> None:
     inv = investigate(case_file, case_file.parent / "reports")
     evidence = inv.collect(sample=SAMPLE)
     tables = [

@@ -312,6 +312,14 @@ def test_impact_is_shown_with_the_searches_hurt_most(tmp_path: Path) -> None:
     assert "and 1 more" in text
 
 
+def test_where_nobody_could_ask_no_recall_is_shown(tmp_path: Path) -> None:
+    """As an older run has it: perfect, of no queries."""
+    impact = {"users": {"k": 10, "queries": 0, "population": 0, "recall": 1.0, "changed_share": 0.0}}
+    text = chapter(page(write_report(*full_run(tmp_path, impact=impact)).html), "summary")
+    assert "Recall at" not in text
+    assert "Not measured in this run." in text
+
+
 def test_the_analysts_notes_are_included_and_never_changed(tmp_path: Path) -> None:
     case, run = full_run(tmp_path)
     notes = "# Monday\n\nAsked the *vendor*: <b>no answer</b>.\n\n- see [ticket](javascript:alert(1))\n"

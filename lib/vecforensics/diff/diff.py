@@ -40,6 +40,7 @@ from vecforensics.diff.sampling.draw import (
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.diff.writing_limits import writing_limits
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
@@ -359,7 +360,7 @@ def _limits_of_a_sample(work: Work, part: Part, draw: Draw) -> list[str]:
         sentences.append(
             f"{part.name}: {left_out:,} contents were not in the sample of {draw.plan.requested:,}."
         )
-        if mark_sampled(part):
+        if mark_sampled(part, draw):
             sentences.append(
                 f"{part.name}: a vector that is another record's is `swapped`, `shifted` or `broadcast` as the sample shows it; "
                 "whether its own record holds it too, where a run begins and ends, and under how many ids it stands was not "
@@ -405,15 +406,7 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
             sentences.append(
                 f"{part.name}: the case file names no metadata fields; metadata was not compared."
             )
-        if frozen.parents and not part.writes.known:
-            sentences.append(
-                f"{part.name}: neither logs nor metadata say when records were written; `premature` was not checked."
-            )
-        if part.resolved.unordered:
-            sentences.append(
-                f"{part.name}: nothing says whether {part.resolved.unordered:,} records were written before or after a parent; "
-                "`premature` was not checked for these."
-            )
+        sentences += writing_limits(part.sides, part.writes, part.resolved)
         if not frozen.parents and not any(part.name in other.sides.frozen.parents for other in parts):
             sentences.append(f"{part.name}: the case file names no dependencies; nothing can dangle.")
         young = sum(found.kind is Kind.PENDING for found in part.found.rows)
@@ -422,7 +415,7 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
             sentences.append(f"{part.name}: {young:,} rows were too young to be judged{counted}.")
         if frozen.facts.get("settled") is False:
             sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
-    return sentences
+    return [*sentences, *parts[0].sides.source.evidence.facts.get("log_notes", ())]
 
 
 def _write(run: RunFolder, diff: Diff) -> None:

@@ -32,7 +32,7 @@ def worst_recall(account: Account) -> tuple[int, float] | None:
     found = [
         (facts.count("k"), recall)
         for _, facts in account.findings.facts.items("impact")
-        if (recall := facts.number("recall")) is not None
+        if facts.count("queries") and (recall := facts.number("recall")) is not None
     ]
     return min(found, key=lambda item: item[1], default=None)
 
