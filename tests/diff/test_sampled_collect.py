@@ -15,7 +15,7 @@ import pytest
 from vecforensics.__main__ import main
 from vecforensics.diff.one_record import neighbours_of
 from vecforensics.embedding import open_embedder
-from vecforensics.errors import EvidenceError, InputError
+from vecforensics.errors import CaseError, EvidenceError, InputError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Verdict
 from vecforensics.investigation import Investigation, investigate
@@ -206,6 +206,15 @@ def test_a_failing_embedder_leaves_nothing_that_counts_as_evidence(case_file: Pa
         inv.collect(sample=SAMPLE)
     assert not inv.run.done("collect")
     assert sorted(path.name for path in inv.run.evidence.iterdir()) == ["case.yaml", "inputs.json"]
+
+
+def test_an_embedder_that_changes_the_length_of_its_vectors_is_refused(case_file: Path) -> None:
+    embedder = case_file.with_name("paid.py")
+    embedder.write_text(EMBEDDER.replace("embed(texts)\n", "embed(texts)[:, : 63 + len(texts) % 2]\n"))
+    inv = investigate(case_file, case_file.parent / "reports")
+    with pytest.raises(CaseError, match="gave vectors of 64 components first and of 63 then"):
+        inv.collect(sample=SAMPLE)
+    assert not inv.run.done("collect")
 
 
 def test_a_draw_that_names_records_which_are_not_there_is_damaged(case_file: Path) -> None:

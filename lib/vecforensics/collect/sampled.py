@@ -22,6 +22,7 @@ from vecforensics.collect.bucket_files import BucketFile
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.row_hashes import row_lanes
 from vecforensics.embedding import Embedder
+from vecforensics.errors import CaseError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name
 from vecforensics.run_folder import write_json
 
@@ -66,7 +67,10 @@ class SampledEvidenceWriter(EvidenceWriter):
         self._waiting[collection] = _Open(embedder, dimension)
 
     def embed_chosen(self, choose: Chooser) -> None:
-        """Let `choose` draw from what is written so far, embed what it drew, and freeze the draw as `sample.arrow`."""
+        """Let `choose` draw from what is written so far, embed what it drew, and freeze the draw as `sample.arrow`.
+
+        Raises CaseError where an embedder fails, or gives another length than at first.
+        """
         chosen = choose(self._provisional())
         (self._place / INDEX).unlink()
         for name, one in self._waiting.items():
@@ -145,7 +149,14 @@ class SampledEvidenceWriter(EvidenceWriter):
         places = np.flatnonzero(mask)
         texts = batch["text"].take(numbers(places)).to_pylist()
         for at in range(0, len(places), _AT_ONCE):
-            matrix[places[at : at + _AT_ONCE]] = one.embedder.embed(texts[at : at + _AT_ONCE])
+            vectors = one.embedder.embed(texts[at : at + _AT_ONCE])
+            if vectors.shape[1] != one.dimension:
+                raise CaseError(
+                    f"gave vectors of {one.dimension} components first and of {vectors.shape[1]} then",
+                    where=one.embedder.name,
+                    hint="Return vectors of one length, whatever the texts",
+                )
+            matrix[places[at : at + _AT_ONCE]] = vectors
         own = [
             column
             for column in batch.schema.names
