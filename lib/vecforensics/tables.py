@@ -115,7 +115,7 @@ def log_events(inv: Investigation, count: int = 20) -> Table:
             "time": event["time"] or "",
             "level": event["level"],
             "message": event["message"],
-            "ids": ", ".join(event["record_ids"] or event["listed_ids"]),
+            "ids": ", ".join(dict.fromkeys(event["record_ids"] or event["listed_ids"])),
             "vector id": event["vector_id"] or "",
             "at": _frames(event["stack"]),
         }

@@ -237,6 +237,46 @@ def test_a_line_of_plain_text_may_list_ids_too() -> None:
     assert (event.listed_ids, event.words, event.fields) == (("u0", "a, b", "u1"), (), {"batch": "3"})
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "upserted ids=[u0, u1] batch=3",
+        "upserted ids: ['u0' 'u1'] batch=3",
+        "upserted 2 records: ids=[u0,u1] batch=3",
+        "upserted_ids=[u0, u1] batch=3",
+        "batch=3 upserted the ids=[u0, u1]",
+        'wrote user ids: ["u0", "u1"] batch=3',
+    ],
+)
+def test_the_verb_before_a_list_says_that_it_was_written(said: str) -> None:
+    [event] = events(f"INFO {said}\n")
+    assert (event.action, event.listed_ids, event.fields) == ("wrote", ("u0", "u1"), {"batch": "3"})
+    assert event.words == ()
+
+
+def test_a_json_key_may_say_that_its_list_was_written() -> None:
+    [event] = events('{"event": "batch done", "upserted_ids": ["u0"]}\n')
+    assert (event.action, event.listed_ids, event.list_key) == ("wrote", ("u0",), "upserted_ids")
+
+
+@pytest.mark.parametrize("what", ["failed", "skipped", "parent", "existing", "batch"])
+def test_a_list_in_plain_text_of_what_was_not_written_is_none(what: str) -> None:
+    [event] = events(f"INFO upserted ids=[u0] {what} ids=[u1]\n")
+    assert event.listed_ids == ("u0",)
+
+
+@pytest.mark.parametrize("text", ["u0, u1, ..., u9", "u0 … u9", "u0 .. u9", "u0, 8 more"])
+def test_a_list_that_names_only_its_ends_is_none(text: str) -> None:
+    [event] = events(f"INFO upserted ids=[{text}] batch=3\n")
+    assert (event.action, event.listed_ids, event.words) == ("wrote", (), ())
+
+
+def test_one_id_may_stand_under_two_keys() -> None:
+    [event] = events("INFO upserted user_id=7 post_id=7 userId=8 userId=8\n")
+    assert event.record_ids == ("7", "7", "8")
+    assert event.id_keys == ("user_id", "post_id", "userId")
+
+
 def test_a_thousand_long_ids_of_one_upsert_are_read_whole(tmp_path: Path) -> None:
     ids = [f"{number:04d}" + "x" * 500 for number in range(1000)]
     (tmp_path / "m.log").write_text(json.dumps({"event": "upsert", "ids": ids}) + "\nINFO wrote u0\n")

@@ -23,6 +23,7 @@ from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case, Collection, Target
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.known_good import KnownGood
+from vecforensics.collect.log_files import Heard, LogFile
 from vecforensics.collect.logs import Frame, LogEvent, parse_log, read_log
 from vecforensics.collect.sampled import Chooser, SampledEvidenceWriter
 from vecforensics.custody import record_inputs
@@ -113,13 +114,14 @@ def collect(
                     rows_hint=rows_hint,
                     facts=_facts(reader, one) | {"source_types": sources[name].field_types()},
                 )
-        writer.attach("logs.jsonl", _log_lines(case))
+        notes: list[str] = []
+        writer.attach("logs.jsonl", _log_lines(case, notes))
         for attached, data in _code(case):
             writer.attach(attached, data)
         if choose is not None and isinstance(writer, SampledEvidenceWriter):
             writer.embed_chosen(choose)
         inputs.result()
-        return writer.finish(case=case.case)
+        return writer.finish(case=case.case, log_notes=notes)
 
 
 def _readers(case: Case, empty_target: bool) -> dict[str, VectorReader | TargetNotThere]:
@@ -221,6 +223,7 @@ def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, 
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,
         "store": one.target.uri.partition(":")[0],
+        "id_column": one.source.id,
     }
     if isinstance(reader, TargetNotThere):
         return facts | {"note": str(reader)}
@@ -237,10 +240,14 @@ def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, 
     }
 
 
-def _log_lines(case: Case) -> Iterator[bytes]:
+def _log_lines(case: Case, notes: list[str]) -> Iterator[bytes]:
+    """The events of all logs as JSON lines. `notes` takes what a person has to know of a log that tells less than it might."""
     for log in case.logs:
-        for event in read_log(case.path(log)):
+        heard, path = Heard(), case.path(log)
+        for event in read_log(path):
+            heard.add(event.time, event.yearless)
             yield event.to_json().encode() + b"\n"
+        notes += heard.notes(LogFile.at(path))
 
 
 def _code(case: Case) -> Iterator[tuple[str, bytes]]:

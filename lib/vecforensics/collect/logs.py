@@ -18,11 +18,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from vecforensics.errors import SourceError
+from vecforensics.collect.log_files import LogFile
+from vecforensics.collect.log_times import keyed_time, stamp_of, under_key
 from vecforensics.records import canonical_json
 
 __all__ = ["Frame", "LogEvent", "parse_log", "read_log"]
@@ -33,13 +33,10 @@ _MAX_LINE: Final = 8_192
 _MAX_JSON_LINE: Final = 2**20
 _MAX_FRAMES: Final = 64
 
-_TIME: Final = re.compile(
-    r"\[?(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
-    r"\s?(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?\]?[ \t]*"
-)
 _LEVEL: Final = re.compile(
     r"\[?\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b\]?[:\-\s]*", re.IGNORECASE
 )
+_LEVEL_KEYS: Final = ("level", "severity", "levelname", "lvl")
 # Levels as numbers: those of pino and bunyan.
 _LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _JS_FRAME: Final = re.compile(
@@ -55,15 +52,21 @@ _FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 _ID_KEY: Final = re.compile(r"(?:[A-Za-z]+[ _-]?)?(?:Id|ID|id)")
-# What is written, by its common names; lists of others (`failed_ids`, `parent_ids`) are none of what was written.
+# What is written, by its common names; lists of others (`failed_ids`, `parent ids`) are none of what was written.
 _NOUN: Final = "record|row|vector|embedding|point|document|doc|chunk|item|entity|object|key|user|post"
-_IDS_KEY: Final = re.compile(rf"(?:(?:{_NOUN}|upserted|inserted|written)[ _-]?)?ids", re.IGNORECASE)
-_IDS: Final = re.compile(rf"\b{_IDS_KEY.pattern}\s*[:=]\s*\[(?P<list>[^\]]*)\]", re.IGNORECASE)
+_WROTE: Final = "insert(?:ed)?|upsert(?:ed)?|wrote|written|stored|saved"
+_IDS_KEY: Final = re.compile(rf"(?:(?P<of>{_NOUN}|{_WROTE})[ _-]?)?ids", re.IGNORECASE)
+_IDS: Final = re.compile(
+    r"\b(?P<key>(?:[A-Za-z]+[ _-])?[A-Za-z]*ids)\s*[:=]\s*\[(?P<list>[^\]]*)\]", re.IGNORECASE
+)
+# Words before `ids` that say nothing of which they are.
+_OF_ALL: Final = re.compile("(?:all|for|new|of|the|with) ", re.IGNORECASE)
+# A list that names its ends, or how many more there were, is none.
+_CUT_SHORT: Final = frozenset({"...", "..", "\u2026", "more"})
 _LISTED: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s,;\"']+)")
 _HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 # How deep objects in a JSON line are looked into.
 _DEEPEST: Final = 3
-_WROTE: Final = "insert(?:ed)?|upsert(?:ed)?|wrote|written|stored|saved"
 _VERB: Final = re.compile(rf"\b(?:{_WROTE})\b:?[ \t]+", re.IGNORECASE)
 _KEY: Final = re.compile(r"(?<!\S)[\w.-]+(?:=|:(?=\s))")
 _CALLED: Final = re.compile(rf"(?:the )?(?:(?:{_NOUN})(?: id)?|id) ", re.IGNORECASE)
@@ -101,8 +104,10 @@ class Frame:
 class LogEvent:
     """One event. `time` is ISO 8601 in UTC, or None; `fields` holds batch, worker, seq and their like, as text.
 
-    `record_ids`: what a key names, the record first and then perhaps others (a parent). `listed_ids`: everything that was written
-    in one go. `words`: what may be the record's id, or may be nothing of the kind, the likeliest first.
+    `yearless`: what stands there instead of a time, where it names no year. `record_ids`: what a key names, the record first and
+    then perhaps others (a parent); `id_keys`: under which key each stands. `listed_ids`: everything that was written in one go;
+    `list_key`: the key of the list, "" where there are several. `words`: what may be the record's id, or may be nothing of the
+    kind, the likeliest first.
     """
 
     file: str
@@ -111,9 +116,12 @@ class LogEvent:
     level: str
     message: str
     action: str
+    yearless: str | None = None
     record_ids: tuple[str, ...] = ()
+    id_keys: tuple[str, ...] = ()
     vector_id: str | None = None
     listed_ids: tuple[str, ...] = ()
+    list_key: str = ""
     words: tuple[str, ...] = ()
     fields: dict[str, str] = field(default_factory=dict)
     stack: tuple[Frame, ...] = ()
@@ -124,22 +132,8 @@ class LogEvent:
 
 
 def read_log(path: Path) -> Iterator[LogEvent]:
-    """The events of a log file, as a stream. Undecodable bytes become U+FFFD. Raises SourceError where it cannot be read."""
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline=None) as lines:
-            yield from parse_log(_bounded(lines), path.name)
-    except OSError as error:
-        raise SourceError(
-            f"the log cannot be read ({error.strerror})", where=str(path), hint="Check logs in the case file"
-        ) from None
-
-
-def _bounded(file: TextIO) -> Iterator[str]:
-    """The lines of a file, each without what lies beyond the longest that is looked at, which is never held."""
-    while line := file.readline(_MAX_JSON_LINE):
-        yield line
-        while line and not line.endswith("\n"):
-            line = file.readline(_MAX_JSON_LINE)
+    """The events of a log file, as a stream; of what is no text none. Raises SourceError where it cannot be read."""
+    return parse_log(LogFile.at(path).lines(_MAX_JSON_LINE), path.name)
 
 
 def parse_log(lines: Iterable[str], name: str) -> Iterator[LogEvent]:
@@ -177,21 +171,32 @@ def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
     number, line = head
     said = _structured(line) or _plain(line[:_MAX_LINE])
     ids = [(key, value) for key, value in said.pairs if _ID_KEY.fullmatch(key)]
-    listed, text = list(said.listed), said.text
+    lists, text = list(said.lists), said.text
     if "[" in text:
-        listed += [one for found in _IDS.finditer(text) for one in _split(found["list"])]
-        text = _IDS.sub("ids=", text)
+        lists += [one for found in _IDS.finditer(text) if (one := _plain_list(found))]
+        # The verb before a list is no part of its key.
+        text = _IDS.sub(lambda found: f"{re.sub('[_-]', ' ', found['key'])}=", text)
+    listed = dict.fromkeys(one for _, some in lists for one in some)
     spoken_of = _Object.of(text)
     if spoken_of.quoted:
         text = text[: spoken_of.start] + text[spoken_of.stop :]
     ids += [(m["name"], _value(m)) for m in _ID.finditer(text)]
     text = _ID.sub(lambda found: f"{found['name']} ", text)
     rest = [(key, value) for key, value in said.pairs if not _ID_KEY.fullmatch(key)]
-    spoken = " ".join([_NONE.sub("", text), *(_spelt(pair) for pair in rest if pair[1] not in _NOTHING)])
+    spoken = " ".join(
+        [
+            _NONE.sub("", text),
+            *(_spelt(pair) for pair in rest if pair[1] not in _NOTHING),
+            *(re.sub("[_-]", " ", key) for key, _ in said.lists),
+        ]
+    )
     fields = {m["name"].lower(): _value(m) for m in _FIELD.finditer(text)}
     fields.update((key.lower(), value) for key, value in rest if key.lower() in _FIELDS)
     vector_ids = [value for key, value in ids if key.lower().startswith("vector")]
-    records = [value for key, value in ids if not key.lower().startswith("vector") and value is not None]
+    records = dict.fromkeys(
+        (value, key) for key, value in ids if not key.lower().startswith("vector") and value is not None
+    )
+    list_keys = {key for key, _ in lists}
     action = next((action for action, pattern in _ACTIONS if pattern.search(spoken)), "noted")
     return LogEvent(
         file=name,
@@ -200,9 +205,12 @@ def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
         level=said.level,
         message=said.message,
         action=action,
-        record_ids=tuple(dict.fromkeys(records)),
+        yearless=said.yearless,
+        record_ids=tuple(value for value, _ in records),
+        id_keys=tuple(key for _, key in records),
         vector_id=next((value or "null" for value in vector_ids), None),
-        listed_ids=tuple(dict.fromkeys(listed)),
+        listed_ids=tuple(listed),
+        list_key=list_keys.pop() if len(list_keys) == 1 else "",
         words=spoken_of.words(beside_ids=bool(ids)) if action == "wrote" and not listed else (),
         fields={key: value for key, value in fields.items() if value is not None},
         stack=tuple(frames),
@@ -251,6 +259,15 @@ class _Object:
         )
 
 
+def _plain_list(found: re.Match[str]) -> tuple[str, tuple[str, ...]] | None:
+    """The key and the ids of a list in a line of plain text, where it is one of what was written, and whole."""
+    key = _OF_ALL.sub("", found["key"])
+    ids = _split(found["list"])
+    if _IDS_KEY.fullmatch(key) is None or not _CUT_SHORT.isdisjoint(ids):
+        return None
+    return key, tuple(ids)
+
+
 def _split(text: str) -> list[str]:
     """The ids in a list that is written out: bare, or in either kind of quotes."""
     return [next(filter(None, parts), "") for parts in _LISTED.findall(text)]
@@ -267,13 +284,14 @@ def _spelt(pair: tuple[str, str | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A line taken apart: what it says in words, what it names by keys (None: null), and the ids that it lists."""
+    """A line taken apart: what it says in words, what it names by keys (None: null), and the ids that it lists, by key."""
 
     time: str | None
     level: str
     text: str
     pairs: tuple[tuple[str, str | None], ...] = ()
-    listed: tuple[str, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    yearless: str | None = None
 
     @property
     def message(self) -> str:
@@ -281,14 +299,15 @@ class _Said:
 
 
 def _plain(line: str) -> _Said:
-    time = None
-    found = _TIME.match(line)
-    if found:
-        time, line = _utc(found), line[found.end() :]
+    """A level stands before the time, behind it, or under a key."""
     level = _LEVEL.match(line)
-    if level:
-        return _Said(time, level.group(1).lower(), line[level.end() :])
-    return _Said(time, "info", line)
+    stamp = stamp_of(line[level.end() :] if level else line)
+    word, text = level and level[1], stamp.rest
+    if level is None and (level := _LEVEL.match(text)):
+        word, text = level[1], text[level.end() :]
+    elif level is None:
+        word, text = next(under_key(text, _LEVEL_KEYS), ("info", text))
+    return _Said(stamp.time, str(word).lower(), text, yearless=stamp.yearless)
 
 
 def _structured(line: str) -> _Said | None:
@@ -302,17 +321,17 @@ def _structured(line: str) -> _Said | None:
     if not isinstance(record, dict):
         return None
     keys = {str(key).lower(): key for key in record}
-    time_key = next((keys[k] for k in ("time", "timestamp", "ts", "@timestamp") if k in keys), None)
-    level_key = next((keys[k] for k in ("level", "severity", "levelname") if k in keys), None)
+    time, time_key = keyed_time(record, keys)
+    level_key = next((keys[k] for k in _LEVEL_KEYS if k in keys), None)
     text_key = next((keys[k] for k in ("message", "msg", "event") if k in keys), None)
     level = record.get(level_key, "info")
     rest = {key: value for key, value in record.items() if key not in (time_key, level_key, text_key)}
     return _Said(
-        _time(record.get(time_key)),
+        time,
         _LEVELS[level] if isinstance(level, int) and level in _LEVELS else str(level).lower(),
         str(record.get(text_key, ""))[:_MAX_LINE],
         tuple(_pairs(rest, _DEEPEST)),
-        tuple(_listed(rest, _DEEPEST)),
+        tuple(_lists(rest, _DEEPEST)),
     )
 
 
@@ -326,36 +345,10 @@ def _pairs(record: Mapping[str, Any], deep: int) -> Iterator[tuple[str, str | No
             yield key, value if isinstance(value, str) or value is None else json.dumps(value)
 
 
-def _listed(record: Mapping[str, Any], deep: int) -> Iterator[str]:
-    """What lists of ids hold: texts, and whole numbers as they are spelt; anything else in them is no id."""
+def _lists(record: Mapping[str, Any], deep: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Keys and contents of lists of ids: texts, and whole numbers as they are spelt; anything else in them is no id."""
     for key, value in record.items():
         if isinstance(value, dict) and deep > 1:
-            yield from _listed(value, deep - 1)
+            yield from _lists(value, deep - 1)
         elif isinstance(value, list) and _IDS_KEY.fullmatch(key):
-            yield from (str(one) for one in value if type(one) in (str, int))
-
-
-def _time(value: Any) -> str | None:
-    """ISO 8601 in UTC of a time stamp, or of a number of seconds or milliseconds since 1970 (2001 to 2096)."""
-    if type(value) in (int, float):
-        # Compared before anything is divided: a whole number in JSON may be larger than any double.
-        seconds = next((value / unit for unit in (1, 1000) if 10**9 * unit <= value < 4 * 10**9 * unit), None)
-        return None if seconds is None else _iso(datetime.fromtimestamp(seconds, UTC))
-    found = _TIME.match(str(value))
-    return _utc(found) if found else None
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _utc(found: re.Match[str]) -> str | None:
-    """ISO 8601 in UTC with the digits that the log gave; a time without a zone is taken for UTC."""
-    zone = found["zone"]
-    offset = "+00:00" if zone in (None, "Z", "UTC") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
-    try:
-        moment = datetime.fromisoformat(f"{found['date']}T{found['clock']}{offset}").astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    fraction = f".{found['fraction']}" if found["fraction"] else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+            yield key, tuple(str(one) for one in value if type(one) in (str, int))

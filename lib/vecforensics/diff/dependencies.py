@@ -1,14 +1,16 @@
 """What a record depends on: is it there at all, and was it there first?
 
 `dangling`: the record stands in the target and its parent does not. Only the distinct parents that a bucket's records name are
-looked up, in the parent's own bucket, so the check costs eight bytes a parent. `premature`: both are there, but the child was
-written before the parent, by sequence numbers, by times, or by the order of one log, which also decides where times are equal.
-Lines of two logs are in no order.
+looked up, in the parent's own bucket, so the check costs eight bytes a parent. Where no record of the source has the parent's id
+either, the reference is broken there, and no writing to the target mends it. `premature`: both are there, but the child was
+written before the parent, by sequence numbers of one counter, by times, or by the order of one log, which also decides where
+times are equal. Where numbers and times contradict each other, times decide. Lines of two logs are in no order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +18,9 @@ import numpy.typing as npt
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.moments import NEVER
 from vecforensics.diff.pairs import Resolved
-from vecforensics.diff.sides import Sides
+from vecforensics.diff.sides import Side, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
@@ -26,15 +29,14 @@ from vecforensics.records import PARENT_PREFIX
 __all__ = ["find_dangling", "find_premature"]
 
 
-def _absent(sides: Sides, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Those id hashes that stand under no target row of a collection, sorted."""
+def _absent(side: Side, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Those id hashes that stand under no row of one side of a collection, sorted."""
     absent = []
-    number = (hashes % np.uint64(sides.target.buckets)).astype(np.int64)
-    for bucket in range(sides.target.buckets):
+    number = (hashes % np.uint64(side.buckets)).astype(np.int64)
+    for bucket in range(side.buckets):
         asked = hashes[number == bucket]
         if len(asked):
-            held = sides.target.column("id_hash", bucket)
-            absent.append(asked[~np.isin(asked, held)])
+            absent.append(asked[~np.isin(asked, side.column("id_hash", bucket))])
     return np.sort(np.concatenate([np.empty(0, np.uint64), *absent]))
 
 
@@ -52,10 +54,12 @@ def find_dangling(
         named = [result.parents[parent] for result in results if len(result.parents.get(parent, ()))]
         under_another_id = sides.source.text(PARENT_PREFIX + parent, np.array(list(here.mangled), np.int64))
         named.append(hash_text(arrow.texts(under_another_id).drop_null()))
-        absent = _absent(all_sides[parent], np.unique(np.concatenate(named)))
+        absent = _absent(all_sides[parent].target, np.unique(np.concatenate(named)))
         absent = absent[~np.isin(absent, all_sides[parent].source.integers("id_hash", resolved[parent].late))]
         if not len(absent):
             continue
+        nowhere = _absent(all_sides[parent].source, absent)
+        broken = 0
         mangled = _ids_of_mangled(all_sides[parent], resolved[parent])
         for bucket in range(sides.source.buckets):
             column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
@@ -65,13 +69,24 @@ def find_dangling(
             rows = sides.source.number(bucket, np.flatnonzero(lost))
             still_here = ~np.isin(rows, gone) | np.isin(rows, np.array(list(here.mangled), np.int64))
             texts = column.take(arrow.numbers(np.flatnonzero(lost))).to_pylist()
-            for row, text, kept in zip(rows.tolist(), texts, still_here.tolist(), strict=True):
+            in_source = ~np.isin(hashes[lost], nowhere)
+            broken += int(np.count_nonzero(still_here & ~in_source))
+            for row, text, kept, held in zip(
+                rows.tolist(), texts, still_here.tolist(), in_source.tolist(), strict=True
+            ):
                 if not kept:
                     continue
-                detail = {"parent": parent}
+                detail: dict[str, Any] = {"parent": parent}
+                if not held:
+                    detail["in_source"] = False
                 if text in mangled:
                     detail["parent_stands_under"] = mangled[text]
                 found.add(Kind.DANGLING, source=row, partner_id=text, detail=detail)
+        if broken:
+            here.notes.append(
+                f"{broken:,} dangling: no record of {parent} has the id that these name in the source either; the references "
+                "are broken there, and no repair of the target mends them."
+            )
 
 
 def _ids_of_mangled(sides: Sides, resolved: Resolved) -> dict[str, str]:
@@ -138,19 +153,14 @@ def _before(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Whether each child's write came first, and by which of `_BASES`: the first that tells the two apart, or -1 where none does.
     Equal sequence numbers are those of one write, and nothing further is asked."""
-    never = np.iinfo(np.int64).min
-    by_sequence = np.isfinite(own.sequence[row]) & np.isfinite(other.sequence[elder])
-    by_time = (own.time[row] != never) & (other.time[elder] != never)
-    by_time &= own.time[row] != other.time[elder]
+    number, elders_number = own.sequence[row], other.sequence[elder]
+    time, elders_time = own.time[row], other.time[elder]
+    by_time = (time != NEVER) & (elders_time != NEVER) & (time != elders_time)
+    by_sequence = (
+        np.isfinite(number) & np.isfinite(elders_number) & (own.counter[row] == other.counter[elder])
+    )
+    by_sequence &= ~(by_time & (number != elders_number) & ((number < elders_number) != (time < elders_time)))
     by_line = (own.line[row] >= 0) & (other.line[elder] >= 0) & (own.log[row] == other.log[elder])
     asked = [by_sequence, by_time, by_line]
-    early = np.select(
-        asked,
-        [
-            own.sequence[row] < other.sequence[elder],
-            own.time[row] < other.time[elder],
-            own.line[row] < other.line[elder],
-        ],
-        False,
-    )
-    return early.astype(np.bool_), np.select(asked, [0, 1, 2], -1)
+    firsts = [number < elders_number, time < elders_time, own.line[row] < other.line[elder]]
+    return np.select(asked, firsts, False).astype(np.bool_), np.select(asked, [0, 1, 2], -1)

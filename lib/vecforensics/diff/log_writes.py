@@ -2,7 +2,7 @@
 
 An event that wrote something names a record, by a key, by its place in a sentence, or in a list of all that went in one upsert.
 What it names is a record only if some collection knows the id: any word may stand where an id stands. Who knows the ids decides
-(`writes.py`).
+(`writes.py`), among the collections that the key speaks of, where it speaks of any (`log_keys.py`).
 
 What counts is a record's first write. Where several events tell of one record, in one log or in several, the smallest number and
 the earliest time are the first write's, but only where each of the events has one, since the one that has none may have come
@@ -23,6 +23,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
+from vecforensics.diff.counters import counters
+from vecforensics.diff.log_keys import ANYTHING, NOTHING, Keys
 from vecforensics.diff.moments import NEVER, sequence_numbers, times
 from vecforensics.evidence import hash_text
 
@@ -40,45 +42,55 @@ _Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the logs say of writes. Of each text that may be an id: `id_hash`, the number of its `event`, and whether it was
-    `listed`; of each event: the number of its `log`, `sequence` and `time` as in `Writes`, and what is `said` as text columns."""
+    """What the logs say of writes. Of each text that may be an id: `id_hash`, the number of its `event`, whether it was `listed`,
+    and the number of what its `key` may name; of each event: the number of its `log`, `sequence` and `time` as in `Writes`, the
+    `counter` of its sequence number, and what is `said` as text columns."""
 
     id_hash: npt.NDArray[np.uint64]
     event: npt.NDArray[np.int64]
     listed: npt.NDArray[np.bool_]
+    key: npt.NDArray[np.int32]
     log: npt.NDArray[np.int32]
     sequence: npt.NDArray[np.float64]
     time: npt.NDArray[np.int64]
+    counter: npt.NDArray[np.int64]
     said: Mapping[str, pa.Array]
 
     @classmethod
-    def by(cls, path: Path) -> Told:
+    def by(cls, path: Path, keys: Keys) -> Told:
         """Read `logs.jsonl`, some thousand events at a time: of a long log stay some tens of bytes an event."""
         hashes, events, listed = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
-        logs, sequence, time = [np.empty(0, np.int32)], [np.empty(0)], [np.empty(0, np.int64)]
+        meant, logs = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+        sequence, time = [np.empty(0)], [np.empty(0, np.int64)]
         said: dict[str, list[pa.Array]] = {name: [] for name in _SAID}
         count = 0
         for some in _in_portions(_writes_of(path), _AT_ONCE):
-            spoken = [
-                (count + n, text, one) for n, (_, event) in enumerate(some) for text, one in _named(event)
-            ]
-            hashes.append(hash_text(arrow.texts(text for _, text, _ in spoken)))
-            events.append(np.array([number for number, _, _ in spoken], np.int64))
-            listed.append(np.array([one for _, _, one in spoken], np.bool_))
+            spoken = [(count + n, *one) for n, (_, event) in enumerate(some) for one in _named(event, keys)]
+            hashes.append(hash_text(arrow.texts(text for _, text, _, _ in spoken)))
+            events.append(np.array([number for number, _, _, _ in spoken], np.int64))
+            listed.append(np.array([one for _, _, one, _ in spoken], np.bool_))
+            meant.append(np.array([key for _, _, _, key in spoken], np.int32))
             logs.append(np.array([number for number, _ in some], np.int32))
             sequence.append(sequence_numbers([_as_text(event, "seq") for _, event in some]))
             time.append(times([_as_text(event, "time") for _, event in some]))
             for name, column in said.items():
                 column.append(arrow.texts(_as_text(event, name) for _, event in some))
             count += len(some)
+        log, number, moment = np.concatenate(logs), np.concatenate(sequence), np.concatenate(time)
+        told = {
+            name: pa.concat_arrays(column) if column else arrow.texts([]) for name, column in said.items()
+        }
+        worker = arrow.as_numpy(told["worker"].dictionary_encode().indices, -1).astype(np.int64)
         return cls(
             np.concatenate(hashes),
             np.concatenate(events),
             np.concatenate(listed),
-            np.concatenate(logs),
-            np.concatenate(sequence),
-            np.concatenate(time),
-            {name: pa.concat_arrays(column) if column else arrow.texts([]) for name, column in said.items()},
+            np.concatenate(meant),
+            log,
+            number,
+            moment,
+            counters(number, moment, (worker + 1) * (log.max(initial=0) + 1) + log),
+            told,
         )
 
 
@@ -104,15 +116,22 @@ def _in_portions(events: Iterator[tuple[int, _Event]], size: int) -> Iterator[li
         yield some
 
 
-def _named(event: _Event) -> Iterator[tuple[str, bool]]:
-    """The texts that may be the id of what an event wrote, the likeliest first, and whether it lists them."""
+def _named(event: _Event, keys: Keys) -> Iterator[tuple[str, bool, int]]:
+    """The texts that may be the id of what an event wrote, the likeliest first, whether it lists them, and what the key of each
+    may name."""
     listed = event.get("listed_ids")
     if listed:
-        yield from ((text, True) for text in listed)
+        [number] = keys.numbers([event.get("list_key", "").removesuffix("s")])
+        yield from ((text, True, number) for text in listed)
         return
+    yield from ((text, False, ANYTHING) for text in event.get("words", ()))
+    ids = event.get("record_ids", ())
+    numbers = keys.numbers(event.get("id_keys", ())) or [ANYTHING] * len(ids)
+    named = ((text, False, number) for text, number in zip(ids, numbers, strict=True) if number != NOTHING)
+    yield from islice(named, _MOST_NAMED)
     vector_id = event.get("vector_id")
-    one = (*event.get("words", ()), *event.get("record_ids", ())[:_MOST_NAMED], vector_id)
-    yield from ((text, False) for text in one if text is not None)
+    if vector_id is not None:
+        yield vector_id, False, ANYTHING
 
 
 def _as_text(event: _Event, name: str) -> str | None:
@@ -122,11 +141,13 @@ def _as_text(event: _Event, name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class FirstWrites:
-    """By id, ascending: its number, the `event` that tells of its first write, and the rest as in `Writes`."""
+    """By id, ascending: its number, the `event` that tells of its first write, and the rest as in `Writes`, but that
+    `counter` is the number of the log that gives `sequence`, from 1, and 0 where none does."""
 
     id_number: npt.NDArray[np.int64]
     event: npt.NDArray[np.int64]
     sequence: npt.NDArray[np.float64]
+    counter: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]
     line: npt.NDArray[np.int64]
     log: npt.NDArray[np.int32]
@@ -138,7 +159,10 @@ class FirstWrites:
         begins = np.flatnonzero(np.r_[True, id_number[1:] != id_number[:-1]])
         group = np.repeat(np.arange(len(begins)), np.diff(np.r_[begins, len(event)]))
         # What is unknown is the least of all, so that one write of which it is unknown leaves it unknown of the first.
-        sequence = np.minimum.reduceat(told.sequence[event], begins)
+        counter = told.counter[event]
+        one_counter = np.minimum.reduceat(counter, begins) == np.maximum.reduceat(counter, begins)
+        # Numbers of several counters have no smallest.
+        sequence = np.where(one_counter, np.minimum.reduceat(told.sequence[event], begins), np.nan)
         time = np.minimum.reduceat(told.time[event], begins)
         log = np.minimum.reduceat(told.log[event], begins)
         one_log = log == np.maximum.reduceat(told.log[event], begins)
@@ -149,6 +173,7 @@ class FirstWrites:
             id_number[begins],
             first,
             sequence,
+            np.where(np.isnan(sequence), 0, told.log[first] + 1).astype(np.int64),
             time,
             np.where(one_log, first, -1),
             np.where(one_log, log, np.int32(-1)),

@@ -1,9 +1,10 @@
 """When, by whom and in which batch a record was written: from the log's events, or from what the target's metadata say.
 
-Where an event of the log names its collection, as the case or the store calls it, that decides whose write it tells of; else the
-record belongs to the one collection that knows the id, and an id that two collections know is left alone. Of an event that does
-not list what it wrote the first text that is a record counts, since a key may also name a parent. In metadata a few field names
-are taken for the writer's own, unless the case file lists them as data of the source.
+Where an event of the log names its collection, as the case or the store calls it, that decides whose write it tells of, and so
+does the key of an id (`log_keys.py`). Else the record belongs to the one collection that knows the id, and an id that two
+collections know is left alone. Of an event that does not list what it wrote the first text that is a record counts, since a key
+may also name a parent. In metadata a few field names are taken for the writer's own, unless the case file lists them as data of
+the source.
 
 What counts is a record's first write. Several rows may stand under its id: then the smallest number and the earliest time are the
 first write's, but only where each row has one. Batch and worker are those of the row that the record is compared with. Nothing
@@ -12,7 +13,7 @@ here is needed for a verdict on contents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,8 @@ import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.json_columns import loaded, metadata_columns
+from vecforensics.diff.counters import counters
+from vecforensics.diff.log_keys import Keys
 from vecforensics.diff.log_writes import PLAIN_FIELDS, FirstWrites, Told
 from vecforensics.diff.moments import NEVER, sequence_numbers, times
 from vecforensics.diff.rows import Field
@@ -40,15 +43,18 @@ WRITERS_FIELDS: Final = frozenset({*_TIME_FIELDS, *_SEQUENCE_FIELDS, *PLAIN_FIEL
 
 @dataclass
 class Writes:
-    """By running source row: `sequence` float64 (NaN unknown), `time` int64 (ns, UTC; the smallest int64 unknown), `line` int64
-    (order in its log, -1 unknown or told of in several logs), `log` int32 (the number of that log, -1 as `line`), and `fields` by
-    name for the hot spots."""
+    """By running source row: `sequence` float64 (NaN unknown), `counter` int64 (the number of what gave that out: two are only
+    compared if it is the same), `time` int64 (ns, UTC; the smallest int64 unknown), `line` int64 (order in its log, -1 unknown or
+    told of in several logs), `log` int32 (the number of that log, -1 as `line`), and `fields` by name for the hot spots.
+    `undecided`: how many events name an id that this collection and another know, and not whose."""
 
     sequence: npt.NDArray[np.float64]
+    counter: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]
     line: npt.NDArray[np.int64]
     log: npt.NDArray[np.int32]
     fields: dict[str, Field] = field(default_factory=dict)
+    undecided: int = 0
 
     @property
     def known(self) -> bool:
@@ -62,25 +68,29 @@ def place_writes(
     record's id, it is what is known of each row of the target instead."""
     asked = {name: sides.source if strays is None else sides.target for name, sides in all_sides.items()}
     placed = {name: _empty(side.rows) for name, side in asked.items()}
-    told = Told.by(evidence / "logs.jsonl")
+    keys = Keys.of(asked)
+    told = Told.by(evidence / "logs.jsonl", keys)
     if len(told.event):
-        _from_log(told, asked, placed)
+        _from_log(told, keys, asked, placed)
     for name, sides in all_sides.items():
         _from_metadata(sides, placed[name], None if strays is None else strays[name])
+    if strays is None:
+        _tell_counters_apart(list(placed.values()))
     return placed
 
 
 def _empty(rows: int) -> Writes:
-    """Nothing known of any row: four values that look like columns, so that most collections pay no memory for them."""
+    """Nothing known of any row: five values that look like columns, so that most collections pay no memory for them."""
     return Writes(
         np.broadcast_to(np.float64(np.nan), rows),
+        np.broadcast_to(np.int64(0), rows),
         np.broadcast_to(NEVER, rows),
         np.broadcast_to(np.int64(-1), rows),
         np.broadcast_to(np.int32(-1), rows),
     )
 
 
-def _from_log(told: Told, all_sides: Mapping[str, Side], placed: dict[str, Writes]) -> None:
+def _from_log(told: Told, keys: Keys, all_sides: Mapping[str, Side], placed: dict[str, Writes]) -> None:
     ids, spoken = np.unique(told.id_hash, return_inverse=True)
     rows = {name: _rows_of(side, ids) for name, side in all_sides.items()}
     collection = told.said["collection"].take(arrow.numbers(told.event))
@@ -90,8 +100,13 @@ def _from_log(told: Told, all_sides: Mapping[str, Side], placed: dict[str, Write
         there[id_number] = True
         in_store = all_sides[name].evidence.collection(name).facts.get("target_collection", name)
         meant = pc.is_in(collection, arrow.texts([name, str(in_store)]))
-        known[name] = there[spoken] & (arrow.flags(meant) | ~arrow.present(collection))
-    good = np.flatnonzero(sum(mine.astype(np.int8) for mine in known.values()) == 1)
+        spoken_of = np.array([name in names for names in keys.sets])[told.key]
+        known[name] = there[spoken] & spoken_of & (arrow.flags(meant) | ~arrow.present(collection))
+    knowing = sum((mine.astype(np.int32) for mine in known.values()), np.zeros(len(spoken), np.int32))
+    good = np.flatnonzero(knowing == 1)
+    several = (knowing > 1) & ~np.isin(told.event, told.event[good])
+    for name, mine in known.items():
+        placed[name].undecided = len(np.unique(told.event[several & mine]))
     # Of each event everything that it lists, or the first.
     again = (
         np.r_[False, told.event[good][1:] == told.event[good][:-1]] if len(good) else np.empty(0, np.bool_)
@@ -111,7 +126,7 @@ def _fill_in(
     writes: Writes, told: Told, first: FirstWrites, row: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
 ) -> None:
     """Enter what the log says of running rows `row`, each by the place of its id in `first`."""
-    for name in ("sequence", "time", "line", "log"):
+    for name in ("sequence", "counter", "time", "line", "log"):
         column = getattr(writes, name).copy()
         column[row] = getattr(first, name)[place]
         setattr(writes, name, column)
@@ -119,6 +134,32 @@ def _fill_in(
         said = told.said[key].take(arrow.numbers(first.event[place]))
         if said.null_count < len(row):
             writes.fields["written_at" if key == "time" else key] = _field(row, said, len(writes.line))
+
+
+def _tell_counters_apart(placed: Sequence[Writes]) -> None:
+    """Number the counters of all collections, since records depend on those of others; up to here each row has that of the log
+    which gave its number."""
+    if not any(np.isfinite(writes.sequence).any() for writes in placed):
+        return
+    workers: dict[str, int] = {}
+    logs = 1 + max(int(writes.counter.max(initial=0)) for writes in placed)
+    writers = []
+    for writes in placed:
+        writer = writes.counter.copy()
+        named = writes.fields.get("worker")
+        if named is not None:
+            texts = named.values.cast(pa.string()).to_pylist()
+            numbers = [workers.setdefault(text, len(workers) + 1) for text in texts]
+            writer += logs * np.array([*numbers, 0])[named.codes]
+        writers.append(writer)
+    counter = counters(
+        np.concatenate([writes.sequence for writes in placed]),
+        np.concatenate([writes.time for writes in placed]),
+        np.concatenate(writers),
+    )
+    ends = np.cumsum([len(writer) for writer in writers])[:-1]
+    for writes, own in zip(placed, np.split(counter, ends), strict=True):
+        writes.counter = own
 
 
 def _rows_of(side: Side, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

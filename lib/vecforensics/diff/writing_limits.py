@@ -1,0 +1,31 @@
+"""What was not seen of the order of writes: sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.sides import Sides
+from vecforensics.diff.writes import Writes
+
+__all__ = ["writing_limits"]
+
+
+def writing_limits(sides: Sides, writes: Writes, resolved: Resolved) -> Iterator[str]:
+    """Sentences on one collection."""
+    name = sides.frozen.name
+    if writes.undecided:
+        yield (
+            f"{name}: {writes.undecided:,} writes in the logs name an id that another collection knows too, and not which is "
+            "meant; they were left aside."
+        )
+    if sides.frozen.parents and not writes.known:
+        if writes.undecided:
+            yield f"{name}: of no other write anything is known; `premature` was not checked."
+        else:
+            yield f"{name}: neither logs nor metadata say when records were written; `premature` was not checked."
+    if resolved.unordered:
+        yield (
+            f"{name}: nothing says whether {resolved.unordered:,} records were written before or after a parent; "
+            "`premature` was not checked for these."
+        )
