@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,16 @@ import pytest
 
 from vecforensics.arrow_columns import fixed_vectors
 from vecforensics.case import Target, load_case
-from vecforensics.collect import collect
+from vecforensics.collect import collect, known_good
 from vecforensics.custody import digest_of
-from vecforensics.diff import diff_vectors
+from vecforensics.diff import choose_contents, diff_vectors
 from vecforensics.embedding.hashing import HashingEmbedder
 from vecforensics.errors import CaseError, SourceError, TargetError, TargetNotThere, VecforensicsError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Verdict
 from vecforensics.investigation import Investigation
 from vecforensics.run_folder import RunFolder
-from vecforensics.stores import open_writer
+from vecforensics.stores import open_reader, open_writer
 from vecforensics.tables import log_events
 
 USERS = [
@@ -318,3 +319,71 @@ def test_a_damaged_table_is_not_taken_for_one_that_is_not_there(folder: Path) ->
     for empty_target in (False, True):
         with pytest.raises(TargetError, match="the table 'posts' is damaged"):
             collect(case, run, empty_target=empty_target)
+
+
+TRUNCATED = """\
+case: two
+collections:
+  emptied:
+    source: {uri: emptied.jsonl, id: id, text: [bio], metadata: [plan], depends_on: {users: owner}}
+    target: {uri: "lancedb:target", collection: emptied}
+    expected: {embedder: hashing-32}
+  users:
+    source: {uri: users.jsonl, id: id, text: [bio], metadata: [plan]}
+    target: {uri: "lancedb:target", collection: users}
+    expected: {embedder: hashing-32}
+"""
+
+
+@pytest.mark.parametrize("sample", [None, 5])
+def test_a_collection_whose_source_is_empty_does_not_keep_the_others_from_being_examined(
+    folder: Path, sample: int | None
+) -> None:
+    (folder / "emptied.jsonl").write_text("")
+    (folder / "case.yaml").write_text(TRUNCATED)
+    fill(folder, ["x", "y", "z"], HashingEmbedder(32).embed(["one", "two", "three"]), collection="emptied")
+    case = load_case(folder / "case.yaml")
+    run = RunFolder.begin(folder / "case.yaml", case, folder / "reports")
+    evidence = collect(
+        case, run, sample=sample, choose=partial(choose_contents, case, sample=sample) if sample else None
+    )
+    assert dict(evidence.collection("emptied").rows) == {"source": 0, "target": 3, "earlier": 0}
+    assert evidence.collection("emptied").notes == (
+        f"{folder / 'emptied.jsonl'}: there are no records in it",
+    )
+    diff = diff_vectors(case, run)
+    assert diff.verdict is Verdict.CORRUPT
+    assert (diff.collections["emptied"].counts["orphan"], diff.collections["emptied"].checked) == (3, 0)
+    assert (diff.collections["users"].rows_corrupt, diff.collections["users"].source_rows) == (0, 20)
+    assert "there are no records in it" in str(diff)
+
+
+def test_a_collection_empty_on_both_sides_says_so_of_both(folder: Path) -> None:
+    (folder / "emptied.jsonl").write_text("")
+    (folder / "case.yaml").write_text(TRUNCATED)
+    evidence, _ = begin(folder)
+    [note] = evidence.collection("emptied").notes
+    assert re.fullmatch(
+        r".*emptied\.jsonl: there are no records in it; .*there is no table 'emptied'.*", note
+    )
+
+
+def test_a_case_without_a_single_record_is_refused(folder: Path) -> None:
+    for name in ("emptied", "users"):
+        (folder / f"{name}.jsonl").write_text("")
+    (folder / "case.yaml").write_text(TRUNCATED)
+    with pytest.raises(SourceError, match="there are no records in it"):
+        begin(folder)
+
+
+def test_two_known_good_ids_that_share_a_hash_each_have_their_own_vector(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_good, "hash_text", lambda ids: np.full(len(ids), 7, np.uint64))
+    vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    fill(folder, ["a", "b", "c", "d"], vectors, collection="good")
+    with known_good.KnownGood(
+        open_reader(Target(uri="lancedb:target", collection="good"), folder), "good"
+    ) as good:
+        found = good.vectors(pa.array(["c", "nowhere", "a", "d"])).to_pylist()
+    assert found == [[6, 7, 8], None, [0, 1, 2], [9, 10, 11]]

@@ -51,9 +51,10 @@ def collect(
 
     A collection that is empty, or not there while others of this case are in the same store, is frozen as empty: what was in it
     is lost. `empty_target`: so is one whose store has none of the case, or is not there (a first migration), instead of refused.
-    `choose` draws the records whose contents will be looked at, `sample` in number, once both sides are frozen; where expected
-    vectors come from an embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read;
-    then nothing is left that counts as evidence.
+    Where a source has no records, but another one has, it is frozen as it is, and its notes say so. `choose` draws the records
+    whose contents will be looked at, `sample` in number, once both sides are frozen; where expected vectors come from an
+    embedder, only theirs are made. Raises SourceError, TargetError or CaseError for what cannot be read; then nothing is left
+    that counts as evidence.
     """
     with run.stage("collect", {"sample": sample} if choose else None), ExitStack() as stack:
         if not any(one.expected and one.expected.embedder for one in case.collections.values()):
@@ -86,6 +87,7 @@ def collect(
             for name, one in case.collections.items()
             for begin in (sources[name].scan, partial(_scan, readers[name], one))
         )
+        records, last = 0, list(case.collections)[-1]
         for name, one in case.collections.items():
             if isinstance(writer, SampledEvidenceWriter) and name in later:
                 writer.wait_for(name, later[name])
@@ -100,7 +102,8 @@ def collect(
                     rows_hint=rows_hint,
                     where=str(sources[name].path),
                 )
-            if not rows:
+            records += rows
+            if not records and name == last:
                 raise SourceError(
                     "there are no records in it",
                     where=str(sources[name].path),
@@ -112,7 +115,10 @@ def collect(
                     name,
                     _counted(scans.next(), advance),
                     rows_hint=rows_hint,
-                    facts=_facts(reader, one) | {"source_types": sources[name].field_types()},
+                    facts=_facts(
+                        reader, one, [] if rows else [f"{sources[name].path}: there are no records in it"]
+                    )
+                    | {"source_types": sources[name].field_types()},
                 )
         notes: list[str] = []
         writer.attach("logs.jsonl", _log_lines(case, notes))
@@ -217,8 +223,8 @@ def _described(one: Collection) -> str | None:
     return one.expected.embedder or f"{one.expected.uri} {one.expected.collection}"
 
 
-def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, Any]:
-    """What the store said of itself, and how we know that we could not write."""
+def _facts(reader: VectorReader | TargetNotThere, one: Collection, notes: list[str]) -> dict[str, Any]:
+    """What the store said of itself, and how we know that we could not write. `notes`: what is to be said of the source."""
     facts = {
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,
@@ -226,17 +232,17 @@ def _facts(reader: VectorReader | TargetNotThere, one: Collection) -> dict[str, 
         "id_column": one.source.id,
     }
     if isinstance(reader, TargetNotThere):
-        return facts | {"note": str(reader)}
+        return facts | {"note": "; ".join([*notes, str(reader)])}
     info, fresh = reader.describe(one.target.collection), reader.freshness()
+    if info.rows == 0:
+        notes = [*notes, f"{one.target.uri}: the collection {one.target.collection!r} is empty"]
     return facts | {
         "snapshot": info.snapshot,
         "settled": fresh.settled,
         "freshness": fresh.note,
         "write_blocked": reader.write_blocked(),
         "without_id": info.without_id,
-        "note": f"{one.target.uri}: the collection {one.target.collection!r} is empty"
-        if info.rows == 0
-        else "",
+        "note": "; ".join(notes),
     }
 
 

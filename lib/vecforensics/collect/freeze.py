@@ -333,7 +333,8 @@ def _peek(
     while size < most_bytes:
         batch = next(batches, None)
         if batch is None:
-            return first, rows
+            # A side without rows says nothing of the other one.
+            return first, rows or rows_hint
         first.append(batch)
         rows += batch.num_rows
         size += batch.nbytes

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import flags, numbers, whole
 from vecforensics.errors import TargetError
 from vecforensics.evidence import hash_text
 from vecforensics.stores import VectorReader
@@ -54,12 +55,17 @@ class KnownGood:
     def vectors(self, ids: pa.Array) -> pa.Array:
         """A fixed-size list column with the vector of each id, null where the other store has none of that id."""
         wanted = hash_text(ids)
-        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        rows = self._order[at]
-        # Two ids may share a hash; the ids themselves decide.
-        there = self._table["id"].take(pa.array(rows)).combine_chunks()
-        other = pc.fill_null(pc.not_equal(there, ids), True).to_numpy(zero_copy_only=False)
-        return self._table["vector"].take(pa.array(rows, mask=other)).combine_chunks()
+        at = np.searchsorted(self._sorted, wanted)
+        end = np.searchsorted(self._sorted, wanted, "right")
+        rows = np.full(len(wanted), -1)
+        # Two ids may share a hash; the ids themselves decide, of all rows that have it.
+        while len(open_ids := np.flatnonzero((rows < 0) & (at < end))):
+            some = self._order[at[open_ids]]
+            there = whole(self._table["id"].take(numbers(some)))
+            same = flags(pc.equal(there, ids.take(numbers(open_ids))))
+            rows[open_ids[same]] = some[same]
+            at[open_ids] += 1
+        return whole(self._table["vector"].take(numbers(np.maximum(rows, 0), rows >= 0)))
 
     def joined(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Source batches with the expected vectors as their column `vector`."""
