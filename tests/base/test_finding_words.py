@@ -30,6 +30,15 @@ from vecforensics.finding_words import in_words
             },
             'plan missing ("free"), price retyped int→text (3 → "3")',
         ),
+        (
+            {
+                "fields": {
+                    "a": {"change": "retyped", "expected": "NaN", "actual": "nan", "types": "NaN→text"},
+                    "b": {"change": "changed", "expected": "NaN", "actual": "nan"},
+                }
+            },
+            'a retyped NaN→text (NaN → "nan"), b changed ("NaN" → "nan")',
+        ),
         ({"rest": "NaN", "wrong_from": 1535, "wrong_to": 1536}, "wrong component 1,536, rest: NaN"),
         ("{}", ""),
         (None, ""),
