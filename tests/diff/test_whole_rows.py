@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from planted_run import investigate
 from planted_world import World
@@ -108,3 +109,13 @@ def test_the_only_row_with_a_records_vector_is_no_further_copy(
     for number in range(copies):
         world.target.append((f"again {number}", world.expected[5].copy(), dict(world.metadata[5])))
     assert kinds(investigate(world, tmp_path, impact=False)) == {"swapped": 1, **said}
+
+
+def test_where_a_row_was_not_looked_at_nobody_says_that_a_copy_is_the_only_one(
+    world: World, tmp_path: Path
+) -> None:
+    world.expected[70] = np.nan
+    world.target[5] = (world.ids[5], world.expected[9], dict(world.metadata[9]))
+    world.target.append(("again", world.expected[5].copy(), dict(world.metadata[5])))
+    diff = investigate(world, tmp_path, impact=False)
+    assert (diff.counts["swapped"], diff.counts["duplicate"], diff.counts["mangled_id"]) == (1, 1, 0)

@@ -119,7 +119,7 @@ class Work:
             look.strays(resolved[name], results[name])
         for name in self.names:
             _add_drift(sides[name], results[name], resolved[name].found)
-            join_whole_rows(sides[name], resolved[name].found)
+            join_whole_rows(sides[name], resolved[name])
             settling[name].conclude(resolved[name])
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
             find_premature(name, sides, writes, resolved, resolved[name].found)

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from vecforensics.diff.collected import Found, FoundRows
+from vecforensics.diff.collected import Found
 from vecforensics.diff.compare.metadata import drift_of_rows
+from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.spellings import says_nothing
 from vecforensics.findings import Kind
@@ -27,10 +28,10 @@ _ANOTHERS: Final = (Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST)
 _AT_ONCE: Final = 65_536
 
 
-def join_whole_rows(sides: Sides, found: FoundRows) -> None:
+def join_whole_rows(sides: Sides, resolved: Resolved) -> None:
     """Say of rows under another record's vector that their metadata moved along, instead of what drifted in them; and call the
     only row that holds a record's vector, where that record's id holds another's, mangled and not a further copy."""
-    rows = found.rows
+    rows = resolved.found.rows
     anothers = {
         one.source: place
         for place, one in enumerate(rows)
@@ -38,7 +39,9 @@ def join_whole_rows(sides: Sides, found: FoundRows) -> None:
     }
     if not anothers:
         return
-    _name_lost_rows(sides, rows, anothers)
+    if not resolved.unchecked:
+        # Else a row that nobody has looked at may hold the vector as well.
+        _name_lost_rows(sides, rows, anothers)
     drifted = {one.source: place for place, one in enumerate(rows) if one.kind is Kind.METADATA_DRIFT}
     moved = _moved_along(
         sides, rows, [anothers[source] for source in sorted(anothers.keys() & drifted.keys())]
