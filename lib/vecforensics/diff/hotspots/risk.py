@@ -62,8 +62,7 @@ _HIDDEN_BY: Final[Mapping[Kind, int]] = {
     Kind.SHIFTED: _ABSENT | _UNKNOWN,
     Kind.STALE: _ABSENT | _UNKNOWN,
     Kind.PARTIAL: _ABSENT | _UNKNOWN,
-    # The metadata of a record under a mangled id are not compared.
-    Kind.METADATA_DRIFT: _ABSENT | _bits((Kind.MANGLED_ID,)),
+    Kind.METADATA_DRIFT: _ABSENT,
     Kind.DANGLING: _ABSENT,
     Kind.PREMATURE: _ABSENT | _bits((Kind.DANGLING,)),
 }
