@@ -82,14 +82,15 @@ def foreign_rows(
 
 
 class _Group(NamedTuple):
-    """What the sample shows: a map, how each row of the sample agrees with a map that it had no part in, and the limits."""
+    """What the sample shows: a map, how each row of the sample agrees with a map that it had no part in, the limits, and how
+    well all of it agrees together."""
 
     model: _Model
     scores: npt.NDArray[np.float64]
     among: npt.NDArray[np.bool_]
     limit: float
     closeness: float
-    size: int
+    total: float
 
 
 class _Model:
@@ -106,7 +107,11 @@ class _Model:
             (space - mean).astype(np.float64) for space, mean in zip((one, other), self._means, strict=True)
         )
         ridge = _RIDGE * np.eye(len(one))
-        self._map = (first.T @ np.linalg.solve(first @ first.T + ridge, second)).astype(np.float32)
+        inverse = np.linalg.inv(first @ first.T + ridge)
+        weights = inverse @ second
+        self._map = (first.T @ weights).astype(np.float32)
+        # Where an anchor would lie by the map from all the others: its residual, divided as in leave-one-out regression.
+        self._without = (second - weights / inverse.diagonal()[:, None]).astype(np.float32)
         self._span = (second.T @ np.linalg.solve(second @ second.T + ridge, second)).astype(np.float32)
         # A neighbourhood is that of an anchor: the nearest others, none of another topic while there are some of its own.
         similar = one @ one.T
@@ -139,6 +144,10 @@ class _Model:
             self._mapped(one) - self._centres[0][place], self._spanned(other) - self._centres[1][place]
         )
 
+    def anchors_agreement(self) -> _Floats:
+        """The same of the anchors, each by the map from all the others."""
+        return _cosines(self._without - self._centres[0], self._spanned(self._held) - self._centres[1])
+
     def sameness(self, one: _Floats, other: _Floats) -> _Floats:
         """The same without a map: a row that changed in its own space lies where it was expected, more or less."""
         place = self._place(one)
@@ -148,7 +157,11 @@ class _Model:
         """How similar each row is to the anchor nearest to it, in parts of what is expected of it. Noise can lie in the right
         direction by chance, but it lies far away from where the group is."""
         wanted = (one @ self._anchors.T).max(axis=1)
-        closeness: _Floats = (other @ self._held.T).max(axis=1) / np.maximum(wanted, np.float32(0.01))
+        there = (other @ self._held.T).max(axis=1)
+        # Where no anchor is expected to be near, nothing is asked.
+        closeness: _Floats = np.where(
+            wanted > 0.01, there / np.maximum(wanted, np.float32(0.01)), np.float32(1)
+        )
         return closeness
 
     def pairings(self, one: _Floats, other: _Floats) -> _Floats:
@@ -178,6 +191,13 @@ def _group(one: _Floats, other: _Floats) -> _Group | None:
             rows, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
             anchors = _settled(expected, held, others) if settled else _spread(others)
             model = _Model(one[anchors], other[anchors])
+            for _ in range(2 if settled else 0):
+                if len(anchors) < 2 * _FEWEST:
+                    break
+                following = model.anchors_agreement()
+                middle = float(np.median(following))
+                anchors = anchors[following >= min(middle / 2, middle)]
+                model = _Model(one[anchors], other[anchors])
             models.append(model)
             paired = model.pairings(one[rows], other[rows])
             own[rows] = paired.diagonal()
@@ -201,12 +221,12 @@ def _group(one: _Floats, other: _Floats) -> _Group | None:
         lead = (rank[asked].mean() - 0.5) * np.sqrt(12 * asked.sum())
         if lead < _SURE or beside[members].mean() > _OWN * own[members].mean():
             continue
-        closeness = float(np.median(close[members])) / 2
+        closeness = min(float(np.median(close[members])) / 2, 1.0)
         among = close >= closeness
-        size = int((members & among).sum())
-        if found is None or size > found.size:
-            found = _Group(models[0], own, among, limit, closeness, size)
-        if size > 0.98 * count:
+        agreed = own[members & among]
+        if found is None or agreed.sum() > found.total:
+            found = _Group(models[0], own, among, limit, closeness, float(agreed.sum()))
+        if len(agreed) > 0.98 * count:
             break
     return found
 
