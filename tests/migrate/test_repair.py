@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from migration_faults import Faults
-from migration_scene import DIMENSION, Scene, post, user
+from migration_scene import DIMENSION, POSTS, Scene, post, user
 
 from vecforensics.collect import collect
 from vecforensics.diff import diff_vectors
@@ -186,3 +186,16 @@ def test_without_findings_there_is_nothing_to_repair(tmp_path: Path) -> None:
     scene = Scene.make(tmp_path)
     with pytest.raises(EvidenceError, match="there are no findings to repair"):
         scene.migrate("repair")
+
+
+def test_a_parent_that_the_source_lacks_is_not_promised_by_any_plan(tmp_path: Path) -> None:
+    scene = Scene.make(tmp_path, posts=[*POSTS, post(7, 99), post(8, 98)])
+    scene.right()
+    scene.writer("users").delete("users", ["3"])
+    scene.collect_again()
+    diff = diff_vectors(scene.case, scene.run)
+    assert (diff.counts["dangling"], diff.collections["posts"].broken_references) == (4, 2)
+    planned = scene.migrate("plan")
+    assert planned.planned["users"]["upsert"] == 1
+    assert planned.left == {"dangling": 2}
+    assert "  left as it is: dangling 2" in str(planned)

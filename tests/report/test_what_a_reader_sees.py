@@ -92,6 +92,33 @@ def test_the_cause_is_claimed_for_the_kinds_that_it_produces_and_no_others(
     assert says.strip("; ") in report.summary.read_text()
 
 
+def test_references_that_are_broken_in_the_source_are_no_codes_fault_and_no_repairs_task(
+    tmp_path: Path,
+) -> None:
+    found = findings_of({Kind.MISSING: 3}, {Kind.DANGLING: 14})
+    found["collections"]["posts"]["broken_references"] = 10
+    case, run = begin(tmp_path)
+    add_evidence(case, run)
+    add_findings(run, **found)
+    add_race(run)
+    report = write_report(case, run)
+    assert (
+        "cause: migration.js returns while its own writes are still under way (10 dangling references to no record of the "
+        "source left aside)"
+    ) in report.headline
+    soup = page(report.html)
+    assert "Reproduced" in chapter(soup, "summary")
+    assert "Mend 10 references in the source" in chapter(soup, "actions")
+    assert "can only be mended there" in chapter(soup, "actions")
+    assert "Repair what the diff proved bad" in chapter(soup, "actions")
+    found = findings_of({}, {Kind.DANGLING: 10})
+    found["collections"]["posts"]["broken_references"] = 10
+    add_findings(run, **found)
+    report = write_report(case, run)
+    assert "which explains none of this damage" in report.headline
+    assert "Repair what the diff proved bad" not in chapter(page(report.html), "actions")
+
+
 def test_all_chapters_stand_in_the_fixed_order_in_html_and_markdown(tmp_path: Path) -> None:
     report = write_report(*full_run(tmp_path))
     soup = page(report.html)

@@ -59,7 +59,7 @@ def find_dangling(
         if not len(absent):
             continue
         nowhere = _absent(all_sides[parent].source, absent)
-        broken = 0
+        before = here.broken_references
         mangled = _ids_of_mangled(all_sides[parent], resolved[parent])
         for bucket in range(sides.source.buckets):
             column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
@@ -70,7 +70,7 @@ def find_dangling(
             still_here = ~np.isin(rows, gone) | np.isin(rows, np.array(list(here.mangled), np.int64))
             texts = column.take(arrow.numbers(np.flatnonzero(lost))).to_pylist()
             in_source = ~np.isin(hashes[lost], nowhere)
-            broken += int(np.count_nonzero(still_here & ~in_source))
+            here.broken_references += int(np.count_nonzero(still_here & ~in_source))
             for row, text, kept, held in zip(
                 rows.tolist(), texts, still_here.tolist(), in_source.tolist(), strict=True
             ):
@@ -82,10 +82,10 @@ def find_dangling(
                 if text in mangled:
                     detail["parent_stands_under"] = mangled[text]
                 found.add(Kind.DANGLING, source=row, partner_id=text, detail=detail)
-        if broken:
+        if here.broken_references > before:
             here.notes.append(
-                f"{broken:,} dangling: no record of {parent} has the id that these name in the source either; the references "
-                "are broken there, and no repair of the target mends them."
+                f"dangling: {here.broken_references - before:,} of the parents named are not in the source of {parent} either; "
+                "these references are broken there, and no repair of the target mends them."
             )
 
 

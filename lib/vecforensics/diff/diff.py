@@ -124,9 +124,7 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     work = Work(
         case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, None, seed, 256, False
     )
-    by_id = work.passed()
-    aside = {part.name: part.resolved.missing for part in by_id.parts if len(part.resolved.orphans)}
-    return draw_contents(by_id, sample, seed, aside)
+    return draw_contents(work.passed(), sample, seed, embedding=True)
 
 
 def _drawn(work: Work, sample: int | None) -> Draw | None:
@@ -229,9 +227,9 @@ def _costs(
     for part in passed.parts:
         if part.name not in rows or not part.sides.source.dimension:
             continue
-        if draw is not None and not _all_known(work, part, draw):
-            # The cost of what was not looked at is nobody's guess.
-            unmeasured.append(f"{part.name}: what the damage costs was not measured, since this is a sample.")
+        # The cost of what was not looked at is nobody's guess.
+        if reason := _why_unmeasured(work, part, draw):
+            unmeasured.append(f"{part.name}: what the damage costs was not measured, since {reason}.")
             continue
         impact = measure_impact(
             _vectors(passed, part),
@@ -260,16 +258,23 @@ def _vectors(passed: Passed, part: Part) -> EvidenceVectors:
     return EvidenceVectors(part.name, part.sides, passed.layout.orders[part.name], resolved.excused, gone)
 
 
-def _all_known(work: Work, part: Part, draw: Draw) -> bool:
-    """Whether a draw left out nothing that a search could ask for or return."""
-    if part.name not in draw.rows:
-        return True
+def _why_unmeasured(work: Work, part: Part, draw: Draw | None) -> str:
+    """What keeps anybody from saying what damage costs; nothing where all was looked at."""
+    if draw is None:
+        return ""
     if draw.left_out(part.name):
+        return "this is a sample"
+    return "the missing records were not embedded" if _not_embedded(work, part, draw) else ""
+
+
+def _not_embedded(work: Work, part: Part, draw: Draw) -> bool:
+    """Whether only the drawn records have expected vectors, and others have none for that reason."""
+    expected = work.case.collections[part.name].expected
+    if expected is None or expected.embedder is None or not was_sampled(work.evidence):
         return False
-    # Where only the drawn records were embedded, the missing ones may have no expected vectors.
     bare = part.sides.source.integers("digest") == 0
     bare[draw.rows[part.name]] = False
-    return not was_sampled(work.evidence) or not bare.any()
+    return bool(bare.any())
 
 
 def _queries(sides: Sides) -> int:
@@ -323,6 +328,7 @@ def _summary(part: Part) -> CollectionSummary:
         rows_corrupt=records + strays,
         records_corrupt=records,
         counts=counts,
+        broken_references=part.resolved.broken_references,
         metadata_fields=part.found.metadata_fields(),
         digests=dict(frozen.digests),
         notes=(*frozen.notes, *part.resolved.notes),
@@ -366,7 +372,7 @@ def _limits_of_a_sample(work: Work, part: Part, draw: Draw) -> list[str]:
                 "whether its own record holds it too, where a run begins and ends, and under how many ids it stands was not "
                 "looked at."
             )
-    if was_sampled(work.evidence) and not _all_known(work, part, draw):
+    if _not_embedded(work, part, draw):
         sentences.append(
             f"{part.name}: only the sampled records have expected vectors, and the missing ones where they are few "
             "beside the sample; a vector that belongs to another one is `drifted` here, and an id that only another "

@@ -42,7 +42,8 @@ class Resolved:
     `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `excused`: those that
     were as they should be at a second look, or are too young to be judged; `excused_strays`: target rows under another id that
     were gone at a second look, or are too young to be judged. `unordered`: how many records stand there with a parent of which
-    nothing says whether it was written before them, where something is known of the writing of others."""
+    nothing says whether it was written before them, where something is known of the writing of others. `broken_references`: how
+    many dangling records name a parent that the source does not have either."""
 
     found: FoundRows
     missing: Index
@@ -52,6 +53,7 @@ class Resolved:
     unchecked: int = 0
     unusable: int = 0
     unordered: int = 0
+    broken_references: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused: Index = field(default_factory=lambda: np.empty(0, np.int64))

@@ -36,6 +36,7 @@ class CollectionSummary:
     rows_corrupt: int
     records_corrupt: int
     counts: Mapping[str, int]
+    broken_references: int
     digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
     metadata_fields: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class CollectionSummary:
             "rows_corrupt": self.rows_corrupt,
             "records_corrupt": self.records_corrupt,
             "counts": dict(self.counts),
+            "broken_references": self.broken_references,
             "metadata_fields": {name: dict(counts) for name, counts in self.metadata_fields.items()},
             "digests": dict(self.digests),
             "notes": list(self.notes),

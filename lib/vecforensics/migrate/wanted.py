@@ -26,7 +26,8 @@ __all__ = ["Wanted", "from_findings"]
 
 # Rows under an id that is no record's own.
 _WRONG_ID: Final = frozenset({Kind.ORPHAN, Kind.MANGLED_ID, Kind.DUPLICATE})
-# What writing the record again does not change: its parent is missing (written for its own finding), or it came too early.
+# What writing the record again does not change: its parent is missing (which is written, where the source has it), or it came too
+# early.
 _NOT_BY_WRITING: Final = frozenset({Kind.DANGLING, Kind.PREMATURE})
 
 
@@ -59,7 +60,7 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
                 left[kind.value] += 1
             continue
         if kind is Kind.DANGLING:
-            _add_parents(row, upserts, order)
+            left[kind.value] += not _add_parents(row, upserts, order)
         if kind in _NOT_BY_WRITING:
             left[kind.value] += kind is Kind.PREMATURE
             continue
@@ -91,15 +92,18 @@ def _rows(path: Path) -> Any:
         raise EvidenceError(f"cannot be read ({error})", where=str(path), hint="Run diff again") from None
 
 
-def _add_parents(row: Mapping[str, Any], upserts: Mapping[str, set[str]], order: Outline) -> None:
-    """The parent that a dangling record misses (`partner_id`, of the collection `detail.parent`), where the source holds it."""
+def _add_parents(row: Mapping[str, Any], upserts: Mapping[str, set[str]], order: Outline) -> bool:
+    """Add the parent that a dangling record misses (`partner_id`, of the collection `detail.parent`), where the source holds it;
+    whether it does."""
     try:
         detail = json.loads(row["detail"])
     except ValueError:
-        return
+        return False
     parent = (str(detail.get("parent")) if isinstance(detail, dict) else "", row["partner_id"])
-    if parent[0] in upserts and order.holds(parent):
-        upserts[parent[0]].add(parent[1])
+    if parent[0] not in upserts or not order.holds(parent):
+        return False
+    upserts[parent[0]].add(parent[1])
+    return True
 
 
 def _neighbours(case: Case) -> dict[str, list[str]]:

@@ -128,6 +128,15 @@ class Account:
         return self.collections.get(collection, Facts()).facts("counts").count(kind.value)
 
     @property
+    def broken_references(self) -> int:
+        """Dangling records whose parent the source does not have either."""
+        return sum(facts.count("broken_references") for facts in self.collections.values())
+
+    def caused(self, kind: Kind) -> int:
+        """Findings of a kind that a migration can have caused: references that are broken in the source were so before it."""
+        return self.count(kind) - (self.broken_references if kind is Kind.DANGLING else 0)
+
+    @property
     def corrupt_kinds(self) -> tuple[Kind, ...]:
         """Corrupt kinds that were found, in their fixed order."""
         return tuple(k for k in Kind if SEVERITY[k] is Severity.CORRUPT and self.count(k))

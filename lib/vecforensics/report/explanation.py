@@ -27,10 +27,14 @@ def follows(kind: Kind, shown: Collection[str]) -> tuple[Kind, ...]:
 def explained(account: Account) -> tuple[Kind, ...]:
     """Corrupt kinds in the target that some schedule of the suspect produced, and what follows from these."""
     shown = set(kinds_of_race(account)) | set(account.witness.texts("kinds"))
-    return tuple(kind for kind in account.corrupt_kinds if kind.value in shown or follows(kind, shown))
+    return tuple(kind for kind in _caused(account) if kind.value in shown or follows(kind, shown))
 
 
 def unexplained(account: Account) -> tuple[Kind, ...]:
     """Corrupt kinds in the target that no schedule of the suspect produced."""
     known = explained(account)
-    return tuple(kind for kind in account.corrupt_kinds if kind not in known)
+    return tuple(kind for kind in _caused(account) if kind not in known)
+
+
+def _caused(account: Account) -> tuple[Kind, ...]:
+    return tuple(kind for kind in account.corrupt_kinds if account.caused(kind) > 0)

@@ -100,6 +100,8 @@ def cause_phrase(account: Account) -> str:
 def _cause_found(account: Account, suspect: str) -> str:
     """A race was found: what it does, and of which damage it is the cause."""
     does = f"{suspect} {_what_it_does(account)}"
+    if account.broken_references:
+        does += f" ({plural(account.broken_references, 'dangling reference')} to no record of the source left aside)"
     known, rest = explained(account), unexplained(account)
     if not known:
         return f"cause not found: {does}, which explains none of this damage"
@@ -112,10 +114,10 @@ def _cause_found(account: Account, suspect: str) -> str:
 
 def _amounts(account: Account, kinds: Sequence[Kind], *, other: bool = False) -> str:
     """ "103 missing and 5 dangling rows", or only their number where there are many kinds."""
-    found = sum(account.count(kind) for kind in kinds)
+    found = sum(account.caused(kind) for kind in kinds)
     if len(kinds) > _MOST_KINDS:
         return f"{plural(found, 'finding')} of {len(kinds)} {'other ' if other else ''}kinds"
-    each = listing([f"{count(account.count(kind))} {spelled(kind)}" for kind in kinds])
+    each = listing([f"{count(account.caused(kind))} {spelled(kind)}" for kind in kinds])
     return f"{each} row{'s' if found != 1 else ''}"
 
 

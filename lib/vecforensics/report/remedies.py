@@ -84,7 +84,8 @@ REMEDIES: Final[Mapping[Kind, Remedy]] = {
         "Fix the type of each field at the border, and compare it after a round trip through the store.",
     ),
     Kind.DANGLING: Remedy(
-        "Write the missing parents first, then the records that depend on them.",
+        "Write the missing parents first, then the records that depend on them; a parent that the source does not have either "
+        "can only be mended there.",
         "Migrate in waves: a level begins only when the level above it has been read back.",
     ),
     Kind.PREMATURE: Remedy(

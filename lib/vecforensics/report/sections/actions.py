@@ -84,10 +84,15 @@ def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
     elif corrupt and account.taken_back:
         again = quoted("vecforensics", "migrate", account.case_path, "--repair")
         yield ("Repair the target in a new run, since what was taken back is final: ", Code(again, 400))
-    elif corrupt and not account.applied:
+    elif corrupt and not account.applied and any(map(account.caused, account.corrupt_kinds)):
         yield ("Repair what the diff proved bad: ", command("migrate", "--repair"))
     elif account.applied and account.repaired is not Verdict.CLEAN:
         yield ("Find out why the target is not verified clean: ", command("migrate", "--plan"))
+    if account.broken_references:
+        yield (
+            f"Mend {plural(account.broken_references, 'reference')} in the source: no record there has the id of the parent that "
+            "is named, and no repair of the target writes one.",
+        )
     if account.ledger is not None and account.ledger.quarantined:
         yield (
             f"Decide on {plural(account.ledger.quarantined, 'quarantined operation')}; each has its reason in the ledger.",

@@ -133,7 +133,7 @@ def _explains(account: Account) -> Table:
     schedules = account.exploration.facts.facts("certificate").count("schedules")
     rows = []
     for name in names:
-        in_target, in_race = account.count(Kind(name)), shown.get(name, 0)
+        in_target, in_race = account.caused(Kind(name)), shown.get(name, 0)
         because = follows(Kind(name), shown)
         says = (
             Signal("explained", State.GOOD)

@@ -90,7 +90,7 @@ def _alternatives(account: Account) -> Iterator[tuple[Inline, ...]]:
         return
     rest = unexplained(account)
     if account.exploration and rest:
-        names = listing([f"{kind.value} ({count(account.count(kind))})" for kind in rest])
+        names = listing([f"{kind.value} ({count(account.caused(kind))})" for kind in rest])
         yield (
             f"The race examined does not produce {names}: another fault, a later edit or another writer may have.",
         )

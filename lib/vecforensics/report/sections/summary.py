@@ -84,7 +84,7 @@ def _race_tile(account: Account) -> Tile:
             known, rest = explained(account), unexplained(account)
             if not rest:
                 return Tile("Cause", "Reproduced", detail, State.BAD)
-            found, whole = (sum(map(account.count, kinds)) for kinds in (known, (*known, *rest)))
+            found, whole = (sum(map(account.caused, kinds)) for kinds in (known, (*known, *rest)))
             of = plural(whole, "corrupt finding")
             if not known:
                 return Tile("Cause", "Not found", f"explains none of {of}", State.UNKNOWN)
