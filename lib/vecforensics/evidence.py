@@ -36,6 +36,7 @@ import xxhash
 
 from vecforensics.arrow_columns import as_numpy, numbers, present
 from vecforensics.errors import EvidenceError, VecforensicsError, printable
+from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import NO_ID, canonical_json
 
 __all__ = [
@@ -185,6 +186,8 @@ class Evidence:
                 for key, value in one.as_dict().items()
                 if key not in {"buckets", "facts", "directory"}
             }
+            # By these it is decided which metadata are the same.
+            | {key: one.facts[key] for key in ("source_types",) if one.facts.get(key)}
             for name, one in self.collections.items()
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
@@ -341,7 +344,7 @@ def _collection(name: str, entry: Mapping[str, Any]) -> FrozenCollection:
     directory = str(entry["directory"])
     if directory != directory_name(name):
         raise ValueError(f"collection {name!r} lies in {directory!r}")
-    return FrozenCollection(
+    one = FrozenCollection(
         name=name,
         directory=directory,
         dimension=int(entry["dimension"]),
@@ -353,3 +356,6 @@ def _collection(name: str, entry: Mapping[str, Any]) -> FrozenCollection:
         digests=dict(entry["digests"]),
         facts=dict(entry["facts"]),
     )
+    # What is no number and no known type is found here, and not in the midst of a diff.
+    _ = one.without_id, MetadataRule.of(one.facts)
+    return one

@@ -201,6 +201,26 @@ def test_an_index_of_another_format_is_refused(tmp_path: Path, other: int) -> No
         Evidence.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("fact", "value"), [("source_types", {"a": "no such"}), ("source_types", 3), ("without_id", "many")]
+)
+def test_facts_that_freezing_never_writes_are_refused(tmp_path: Path, fact: str, value: object) -> None:
+    freeze(tmp_path, IDS)
+    index = json.loads((tmp_path / "evidence.json").read_text())
+    index["collections"]["users"]["facts"][fact] = value
+    (tmp_path / "evidence.json").write_text(json.dumps(index))
+    with pytest.raises(EvidenceError, match="the index is damaged"):
+        Evidence.open(tmp_path)
+
+
+def test_cells_without_a_type_are_other_evidence_than_text(tmp_path: Path) -> None:
+    digest = freeze(tmp_path, IDS).digest
+    index = json.loads((tmp_path / "evidence.json").read_text())
+    index["collections"]["users"]["facts"]["source_types"] = {"plan": "untyped"}
+    (tmp_path / "evidence.json").write_text(json.dumps(index))
+    assert Evidence.open(tmp_path).digest != digest
+
+
 def test_names_are_escaped_where_evidence_shows_itself(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>\x1b[2J"
     with EvidenceWriter(tmp_path) as writer:
