@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecforensics.diff.explain.ids import _kin, pair_ids, related
-from vecforensics.diff.spellings import spellings
+from vecforensics.diff.spellings import conversion, spellings
 
 _NUMBERS = st.one_of(
     st.integers(-(10**25), 10**25).map(str),
@@ -19,6 +20,10 @@ _TEXTS = st.one_of(
     st.text(max_size=20),
     st.text(alphabet="aAbBßſıİKéÉﬀ①½ŉ\u0301 _-+'\"?{}\t\u00a0", max_size=12),
     st.uuids().map(str),
+    st.uuids().map(lambda one: str(one.int)),
+    st.integers(0, 2**64).map(hex),
+    st.integers(0, 10**12).map(lambda number: f"{number:,}"),
+    st.text(min_size=1, max_size=6).map(lambda text: text.encode("utf-8", "ignore").decode("latin-1")),
     st.uuids().map(lambda one: f"URN:UUID:{{{one}}}"),
     st.text(max_size=8).map(lambda inner: f"b'{inner}'"),
 )
@@ -60,3 +65,47 @@ def test_which_ids_may_have_become_one_is_told_without_spelling_them_out() -> No
     held = ["9007199254740992", "stranger", "x7", "x7"]
     assert related(["9007199254740993", "X7", "user-1"], held) == [0, 2, 3]
     assert related([], held) == related(["user-1"], []) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "held", "name"),
+    [
+        ("100000", "100,000", "thousands separators"),
+        ("1234567", "1'234'567", "thousands separators"),
+        ("100000", "100\u202f000", "thousands separators"),
+        ("12,345", "12345", "thousands separators"),
+        ("151", "0x97", "hexadecimal"),
+        ("0xBEEF", "48879", "hexadecimal"),
+        ("0000000c-9f2c-9cd0-4674-edea4000f778", "1000000000000000000000000063352", "UUID spelling"),
+        ("0000000c9f2c9cd04674edea4000f778", "{0000000C-9F2C-9CD0-4674-EDEA4000F778}", "UUID spelling"),
+        ("1000000000000000000000000063352", "0000000c-9f2c-9cd0-4674-edea4000f778", "UUID spelling"),
+        ("İstanbul", "istanbul", "Turkish case"),
+        ("ISIL", "ısıl", "Turkish case"),
+        ("izmir", "İZMİR", "Turkish case"),
+        ("İstanbul", "i̇stanbul", "case"),
+        ("naïve", "naÃ¯ve", "mojibake"),
+        ("naÃ¯ve", "naïve", "mojibake"),
+        ("5 €", "5 â‚¬", "mojibake"),
+        ("naïve", "nai\u0308ve", "Unicode form"),
+    ],
+)
+def test_what_a_conversion_made_of_an_id_is_paired_and_named(record: str, held: str, name: str) -> None:
+    assert pair_ids([record, "another"], ["stranger", held]) == {1: (0, name)}
+    assert conversion(record, held) == name
+
+
+@pytest.mark.parametrize(
+    ("records", "held"),
+    [
+        (["100000", "100_000"], "100,000"),
+        (["151", "0X97"], "0x97"),
+        (["İz", "IZ"], "iz"),
+        (["1234"], "12,34"),
+        (["100000"], "100.000"),
+        (["7"], "00000000-0000-0000-0000-000000000008"),
+    ],
+)
+def test_an_id_that_two_records_may_have_become_or_none_stands_for_neither(
+    records: list[str], held: str
+) -> None:
+    assert pair_ids(records, [held]) == {}

@@ -1,4 +1,5 @@
-"""What well-meant conversions make of a text: a number is read and printed again, another case, space, Unicode form, quotes.
+"""What well-meant conversions make of a text: a number is read and printed again, another case, space, Unicode form, quotes,
+another encoding.
 
 Each conversion is a function from a text to the texts that it makes, under the name by which a finding calls it. Ids suffer them,
 and so do values of metadata.
@@ -13,7 +14,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["DECIMAL", "coercions", "conversion", "reversed_name", "says_nothing", "spellings"]
+__all__ = ["DECIMAL", "coercions", "conversion", "number_of", "reversed_name", "says_nothing", "spellings"]
 
 # What a lost id looks like, in lower case and without surrounding space.
 _SAYS_NOTHING: Final = frozenset(
@@ -42,8 +43,13 @@ _UUID: Final = re.compile(
     r"(?:urn:uuid:)?[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?",
     re.IGNORECASE,
 )
-
-
+_PLAIN: Final = re.compile(r"[1-9]\d{0,299}", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"0x([0-9a-f]{1,250})", re.IGNORECASE)
+_SEPARATORS: Final = ",_' ’\u00a0\u202f"
+_GROUPED: Final = re.compile(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(?:\1\d{{3}})*", re.ASCII)
+_LETTERS_I: Final = frozenset("iıIİ")
+# As many digits as a decimal number has that is a UUID and no other id.
+_FEWEST_OF_UUID: Final = 30
 _LONGEST_OF_NOTHING: Final = max(map(len, _SAYS_NOTHING))
 
 
@@ -104,10 +110,44 @@ def _shortest(value: float) -> str:
     return f"{sign}{digits[0]}.{digits[1:]}" if len(digits) > 1 else f"{sign}{digits[0]}"
 
 
+def _thousands(text: str) -> Iterable[str]:
+    if not text.isdigit() and _GROUPED.fullmatch(text):
+        text = re.sub(rf"[{_SEPARATORS}]", "", text)
+        yield text
+    if len(text) > 3 and _PLAIN.fullmatch(text):
+        groups = f"{int(text):,}".split(",")
+        yield from [separator.join(groups) for separator in _SEPARATORS]
+
+
+def _hexadecimal(text: str) -> Iterable[str]:
+    if _PLAIN.fullmatch(text):
+        digits = f"{int(text):x}"
+        yield f"0x{digits}"
+        yield f"0x{digits.upper()}"
+        yield f"0X{digits.upper()}"
+    elif found := _HEXADECIMAL.fullmatch(text):
+        yield str(int(found[1], 16))
+
+
+def number_of(text: str) -> int | None:
+    """The number that a text is in hexadecimal digits, after `0x` or as a UUID; None where it is none."""
+    found = _HEXADECIMAL.fullmatch(text) or _UUID.fullmatch(text)
+    return int("".join(found.groups()), 16) if found else None
+
+
 def _case(text: str) -> Iterable[str]:
     yield text.lower()
     yield text.upper()
     yield text.casefold()
+
+
+def _turkish_case(text: str) -> Iterable[str]:
+    """In Turkish the small letter of I has no dot, and the capital of i has one; elsewhere the two dots get lost."""
+    if not _LETTERS_I.isdisjoint(text):
+        yield text.replace("İ", "i").lower()
+        yield text.replace("I", "ı").replace("İ", "i").lower()
+        yield text.replace("i", "İ").replace("ı", "I").upper()
+        yield text.replace("İ", "I").replace("ı", "i")
 
 
 def _space(text: str) -> Iterable[str]:
@@ -126,20 +166,34 @@ def _unicode_form(text: str) -> Iterable[str]:
         return
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         yield unicodedata.normalize(form, text)
-    # Bytes in UTF-8 read as Latin-1 or Windows-1252, and what cannot be written left out or replaced.
-    for codec in ("latin-1", "cp1252"):
+    # What cannot be written in ASCII replaced or left out.
+    yield text.encode("ascii", "replace").decode()
+    yield text.encode("ascii", "ignore").decode()
+
+
+def _mojibake(text: str) -> Iterable[str]:
+    """Bytes in UTF-8 read as Latin-1 or Windows-1252, and the text that such a reading was made from."""
+    if text.isascii():
+        return
+    for written, read in (
+        ("utf-8", "latin-1"),
+        ("utf-8", "cp1252"),
+        ("latin-1", "utf-8"),
+        ("cp1252", "utf-8"),
+    ):
         try:
-            yield text.encode().decode(codec)
+            yield text.encode(written).decode(read)
         except UnicodeError:
             continue
-    ascii_bytes = text.encode("ascii", "replace").decode()
-    yield ascii_bytes
-    yield text.encode("ascii", "ignore").decode()
 
 
 def _uuid(text: str) -> Iterable[str]:
     found = _UUID.fullmatch(text.strip())
+    if _PLAIN.fullmatch(text) and len(text) >= _FEWEST_OF_UUID and int(text) < 2**128:
+        digits = f"{int(text):032x}"
+        yield "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     if found:
+        yield str(int("".join(found.groups()), 16))
         plain = "-".join(found.groups()).lower()
         for spelling in (plain, plain.upper()):
             bare = spelling.replace("-", "")
@@ -158,8 +212,12 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
     "space": _space,
     "read as a whole number": _through_integer,
     "read as a floating-point number": _through_double,
+    "thousands separators": _thousands,
+    "hexadecimal": _hexadecimal,
     "UUID spelling": _uuid,
     "case": _case,
+    "Turkish case": _turkish_case,
+    "mojibake": _mojibake,
     "Unicode form": _unicode_form,
     "quotes": _quotes,
 }

@@ -1,9 +1,9 @@
 """Ids that were mangled on the way: which orphan stands for which missing record?
 
 An id is text, and most of what mangles it is a well-meant conversion (`spellings.py`): through a number (`1` → `1.0`, `007` →
-`7`, beyond 2^53 → rounded, large → e-notation), through another case, with spaces trimmed, through another Unicode form, a UUID
-in another spelling. A pair is two unmatched ids of which one is made from the other. Either side may be the mangled one: a source
-that went through a spreadsheet loses its zeros before the migration begins.
+`7`, beyond 2^53 → rounded, large → e-notation, `100,000`, `0x97`), through another case, with spaces trimmed, through another
+Unicode form or encoding, a UUID in another spelling. A pair is two unmatched ids of which one is made from the other. Either side
+may be the mangled one: a source that went through a spreadsheet loses its zeros before the migration begins.
 
 A pair counts only where it is the only one: an orphan that could stand for two records stands for neither by its id alone. An id
 such as `nan` says nothing; there the content has to speak (`resolve.py`).
@@ -16,12 +16,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vecforensics.diff.spellings import DECIMAL, reversed_name, says_nothing, spellings
+from vecforensics.diff.spellings import DECIMAL, number_of, reversed_name, says_nothing, spellings
 
 __all__ = ["pair_ids", "related"]
 
 # What conversions take away from an id or put around it, besides case and Unicode form.
-_DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-"))
+_DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-,’\u0307"))
+# No text that is a number in hexadecimal digits begins with another letter or sign.
+_HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF{(uU")
 
 
 def _kin(text: str) -> frozenset[str | float]:
@@ -32,6 +34,8 @@ def _kin(text: str) -> frozenset[str | float]:
     if text.startswith("b'"):
         kin.add(_bare(text[1:]))
     stripped = text.strip()
+    if stripped[:1] in _HEXADECIMAL and (number := number_of(stripped)) is not None:
+        kin.add(str(number))
     if not stripped[:1].isalpha() and DECIMAL.fullmatch(stripped):
         value = float(stripped)
         kin |= {value, float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
