@@ -170,6 +170,34 @@ def test_an_id_that_was_lost_is_found_by_content_within_the_same_number_of_texts
     assert inv.run.findings_json.read_bytes() == first
 
 
+@pytest.mark.parametrize("lost", ["one", "all"])
+def test_a_sample_as_large_as_everything_embeds_the_missing_records_too_and_hides_nothing(
+    case_file: Path, lost: str
+) -> None:
+    target = case_file.with_name("target.parquet")
+    table = pq.read_table(target)
+    ids = ["NaN" if lost == "all" or text == "n42" else text for text in table["id"].to_pylist()]
+    table = table.set_column(0, "id", pa.array(ids))
+    pq.write_table(table.slice(0, 1) if lost == "all" else table, target)
+    whole = investigate(case_file, case_file.parent / "whole").diff()
+    case_file.with_name("paid.txt").unlink()
+    drawn = investigate(case_file, case_file.parent / "drawn").diff(sample=RECORDS + 60)
+    assert len(paid(case_file)) == RECORDS + 1
+    assert drawn.table.equals(whole.table)
+    assert drawn.impact == whole.impact
+    assert drawn.limits == whole.limits
+    assert whole.counts["mangled_id"] == 1
+
+
+def test_where_the_missing_records_were_not_embedded_the_cost_is_not_measured(case_file: Path) -> None:
+    """The sample held all that stands in the target, and there was nothing to spare."""
+    diff = investigate(case_file, case_file.parent / "reports").diff(sample=RECORDS)
+    assert diff.impact is None
+    said = "notes: what the damage costs was not measured, since the missing records were not embedded."
+    assert said in diff.limits
+    assert not any("not in the sample" in limit for limit in diff.limits)
+
+
 def test_another_size_of_sample_than_was_embedded_is_refused(case_file: Path) -> None:
     inv = investigate(case_file, case_file.parent / "reports")
     inv.collect(sample=SAMPLE)

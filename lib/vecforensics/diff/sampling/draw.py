@@ -9,7 +9,7 @@ and lies in the evidence, `sample.arrow`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -178,21 +178,28 @@ def in_a_hot_spot(population: Population, spots: HotSpots) -> npt.NDArray[np.boo
     return hot
 
 
-def draw_contents(by_id: Passed, requested: int, seed: int, aside: Mapping[str, Index] | None = None) -> Draw:
+def _aside(parts: Sequence[Part], requested: int) -> Mapping[str, Index]:
+    """By collection, the missing records that are embedded too: all of them where every record is, else those that might tell
+    whose an orphan is, where they are few beside the sample."""
+    if sum(part.sides.source.rows for part in parts) <= requested:
+        return {part.name: part.resolved.missing for part in parts}
+    some = {part.name: part.resolved.missing for part in parts if len(part.resolved.orphans)}
+    return some if sum(len(rows) for rows in some.values()) <= requested // _ASIDE else {}
+
+
+def draw_contents(by_id: Passed, requested: int, seed: int, *, embedding: bool = False) -> Draw:
     """Draw `requested` records of those that stand in the target and of which a vector is expected.
 
-    `by_id`: what the ids alone have shown. `aside`: by collection, missing records whose expected vectors might tell whose an
-    orphan is; where they are at most a quarter of `requested` they are taken from it. A row costs two bytes for the time of
-    the draw, beside what the search for hot spots takes.
+    `by_id`: what the ids alone have shown. `embedding`: only what is drawn will have an expected vector, so that some of the
+    missing records are drawn aside, out of `requested` as well. A row costs two bytes for the time of the draw, beside what the
+    search for hot spots takes.
     """
-    aside = aside or {}
+    comparable = [part for part in by_id.parts if part.sides.frozen.expected is not None]
+    aside = _aside(comparable, requested) if embedding else {}
     beside = sum(len(rows) for rows in aside.values())
-    if beside > requested // _ASIDE:
-        aside, beside = {}, 0
     population = by_id.layout.population
     hot = in_a_hot_spot(population, find_hot_spots(by_id.dimensions(), population=population))
     starts = dict(zip(population.collections, population.starts.tolist(), strict=True))
-    comparable = [part for part in by_id.parts if part.sides.frozen.expected is not None]
     split: dict[str, npt.NDArray[np.int8]] = {}
     sizes: dict[str, int] = {}
     for part in comparable:
@@ -203,7 +210,8 @@ def draw_contents(by_id: Passed, requested: int, seed: int, aside: Mapping[str, 
         halves[part.resolved.missing] = -1
         for half, label in enumerate(_labels(name, starts)):
             sizes[label] = int(np.count_nonzero(halves == half))
-    plan = replace(plan_sample(sizes, requested - beside), requested=requested)
+    # Where all of them are missing there is nothing left to draw from.
+    plan = replace(plan_sample(sizes, requested - beside or requested), requested=requested)
     planned = {stratum.name: (number, stratum.drawn) for number, stratum in enumerate(plan.strata)}
     rows, positions, strata = {}, {}, {}
     for part in comparable:
