@@ -106,13 +106,13 @@ def test_one_component_that_was_lost_at_either_end_moved_the_others() -> None:
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 5, 8, 16, 64])
-@pytest.mark.parametrize("tolerance", [0.0, 1e-5, 1e-2])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-5, 1e-2, 0.5])
 def test_no_form_is_named_by_chance(dimension: int, tolerance: float) -> None:
     one, other = vectors(4000, dimension, 5), vectors(4000, dimension, 6)
     length = np.random.default_rng(7).uniform(0.5, 2, size=(4000, 1)).astype(np.float32)
     named = sum(map(bool, said(one, other * length, tolerance)))
     # At a tolerance of a hundredth eight dimensions are few.
-    assert named <= (4 if dimension == 8 and tolerance == 1e-2 else 0)
+    assert named <= (4 if dimension == 8 and tolerance >= 1e-2 else 0)
 
 
 def test_two_texts_of_as_many_words_are_no_orders_of_one_another() -> None:

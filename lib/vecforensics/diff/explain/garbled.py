@@ -22,11 +22,13 @@ Wide = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
-# In fewer dimensions vectors are near to something by chance; there nothing but the last digits of a float may differ. And so few
-# numbers are found in whatever bits.
+# A cosine distance at which something is near to a vector by chance, whatever counts as the same vector.
+_BY_CHANCE: Final = 1e-2
+# In fewer dimensions there is more of that, and nothing but the last digits of a float may differ.
 _FEWEST: Final = 8
-_FEWEST_OF_OTHERS: Final = 4
 _LAST_DIGITS: Final = 1e-12
+# Fewer components than these are found in whatever bits.
+_FEWEST_OF_OTHERS: Final = 4
 # The cosine over some components before it is asked over all, and over all before they are compared closely. No number format
 # turns a vector farther; a known grid, whose ends may have been cut off, does.
 _SOME: Final = 16
@@ -43,11 +45,11 @@ def garbled(
     long; empty where nobody can tell. `tolerance` and `grid` as in `compare_pairs`."""
     said: list[dict[str, Any]] = [{} for _ in expected]
     left = np.ones(len(expected), np.bool_)
+    tolerance = min(tolerance, _BY_CHANCE)
     with np.errstate(all="ignore"):
         for form in _FORMS:
             its_grid = grid if form.as_stored else None
-            least = min(_NEARLY if its_grid is None else _ROUGHLY, 1 - tolerance)
-            rows = _near(form, expected, actual, left, least)
+            rows = _near(form, expected, actual, left, _NEARLY if its_grid is None else _ROUGHLY)
             if not len(rows):
                 continue
             wanted, held = form.laid_out(expected[rows], actual[rows])
@@ -101,7 +103,7 @@ def _near(form: _Form, expected: Matrix, actual: Matrix, left: Flags, least: flo
     if wanted.shape[1] < (1 if form.as_stored else _FEWEST_OF_OTHERS):
         return np.empty(0, np.intp)
     dot, one, other = _products(wanted, held, np.float32)
-    rows = np.flatnonzero(left & ~(dot < min(_ROUGHLY, least) * np.sqrt(one) * np.sqrt(other)))
+    rows = np.flatnonzero(left & ~(dot < _ROUGHLY * np.sqrt(one) * np.sqrt(other)))
     dot, one, other = _products(*form.laid_out(expected[rows], actual[rows]), np.float64)
     return rows[(dot > 0) & (dot >= least * np.sqrt(one * other))]
 
