@@ -130,6 +130,34 @@ def test_what_was_not_drawn_and_what_had_no_expected_vector_are_told_apart(tmp_p
     assert diff.collections["things"].unchecked == sum(unchecked.values())
 
 
+def test_what_stands_under_a_mangled_id_is_read_whether_it_was_drawn_or_not(tmp_path: Path) -> None:
+    world = World.make(count=900, dimension=16, shape="numeric")
+    world.parents = [None] * 900
+    for row in range(0, 900, 3):
+        text, vector, metadata = world.target[row]
+        world.target[row] = (f"{text}.0", vector, metadata)
+    world.expected = world.expected.copy()
+    world.expected[1:900:9] = np.nan
+    diff = investigate(world, tmp_path, sample=300)
+    assert diff.estimate is not None
+    assert diff.counts["mangled_id"] == 300
+    unchecked = {detail["reason"]: detail["rows"] for detail in said(diff, Kind.UNCHECKED)}
+    assert unchecked["no expected vector for these records"] == diff.estimate["unchecked"] > 0
+    assert sum(unchecked.values()) == 900 - diff.collections["things"].checked
+
+
+def test_buckets_and_workers_leave_no_trace(tmp_path: Path) -> None:
+    world = lonely()
+    for row in range(200, 500):
+        world.vector(row, world.expected[row + 1])
+    one, other = (
+        investigate(world, tmp_path / str(buckets), buckets=buckets, workers=workers, sample=300)
+        for buckets, workers in ((1, 1), (5, 2))
+    )
+    assert one.table.equals(other.table)
+    assert one.limits == other.limits
+
+
 @pytest.mark.parametrize("sample", [None, 50])
 def test_where_nothing_is_expected_there_is_nothing_to_sample(tmp_path: Path, sample: int | None) -> None:
     diff = investigate(lonely(200), tmp_path, expected=False, sample=sample)

@@ -262,7 +262,7 @@ def _why_unmeasured(work: Work, part: Part, draw: Draw | None) -> str:
     """What keeps anybody from saying what damage costs; nothing where all was looked at."""
     if draw is None:
         return ""
-    if draw.left_out(part.name):
+    if _left_out(part, draw):
         return "this is a sample"
     return "the missing records were not embedded" if _not_embedded(work, part, draw) else ""
 
@@ -285,9 +285,15 @@ def _queries(sides: Sides) -> int:
 
 
 def _left_out(part: Part, draw: Draw | None) -> int:
-    """How many contents nobody read because they were not drawn. What stands under a mangled id is compared in any case."""
-    plain = part.resolved.unchecked - part.resolved.unusable
-    return min(draw.left_out(part.name), plain) if draw is not None else 0
+    """How many contents nobody read because they were not drawn."""
+    if draw is None or part.name not in draw.rows:
+        return 0
+    # What stands under a mangled id is compared in any case, if anything is expected of it.
+    mangled = np.array(list(part.resolved.mangled), np.int64)
+    undrawn = mangled[~np.isin(mangled, draw.rows[part.name])]
+    read = int(np.count_nonzero(part.sides.source.integers("digest", undrawn)))
+    # A record that appeared at the second look could be drawn, but has no content here.
+    return min(draw.left_out(part.name) - read, part.resolved.unchecked - part.resolved.unusable)
 
 
 def _note_unchecked(part: Part, draw: Draw | None) -> None:
