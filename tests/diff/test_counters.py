@@ -116,6 +116,16 @@ def test_a_record_that_two_workers_wrote_has_no_smallest_number(tmp_path: Path) 
     assert early(diffed(tmp_path, events)) == []
 
 
+def test_what_a_second_write_shows_of_the_counters_holds_for_first_writes_too(tmp_path: Path) -> None:
+    """Only record 15's two writes show that both workers counted a fifth; without it their numbers would take turns."""
+    events = [
+        *(write(15, 5, "a", None), write(20, 9, "a", None), write(50, 6, "a", None)),
+        *(write(15, 5, "b", None, "b.log"), write(46, 7, "b", None, "b.log"), write(16, 8, "a", None)),
+        *(write(47, 3, "b", None, "b.log"), write(17, 4, "a", None)),
+    ]
+    assert early(diffed(tmp_path, events)) == [(IDS[50], "sequence number")]
+
+
 @pytest.mark.parametrize("worker", [True, False])
 def test_numbers_in_metadata_are_told_apart_by_the_worker_there(tmp_path: Path, worker: bool) -> None:
     world = World.make(count=60, dimension=8)

@@ -142,7 +142,7 @@ def _as_text(event: _Event, name: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class FirstWrites:
     """By id, ascending: its number, the `event` that tells of its first write, and the rest as in `Writes`, but that
-    `counter` is the number of the log that gives `sequence`, from 1, and 0 where none does."""
+    `counter` is the one of `Told` that gives `sequence`, counted from 1, and 0 where none does."""
 
     id_number: npt.NDArray[np.int64]
     event: npt.NDArray[np.int64]
@@ -173,7 +173,7 @@ class FirstWrites:
             id_number[begins],
             first,
             sequence,
-            np.where(np.isnan(sequence), 0, told.log[first] + 1).astype(np.int64),
+            np.where(np.isnan(sequence), 0, told.counter[first] + 1),
             time,
             np.where(one_log, first, -1),
             np.where(one_log, log, np.int32(-1)),

@@ -75,7 +75,7 @@ def place_writes(
     for name, sides in all_sides.items():
         _from_metadata(sides, placed[name], None if strays is None else strays[name])
     if strays is None:
-        _tell_counters_apart(list(placed.values()))
+        _tell_counters_apart(told, list(placed.values()))
     return placed
 
 
@@ -136,30 +136,35 @@ def _fill_in(
             writes.fields["written_at" if key == "time" else key] = _field(row, said, len(writes.line))
 
 
-def _tell_counters_apart(placed: Sequence[Writes]) -> None:
-    """Number the counters of all collections, since records depend on those of others; up to here each row has that of the log
-    which gave its number."""
+def _tell_counters_apart(told: Told, placed: Sequence[Writes]) -> None:
+    """Number the counters of all collections, since records depend on those of others. Up to here a row whose number is from the
+    log has the log's counter, from 1, and any other 0."""
     if not any(np.isfinite(writes.sequence).any() for writes in placed):
         return
     workers: dict[str, int] = {}
-    logs = 1 + max(int(writes.counter.max(initial=0)) for writes in placed)
-    writers = []
-    for writes in placed:
-        writer = writes.counter.copy()
-        named = writes.fields.get("worker")
-        if named is not None:
-            texts = named.values.cast(pa.string()).to_pylist()
-            numbers = [workers.setdefault(text, len(workers) + 1) for text in texts]
-            writer += logs * np.array([*numbers, 0])[named.codes]
-        writers.append(writer)
-    counter = counters(
-        np.concatenate([writes.sequence for writes in placed]),
-        np.concatenate([writes.time for writes in placed]),
-        np.concatenate(writers),
-    )
-    ends = np.cumsum([len(writer) for writer in writers])[:-1]
-    for writes, own in zip(placed, np.split(counter, ends), strict=True):
+    above = int(told.counter.max(initial=0)) + 2
+    counter = np.concatenate([writes.counter for writes in placed])
+    writer = np.concatenate([_workers(writes, workers) for writes in placed]) + above
+    writer = np.where(counter > 0, counter, writer)
+    # What the log's own numbers showed of its counters stays; they are all events, and these are first writes only.
+    asked = counter == 0 if told.counter.any() else np.ones(len(counter), np.bool_)
+    sequence = np.concatenate([writes.sequence for writes in placed])
+    time = np.concatenate([writes.time for writes in placed])
+    writer[asked] = counters(sequence[asked], time[asked], writer[asked])
+    ends = np.cumsum([len(writes.counter) for writes in placed])[:-1]
+    for writes, own in zip(placed, np.split(writer, ends), strict=True):
         writes.counter = own
+
+
+def _workers(writes: Writes, numbers: dict[str, int]) -> npt.NDArray[np.int64]:
+    """The number of each row's worker, 0 where none is named; `numbers` is added to."""
+    named = writes.fields.get("worker")
+    if named is None:
+        return np.zeros(len(writes.counter), np.int64)
+    texts = named.values.cast(pa.string()).to_pylist()
+    known = np.array([*(numbers.setdefault(text, len(numbers) + 1) for text in texts), 0], np.int64)
+    worker: npt.NDArray[np.int64] = known[named.codes]
+    return worker
 
 
 def _rows_of(side: Side, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
