@@ -24,21 +24,14 @@ from vecforensics.arrow_columns import numbers
 from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, findings_table
-from vecforensics.diff.dimensions import EvidenceVectors
+from vecforensics.diff.costs import measure_costs
 from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampling.draw import (
-    Draw,
-    draw_contents,
-    estimate,
-    frozen_draw,
-    mark_sampled,
-    was_sampled,
-)
+from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
+from vecforensics.diff.sampling.unseen import left_out, limits_of_a_sample, mark_sampled
 from vecforensics.diff.shared import without_secret
-from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.diff.writing_limits import writing_limits
 from vecforensics.errors import without_userinfo
@@ -52,13 +45,10 @@ from vecforensics.stores import VectorReader
 __all__ = ["choose_contents", "diff_vectors"]
 
 _FALSE_DISCOVERY: Final = 0.01
-_IMPACT_QUERIES: Final = (50, 500)
 _WRITTEN_SINCE: Final = (
     "The target has been written to by the migration of this run; young rows were not looked at again but judged as they were "
     "frozen. Diff the case file to see the target as it is now."
 )
-# Multiplications that the impact may cost: about two seconds a core.
-_IMPACT_BUDGET: Final = 4e10
 
 
 @one_blas_thread()
@@ -144,7 +134,7 @@ def _cores() -> int:
 
 def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) -> Diff:
     """The result, once all collections have been passed over: what was found, where it gathers, and what it costs."""
-    sampled = [_limits_of_a_sample(work, part, draw) for part in passed.parts] if draw is not None else []
+    marked = [mark_sampled(part, draw) for part in passed.parts]
     for part in passed.parts:
         _note_unchecked(part, draw)
     summaries = {part.name: _summary(part) for part in passed.parts}
@@ -152,7 +142,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
     table, hot_spots, notes = _found_and_where(work, passed, list(rows.values()))
     hurt = {name: rows[name] for name in damaged}
-    impact, unmeasured = _costs(work, passed, hurt, draw) if work.impact else ({}, [])
+    impact, unmeasured = measure_costs(work, passed, hurt, draw) if work.impact else ({}, [])
     return Diff(
         case=work.case.case,
         title=work.case.title,
@@ -164,7 +154,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
         estimate=estimate(draw, passed) if draw is not None else None,
         limits=(
             *_limits(work.case, passed.parts, draw, set(impact)),
-            *(sentence for some in sampled for sentence in some),
+            *limits_of_a_sample(work, passed.parts, draw, marked),
             *unmeasured,
             *notes,
         ),
@@ -216,96 +206,16 @@ def _writes_of_strays(work: Work, parts: Sequence[Part]) -> dict[str, Writes]:
     return place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts})
 
 
-def _costs(
-    work: Work, passed: Passed, rows: Mapping[str, RowDimensions], draw: Draw | None
-) -> tuple[dict[str, Any], list[str]]:
-    """What the damage to each collection costs, as it stands in findings.json, and the sentences on where nobody can say.
-    `rows`: the records of the damaged collections."""
-    from vecforensics.diff.impact import measure_impact
-
-    costs, unmeasured = dict[str, Any](), list[str]()
-    for part in passed.parts:
-        if part.name not in rows or not part.sides.source.dimension:
-            continue
-        # The cost of what was not looked at is nobody's guess.
-        if reason := _why_unmeasured(work, part, draw):
-            unmeasured.append(f"{part.name}: what the damage costs was not measured, since {reason}.")
-            continue
-        impact = measure_impact(
-            _vectors(passed, part),
-            rows[part.name],
-            queries=_queries(part.sides),
-            seed=work.seed,
-            memory_mb=work.memory_mb // 2,
-        )
-        if impact is None:
-            unmeasured.append(
-                f"{part.name}: what the damage costs was not measured, since fewer than two records have an expected vector to "
-                "be near each other."
-            )
-        else:
-            costs[part.name] = impact.as_dict()
-    return costs, unmeasured
-
-
-def _vectors(passed: Passed, part: Part) -> EvidenceVectors:
-    """The vectors of a collection as a search returns them, but for what nobody can judge."""
-    source, resolved = part.sides.source, part.resolved
-    mangled = np.array(list(resolved.mangled.items()), np.int64).reshape(-1, 2)
-    # Of what should be near a record without an expected vector nobody knows, under whatever id it stands.
-    bare = source.integers("digest", mangled[:, 0]) == 0
-    gone = np.union1d(resolved.excused_strays, mangled[bare, 1])
-    return EvidenceVectors(part.name, part.sides, passed.layout.orders[part.name], resolved.excused, gone)
-
-
-def _why_unmeasured(work: Work, part: Part, draw: Draw | None) -> str:
-    """What keeps anybody from saying what damage costs; nothing where all was looked at."""
-    if draw is None:
-        return ""
-    if _left_out(part, draw):
-        return "this is a sample"
-    return "the missing records were not embedded" if _not_embedded(work, part, draw) else ""
-
-
-def _not_embedded(work: Work, part: Part, draw: Draw) -> bool:
-    """Whether only the drawn records have expected vectors, and others have none for that reason."""
-    expected = work.case.collections[part.name].expected
-    if expected is None or expected.embedder is None or not was_sampled(work.evidence):
-        return False
-    bare = part.sides.source.integers("digest") == 0
-    bare[draw.rows[part.name]] = False
-    return bool(bare.any())
-
-
-def _queries(sides: Sides) -> int:
-    """How many records are asked for their neighbours: all sides are searched for each, so fewer in a large collection."""
-    fewest, most = _IMPACT_QUERIES
-    largest = max(sides.source.rows, sides.target.rows)
-    return int(min(most, max(fewest, _IMPACT_BUDGET / (largest * sides.source.dimension))))
-
-
-def _left_out(part: Part, draw: Draw | None) -> int:
-    """How many contents nobody read because they were not drawn."""
-    if draw is None or part.name not in draw.rows:
-        return 0
-    # What stands under a mangled id is compared in any case, if anything is expected of it.
-    mangled = np.array(list(part.resolved.mangled), np.int64)
-    undrawn = mangled[~np.isin(mangled, draw.rows[part.name])]
-    read = int(np.count_nonzero(part.sides.source.integers("digest", undrawn)))
-    # A record that appeared at the second look could be drawn, but has no content here.
-    return min(draw.left_out(part.name) - read, part.resolved.unchecked - part.resolved.unusable)
-
-
 def _note_unchecked(part: Part, draw: Draw | None) -> None:
     """Contents that nothing could be compared with are one line for each reason, not one a record."""
     resolved = part.resolved
-    left_out = _left_out(part, draw)
+    dark = left_out(part, draw)
     bare = (
         "no expected vectors"
         if part.sides.frozen.expected is None
         else "no expected vector for these records"
     )
-    counts = {"not in the sample": left_out, bare: resolved.unchecked - resolved.unusable - left_out}
+    counts = {"not in the sample": dark, bare: resolved.unchecked - resolved.unusable - dark}
     for reason, rows in counts.items():
         if rows > 0:
             part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": rows, "reason": reason})
@@ -365,28 +275,6 @@ def _verdict(evidence: Evidence, summaries: Mapping[str, CollectionSummary], tab
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
-def _limits_of_a_sample(work: Work, part: Part, draw: Draw) -> list[str]:
-    """What a draw kept out of sight; takes out of the findings what a sample cannot know."""
-    sentences = []
-    if left_out := _left_out(part, draw):
-        sentences.append(
-            f"{part.name}: {left_out:,} contents were not in the sample of {draw.plan.requested:,}."
-        )
-        if mark_sampled(part, draw):
-            sentences.append(
-                f"{part.name}: a vector that is another record's is `swapped`, `shifted` or `broadcast` as the sample shows it; "
-                "whether its own record holds it too, where a run begins and ends, and under how many ids it stands was not "
-                "looked at."
-            )
-    if _not_embedded(work, part, draw):
-        sentences.append(
-            f"{part.name}: only the sampled records have expected vectors, and the missing ones where they are few "
-            "beside the sample; a vector that belongs to another one is `drifted` here, and an id that only another "
-            "one's content could explain is `orphan` and `missing`."
-        )
-    return sentences
-
-
 def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[str]) -> list[str]:
     """What was not looked at, or could not be. `measured`: the collections of which the cost of damage is known."""
     sentences = [
@@ -399,7 +287,7 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
             sentences.append(
                 f"{part.name}: there are no expected vectors; whether a vector belongs to its record was not checked."
             )
-        elif bare := part.resolved.unchecked - _left_out(part, draw):
+        elif bare := part.resolved.unchecked - left_out(part, draw):
             sentences.append(f"{part.name}: {bare:,} contents had nothing to be compared with.")
         if frozen.expected is not None and frozen.dimension == 1:
             sentences.append(

@@ -38,7 +38,6 @@ __all__ = [
     "estimate",
     "frozen_draw",
     "in_a_hot_spot",
-    "mark_sampled",
     "was_sampled",
 ]
 
@@ -56,10 +55,6 @@ _CONTENT: Final = frozenset(kind for kind in Kind if SEVERITY[kind] is Severity.
     Kind.PREMATURE,
     Kind.MANGLED_ID,
 }
-# Rows whose figure (a pair, a run, a crowd) is made up of other rows as well.
-_FIGURES: Final = frozenset({Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST})
-# Where a run begins and ends is up to rows that nobody looked at.
-_UNKNOWN_IN_A_SAMPLE: Final = frozenset({"run", "begins_at", "ends_at", "begins_with"})
 # Of a drawn record that is gone at a second look nobody knows the content.
 _NOT_THERE: Final = frozenset({Kind.MISSING, Kind.UNCHECKED})
 _UNSEEN: Final = _CONTENT | {Kind.MISSING}
@@ -271,31 +266,6 @@ def _judged(rows: Index, strata: Codes, part: Part, count: int) -> npt.NDArray[n
     bare &= ~wrong & ~young
     drawn = strata >= 0
     return np.array([np.bincount(strata[some & drawn], minlength=count) for some in (wrong, young, bare)])
-
-
-def mark_sampled(part: Part, draw: Draw) -> int:
-    """Take out of what is said of exchanged, shifted and broadcast vectors all that a sample cannot know, and mark them as
-    `sampled`; returns how many they are."""
-    drawn = np.zeros(part.sides.source.rows, np.bool_)
-    drawn[draw.rows[part.name]] = True
-    marked = 0
-    for number, found in enumerate(part.found.rows):
-        if found.kind in _FIGURES:
-            seen = found.partner >= 0 and bool(drawn[found.partner])
-            part.found.rows[number] = found._replace(detail=_known_in_a_sample(found.detail, seen))
-            marked += 1
-    return marked
-
-
-def _known_in_a_sample(detail: Mapping[str, Any], owner_seen: bool) -> dict[str, Any]:
-    """What remains of a detail. A pair and a cycle are seen whole or not at all; that a vector stands nowhere else never is."""
-    kept = {key: value for key, value in detail.items() if key not in _UNKNOWN_IN_A_SAMPLE}
-    if kept.get("form") == "chain" or (kept.get("form") == "copy" and not owner_seen):
-        del kept["form"]
-    # Whoever was not compared was taken to be right, and counted.
-    if not owner_seen and kept.pop("owner_holds_it_too", False):
-        kept["group"] -= 1
-    return {**kept, "sampled": True}
 
 
 def _codes(kinds: Iterable[Kind]) -> list[int]:
