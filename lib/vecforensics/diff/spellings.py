@@ -193,7 +193,9 @@ def _uuid(text: str) -> Iterable[str]:
         digits = f"{int(text):032x}"
         yield "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     if found:
-        yield str(int("".join(found.groups()), 16))
+        number = str(int("".join(found.groups()), 16))
+        if len(number) >= _FEWEST_OF_UUID:
+            yield number
         plain = "-".join(found.groups()).lower()
         for spelling in (plain, plain.upper()):
             bare = spelling.replace("-", "")

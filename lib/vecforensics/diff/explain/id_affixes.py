@@ -10,44 +10,44 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["pair_by_affix"]
+__all__ = ["FEWEST", "LEARNT_FROM", "MOST_AFFIXES", "SHORTEST_REST", "cuts", "pair_by_affix", "words"]
 
-_LEARNT_FROM: Final = 2000
-_FEWEST: Final = 3
-_MOST_AFFIXES: Final = 8
+LEARNT_FROM: Final = 2000
+FEWEST: Final = 3
+MOST_AFFIXES: Final = 8
 _LONGEST: Final = 200  # characters; longer ids are not cut in every place
 # A shorter beginning than this is no evidence by itself.
-_SHORTEST_REST: Final = 8
+SHORTEST_REST: Final = 8
 
 
 def pair_by_affix(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
     """Orphan number → (missing number, what was done to the id). Ids on either side are distinct."""
     pairs = dict(_by_affix(missing, orphans, "added"))
-    if len(pairs) < _FEWEST:
+    if len(pairs) < FEWEST:
         pairs = {
             orphan: (record, said) for record, (orphan, said) in _by_affix(orphans, missing, "lost").items()
         }
-    if len(pairs) < _FEWEST:
+    if len(pairs) < FEWEST:
         pairs = _by_cut(missing, orphans)
-    return pairs if len(pairs) >= _FEWEST else {}
+    return pairs if len(pairs) >= FEWEST else {}
 
 
 def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tuple[int, str]]:
     """Number of a dressed id → (number of the plain one, the affix in words)."""
     places = {text: number for number, text in enumerate(plain)}
-    step = max(len(dressed) // _LEARNT_FROM, 1)
+    step = max(len(dressed) // LEARNT_FROM, 1)
     sample = sorted(dressed)[::step]
     votes: Counter[tuple[str, str]] = Counter()
     for text in sample:
-        votes.update(set(_cuts(text, places)))
+        votes.update({affix for affix, rest in cuts(text) if rest in places})
     kept = [
         affix
         for affix, count in sorted(votes.items(), key=lambda item: (-item[1], item[0]))
-        if count >= min(_FEWEST, len(sample)) and (2 * count >= len(sample) or _separated(*affix))
-    ][:_MOST_AFFIXES]
+        if count >= min(FEWEST, len(sample)) and (2 * count >= len(sample) or _separated(*affix))
+    ][:MOST_AFFIXES]
     candidates: dict[int, dict[int, str]] = {}
     asked: Counter[int] = Counter()
     for number, text in enumerate(dressed):
@@ -58,10 +58,9 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
                 continue
             rest = text[len(before) : len(text) - len(behind)]
             if rest in places:
-                words = f"prefix {before!r} {verb}" if before else f"suffix {behind!r} {verb}"
                 if places[rest] not in candidates.setdefault(number, {}):
                     asked[places[rest]] += 1
-                candidates[number].setdefault(places[rest], words)
+                candidates[number].setdefault(places[rest], words((before, behind), verb))
     return {
         number: next(iter(found.items()))
         for number, found in candidates.items()
@@ -69,13 +68,17 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
     }
 
 
-def _cuts(text: str, places: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """(before, behind) of each cut of an id that leaves the id of an unmatched record; one of the two is empty."""
+def cuts(text: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """(before, behind) and the rest of each cut of an id in two; one of the first two is empty."""
     for at in range(1, min(len(text), _LONGEST)):
-        if text[at:] in places:
-            yield text[:at], ""
-        if text[:at] in places:
-            yield "", text[at:]
+        yield (text[:at], ""), text[at:]
+        yield ("", text[at:]), text[:at]
+
+
+def words(affix: tuple[str, str], verb: str) -> str:
+    """What a finding says was done to an id, which had something before it or behind it `added` or `lost`."""
+    before, behind = affix
+    return f"prefix {before!r} {verb}" if before else f"suffix {behind!r} {verb}"
 
 
 def _separated(before: str, behind: str) -> bool:
@@ -87,7 +90,7 @@ def _separated(before: str, behind: str) -> bool:
 def _by_cut(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
     """Orphans that are the beginnings of missing ids, all cut after the same number of characters."""
     length, count = Counter(len(text) for text in orphans).most_common(1)[0] if orphans else (0, 0)
-    if count < _FEWEST or length < _SHORTEST_REST:
+    if count < FEWEST or length < SHORTEST_REST:
         return {}
     ordered = sorted((text, number) for number, text in enumerate(missing) if len(text) > length)
     pairs = {}

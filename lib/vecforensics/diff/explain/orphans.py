@@ -2,30 +2,30 @@
 
 The id speaks first (`ids.py`). Where it says nothing the content does: a vector (and metadata) that exactly one missing record
 should have is that record's, under a lost id; one that a present record should have is a further copy of it. Where no vectors
-are expected, metadata that only one record of the whole source has speak for it.
+are expected, metadata that only one record of the whole source has speak for it. Of those that are nobody's by all this the
+finding says whose id theirs seems to be (`lookalikes.py`); one over the vector of an earlier version of that record is its copy.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
+from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.diff.explain.ids import pair_ids
+from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.spellings import coercions, says_nothing
+from vecforensics.diff.spellings import says_nothing
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 
 __all__ = ["explain_orphans", "pair_by_id"]
-
-# Ids whose spellings are looked up together; each has some thirty.
-_AT_ONCE: Final = 20_000
 
 
 def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, int], tuple[str, int]]:
@@ -68,7 +68,13 @@ def _own(sides: Sides, record: int, orphans: Index, numbers: list[int]) -> int:
 
 
 def explain_orphans(
-    sides: Sides, orphans: Index, missing: Index, owners: Owners, found: FoundRows, mangled: dict[int, int]
+    sides: Sides,
+    orphans: Index,
+    missing: Index,
+    owners: Owners,
+    found: FoundRows,
+    mangled: dict[int, int],
+    tolerance: float,
 ) -> tuple[Index, Index]:
     """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing."""
     texts = [text or "" for text in sides.target.text("id", orphans)]
@@ -85,10 +91,11 @@ def explain_orphans(
         for number in range(len(texts))
         if (len(candidates.get(number, ())) > 1 if sides.source.dimension else number not in candidates)
     ]
-    spelt_like = _present_by_id(sides, texts, unclear)
+    spelt = by_spelling(sides, list(dict.fromkeys(texts[number] for number in unclear)))
+    spelt_like = {number: spelt[texts[number]] for number in unclear if texts[number] in spelt}
     unowned = [number for number in unclear if number not in spelt_like] if not sides.source.dimension else []
     by_metadata = _by_metadata(sides, missing, [(number, held_metadata[number]) for number in unowned], agree)
-    left: list[int] = []
+    strange: dict[int, dict[str, Any]] = {}
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
         unmatched = [row for row in owned if row in open_records]
@@ -126,10 +133,50 @@ def explain_orphans(
                 detail={"form": "another spelling of the id"},
             )
         else:
-            detail = _how_many(unmatched) if unmatched else {}
-            left.append(target)
-            found.add(Kind.ORPHAN, target=target, detail=detail)
+            strange[number] = _how_many(unmatched) if unmatched else {}
+    left = _name_strange(sides, orphans, texts, strange, set(missing.tolist()), found, tolerance)
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
+
+
+def _name_strange(
+    sides: Sides,
+    orphans: Index,
+    texts: list[str],
+    strange: dict[int, dict[str, Any]],
+    missing: set[int],
+    found: FoundRows,
+    tolerance: float,
+) -> list[int]:
+    """Say whose ids those of the orphans that content does not explain seem to be; returns the target rows that stay orphans.
+    `strange`: by number, what else is said of them. What holds an earlier version of a present record so named is its copy."""
+    known = lookalikes(sides, [texts[number] for number in strange])
+    seems = {number: known[texts[number]] for number in strange if texts[number] in known}
+    there = {number: row for number, (row, _) in seems.items() if row not in missing}
+    stale = _stale(sides, orphans, there, tolerance)
+    left = []
+    for number, said in strange.items():
+        target = int(orphans[number])
+        row, name = seems.get(number, (-1, None))
+        if number in stale:
+            held = {"vector": "its own of an earlier version", "version": stale[number]}
+            detail = {"form": "another id", "conversion": name, **held}
+            found.add(Kind.DUPLICATE, source=row, target=target, detail=detail)
+        else:
+            like = {"by": "id", "conversion": name} if name is not None else {}
+            found.add(Kind.ORPHAN, target=target, partner=row, detail={**said, **like})
+            left.append(target)
+    return left
+
+
+def _stale(sides: Sides, orphans: Index, records: dict[int, int], tolerance: float) -> dict[int, str | None]:
+    """Number of an orphan → the earlier version of that record whose vector it holds."""
+    numbers = np.array(list(records), np.int64)
+    numbers = numbers[sides.target.integers("digest", orphans[numbers]) != 0]
+    if not len(numbers) or not sides.source.dimension:
+        return {}
+    rows = np.array([records[number] for number in numbers.tolist()], np.int64)
+    stale = stale_records(sides, rows, lambda some: sides.target.take(orphans[numbers[some]]), tolerance)
+    return {int(numbers[place]): version for place, version in stale.items()}
 
 
 def _how_many(records: list[int]) -> dict[str, Any]:
@@ -178,37 +225,3 @@ def _first(sides: Sides, rows: set[int]) -> int:
     """The record that stands first in the source."""
     numbers = np.array(sorted(rows), np.int64)
     return int(numbers[np.argmin(sides.source.integers("position", numbers))])
-
-
-def _present_by_id(sides: Sides, texts: list[str], numbers: list[int]) -> dict[int, set[int]]:
-    """For each of those orphans the records whose ids are another spelling of it."""
-    like: dict[int, set[int]] = {}
-    for start in range(0, len(numbers), _AT_ONCE):
-        made = [
-            (number, result)
-            for number in numbers[start : start + _AT_ONCE]
-            if not says_nothing(texts[number])
-            for result in coercions(texts[number])
-        ]
-        if made:
-            _look_up(sides, made, like)
-    return like
-
-
-def _look_up(sides: Sides, made: list[tuple[int, str]], like: dict[int, set[int]]) -> None:
-    """Add to `like` the records that have one of the ids `made` (number of the orphan, id)."""
-    hashes = hash_text(arrow.texts(result for _, result in made))
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    for bucket in range(sides.source.buckets):
-        table = sides.source.table(bucket)
-        held = sides.source.column("id_hash", bucket)
-        at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
-        rows = np.flatnonzero(ordered[at] == held)
-        for row, text in zip(rows.tolist(), table["id"].take(arrow.numbers(rows)).to_pylist(), strict=True):
-            place = int(at[row])
-            while place < len(ordered) and ordered[place] == held[row]:
-                number, result = made[int(order[place])]
-                if result == text:
-                    like.setdefault(number, set()).add(int(sides.source.offsets[bucket]) + row)
-                place += 1
