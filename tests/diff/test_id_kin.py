@@ -26,6 +26,7 @@ _TEXTS = st.one_of(
     st.text(min_size=1, max_size=6).map(lambda text: text.encode("utf-8", "ignore").decode("latin-1")),
     st.uuids().map(lambda one: f"URN:UUID:{{{one}}}"),
     st.text(max_size=8).map(lambda inner: f"b'{inner}'"),
+    st.text(alphabet="a1/ %&;ltgampé#39", max_size=12),
 )
 
 
@@ -87,6 +88,10 @@ def test_which_ids_may_have_become_one_is_told_without_spelling_them_out() -> No
         ("naÃ¯ve", "naïve", "mojibake"),
         ("5 €", "5 â‚¬", "mojibake"),
         ("naïve", "nai\u0308ve", "Unicode form"),
+        ("日本語", "%E6%97%A5%E6%9C%AC%E8%AA%9E", "URL encoding"),
+        ("users%2F7", "users/7", "URL encoding"),
+        ("a&b", "a&amp;b", "HTML entities"),
+        ("a&#39;b&lt;", "a'b<", "HTML entities"),
     ],
 )
 def test_what_a_conversion_made_of_an_id_is_paired_and_named(record: str, held: str, name: str) -> None:
@@ -109,3 +114,8 @@ def test_an_id_that_two_records_may_have_become_or_none_stands_for_neither(
     records: list[str], held: str
 ) -> None:
     assert pair_ids(records, [held]) == {}
+
+
+def test_half_of_a_surrogate_pair_stops_nothing() -> None:
+    assert "a%3F b" not in spellings("a\ud800 b")
+    assert spellings("a\ud800 b")["a%3F%20b"] == "URL encoding"

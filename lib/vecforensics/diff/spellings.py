@@ -7,12 +7,14 @@ and so do values of metadata.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote, unquote
 
 __all__ = ["DECIMAL", "coercions", "conversion", "number_of", "reversed_name", "says_nothing", "spellings"]
 
@@ -47,6 +49,9 @@ _PLAIN: Final = re.compile(r"[1-9]\d{0,299}", re.ASCII)
 _HEXADECIMAL: Final = re.compile(r"0x([0-9a-f]{1,250})", re.IGNORECASE)
 _SEPARATORS: Final = ",_' ’\u00a0\u202f"
 _GROUPED: Final = re.compile(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(?:\1\d{{3}})*", re.ASCII)
+# What a URL, or HTML, cannot hold as it is.
+_QUOTED: Final = re.compile(r"[^A-Za-z0-9_.~-]")
+_MARKUP: Final = re.compile(r"""[&<>"']""")
 _LETTERS_I: Final = frozenset("iıIİ")
 # As many digits as a decimal number has that is a UUID and no other id.
 _FEWEST_OF_UUID: Final = 30
@@ -187,6 +192,25 @@ def _mojibake(text: str) -> Iterable[str]:
             continue
 
 
+def _url_encoding(text: str) -> Iterable[str]:
+    if not _QUOTED.search(text):
+        return
+    # JSON may hold half of a surrogate pair, which no UTF-8 can.
+    yield quote(text, errors="replace")
+    yield quote(text, safe="", errors="replace")
+    if "%" in text and "\ufffd" not in (decoded := unquote(text)):
+        yield decoded
+
+
+def _html_entities(text: str) -> Iterable[str]:
+    if not _MARKUP.search(text):
+        return
+    yield html.escape(text, quote=False)
+    yield html.escape(text)
+    if "&" in text:
+        yield html.unescape(text)
+
+
 def _uuid(text: str) -> Iterable[str]:
     found = _UUID.fullmatch(text.strip())
     if _PLAIN.fullmatch(text) and len(text) >= _FEWEST_OF_UUID and int(text) < 2**128:
@@ -220,6 +244,8 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
     "case": _case,
     "Turkish case": _turkish_case,
     "mojibake": _mojibake,
+    "URL encoding": _url_encoding,
+    "HTML entities": _html_entities,
     "Unicode form": _unicode_form,
     "quotes": _quotes,
 }

@@ -11,10 +11,12 @@ such as `nan` says nothing; there the content has to speak (`resolve.py`).
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from vecforensics.diff.spellings import DECIMAL, number_of, reversed_name, says_nothing, spellings
 
@@ -33,6 +35,8 @@ def _kin(text: str) -> frozenset[str | float]:
         kin.add(_bare("".join(letter for letter in text if letter.isascii())))
     if text.startswith("b'"):
         kin.add(_bare(text[1:]))
+    if "%" in text or "&" in text:
+        kin |= {_bare(unquote(text)), _bare(html.unescape(text))}
     stripped = text.strip()
     if stripped[:1] in _HEXADECIMAL and (number := number_of(stripped)) is not None:
         kin.add(str(number))
