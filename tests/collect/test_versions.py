@@ -118,8 +118,10 @@ def test_the_earliest_pair_is_named_whatever_the_buckets(tmp_path: Path) -> None
     rows: list[tuple[str, str | None]] = [(f"r{number}", "draft") for number in range(8)]
     rows += [("r5", "1"), ("r3", "draft"), ("r2", None), ("r1", "2")]
     for buckets in (1, 4):
-        with pytest.raises(SourceError, match="the id 'r5' stands in rows 5 and 8"):
+        with pytest.raises(SourceError) as refused:
             newest(tmp_path / str(buckets), rows, buckets)
+        assert "the id 'r5' stands in rows 5 and 8 " in str(refused.value)
+        assert "; so it is with 2 more ids. " in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,15 @@ _MOST_PAIRS: Final = 10_000
 
 
 class _Doubt(NamedTuple):
-    """Two rows of one id that no version tells apart: their numbers in the source, the later one first, and what to say."""
+    """Two rows of one id that no version tells apart: their numbers in the source, the later one first, and what to say; of how
+    many ids of the bucket this is so."""
 
     second: int
     first: int
     text: str
     why: str
     hint: str
+    ids: int
 
 
 def version_ranks(files: Iterable[Path], where: str) -> list[tuple[int, npt.NDArray[np.int64]]]:
@@ -58,11 +60,13 @@ def version_ranks(files: Iterable[Path], where: str) -> list[tuple[int, npt.NDAr
             verdicts.append((number, ranks))
             doubts += found
     if doubts:
-        second, first, text, why, hint = min(doubts)
+        worst = min(doubts)
+        others = sum(one.ids for one in doubts) - 1
+        more = f"; so it is with {others:,} more id{'s' if others > 1 else ''}" if others else ""
         raise SourceError(
-            f"the id {text!r} stands in rows {first} and {second} (the first row is 0) with {why}",
+            f"the id {worst.text!r} stands in rows {worst.first} and {worst.second} (the first row is 0) with {worst.why}{more}",
             where=where,
-            hint=hint,
+            hint=worst.hint,
         )
     return verdicts
 
@@ -94,11 +98,11 @@ def _ranked(rows: pa.Table) -> tuple[npt.NDArray[np.int64], list[_Doubt]]:
     if key is None:
         key, unclear = _keys_by_record(record, versions.to_pylist())
         if unclear is not None:
-            one, other = unclear
-            texts = [printable(versions[row], _SHOWN) for row in unclear]
+            one, other, many = unclear
+            texts = [printable(versions[row], _SHOWN) for row in (one, other)]
             why = f"the versions {texts[0]!r} and {texts[1]!r}, and nothing says which is the higher"
             hint = "Write the versions of an id in one way, as numbers or ISO 8601 times, or remove a row"
-            doubts.append(_Doubt(int(position[other]), int(position[one]), ids[one].as_py(), why, hint))
+            doubts.append(_Doubt(int(position[other]), int(position[one]), ids[one].as_py(), why, hint, many))
     order = np.lexsort((position, key, there, record))
     lower, upper = order[:-1], order[1:]
     same = record[lower] == record[upper]
@@ -108,7 +112,8 @@ def _ranked(rows: pa.Table) -> tuple[npt.NDArray[np.int64], list[_Doubt]]:
         row, other = int(lower[earliest]), int(upper[earliest])
         why = "the same version" if there[row] else "no version to tell them apart"
         hint = "Remove one of them, or name the column that grows with each edit: source.version"
-        doubts.append(_Doubt(int(position[other]), int(position[row]), ids[row].as_py(), why, hint))
+        many = len(np.unique(record[lower[tied]]))
+        doubts.append(_Doubt(int(position[other]), int(position[row]), ids[row].as_py(), why, hint, many))
     at = np.arange(len(order))
     begins = np.maximum.accumulate(np.where(np.r_[True, ~same], at, 0))
     ranks = np.empty(len(order), np.int64)
@@ -118,11 +123,11 @@ def _ranked(rows: pa.Table) -> tuple[npt.NDArray[np.int64], list[_Doubt]]:
 
 def _keys_by_record(
     record: npt.NDArray[np.integer[Any]], versions: list[str | None]
-) -> tuple[npt.NDArray[np.int64], tuple[int, int] | None]:
+) -> tuple[npt.NDArray[np.int64], tuple[int, int, int] | None]:
     """A number for each row that is larger the higher its version is among those of its record; and of all records of which
-    nothing says so, the two rows that stand first."""
+    nothing says so, the two rows that stand first, and how many records they are."""
     keys = np.zeros(len(versions), np.int64)
-    unclear: tuple[int, int] | None = None
+    unclear: list[tuple[int, int]] = []
     order = np.argsort(record, kind="stable")
     ends = np.flatnonzero(np.diff(record[order], append=-1)) + 1
     rows, start = order.tolist(), 0
@@ -133,13 +138,13 @@ def _keys_by_record(
             continue
         places = places_of(known.values())
         if places is None:
-            pair = _unclear(known)
-            unclear = min(unclear or pair, pair, key=lambda rows: rows[::-1])
+            unclear.append(_unclear(known))
             # Told apart here, so that they are not called the same as well.
             places = list(range(len(known)))
         for row, place in zip(known, places, strict=True):
             keys[row] = place
-    return keys, unclear
+    first = min(unclear, key=lambda rows: rows[::-1], default=None)
+    return keys, None if first is None else (*first, len(unclear))
 
 
 def _unclear(known: Mapping[int, str]) -> tuple[int, int]:
