@@ -128,7 +128,10 @@ class LogEvent:
 
     def to_json(self) -> str:
         """Canonical JSON, one line. Half a character, which JSON may name and no text can hold, becomes U+FFFD."""
-        return _HALF_A_CHARACTER.sub("\ufffd", canonical_json(asdict(self)))
+        # Not `asdict`, which copies every text: that took half of the time of reading a log.
+        said = {name: getattr(self, name) for name in self.__slots__}
+        said["stack"] = [asdict(frame) for frame in self.stack]
+        return _HALF_A_CHARACTER.sub("\ufffd", canonical_json(said))
 
 
 def read_log(path: Path) -> Iterator[LogEvent]:

@@ -67,6 +67,8 @@ class Keys:
     def numbers(self, keys: Sequence[str]) -> list[int]:
         """What each of the keys of one event may name."""
         numbers = [self._number(key) for key in keys]
+        if len(numbers) < 2:
+            return numbers
         spoken_of = {number for number in numbers if number > ANYTHING}
         if len(spoken_of) < 2:
             return numbers
@@ -74,17 +76,18 @@ class Keys:
         return [NOTHING if number in elder else number for number in numbers]
 
     def _number(self, key: str) -> int:
-        number = self._numbers.get(key)
-        if number is None:
-            plain = _plain(key)
-            meant = self.by_key.get(plain)
-            if meant is None:
-                number = NOTHING if _OF_NO_RECORD.fullmatch(plain) else ANYTHING
-            else:
-                if meant not in self.sets[1:]:
-                    self.sets.append(meant)
-                number = self.sets.index(meant, 1)
-            self._numbers[key] = number
+        known = self._numbers.get(key)
+        if known is not None:
+            return known
+        plain = _plain(key)
+        meant = self.by_key.get(plain)
+        if meant is None:
+            number = NOTHING if _OF_NO_RECORD.fullmatch(plain) else ANYTHING
+        else:
+            if meant not in self.sets[1:]:
+                self.sets.append(meant)
+            number = self.sets.index(meant, 1)
+        self._numbers[key] = number
         return number
 
     def _parents(self, spoken_of: Iterable[int]) -> Iterable[int]:
