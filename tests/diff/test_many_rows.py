@@ -13,7 +13,7 @@ import pytest
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff.explain import ids, leftovers, orphans, partial_copies
+from vecforensics.diff.explain import ids, leftovers, lookalikes, partial_copies
 from vecforensics.findings import Kind
 
 
@@ -59,7 +59,7 @@ def test_what_was_not_looked_up_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_hundred_groups_of_strangers_are_each_a_broadcast_noise_and_all(tmp_path: Path) -> None:
     world = World.make(count=1200, dimension=24, seed=4)
-    for group in range(100):
+    for _group in range(100):
         stranger = world.rng.normal(size=24)
         for n, row in enumerate(world.take(5)):
             # Four exact copies and one with the noise of another batch: joined to its group, whichever cell it falls into.
@@ -74,7 +74,7 @@ def test_a_hundred_groups_of_strangers_are_each_a_broadcast_noise_and_all(tmp_pa
 def test_other_spellings_of_present_ids_are_seen_beyond_20000_orphans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: bool
 ) -> None:
-    monkeypatch.setattr(orphans, "_AT_ONCE", 100)
+    monkeypatch.setattr(lookalikes, "_AT_ONCE", 100)
     world = World.make(count=300, dimension=12, shape="numeric", seed=6)
     if expected:
         # Two records of one text: the copy belongs to the one whose id it spells otherwise.
@@ -89,6 +89,26 @@ def test_other_spellings_of_present_ids_are_seen_beyond_20000_orphans(
     diff = investigate(world, tmp_path, expected=expected, impact=False)
     rows = diff.of_kind("duplicate").to_pylist()
     assert {row["target_id"]: row["source_id"] for row in rows} == {f"{text}.0": text for text in world.ids}
+
+
+@pytest.mark.parametrize("spelt", [1, 30])
+def test_beyond_20000_strange_ids_hardly_any_of_which_is_a_spelling_the_others_are_not_spelt_out_and_a_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelt: int
+) -> None:
+    monkeypatch.setattr(lookalikes, "_AT_ONCE", 50)
+    world = World.make(count=100, dimension=12, shape="numeric", seed=6)
+    strange = [f"{text}.0" for text in world.ids[:spelt]] + [f"stranger {n}" for n in range(spelt, 100)]
+    for text in strange:
+        world.target.append((text, world.rng.normal(size=12).astype(np.float32), {}))
+    diff = investigate(world, tmp_path, impact=False)
+    named = {
+        row["target_id"]: row["partner_id"] for row in diff.of_kind("orphan").to_pylist() if row["partner_id"]
+    }
+    assert named == {f"{text}.0": text for text in world.ids[:spelt]}
+    notes = diff.collections["things"].notes
+    assert [note[:42] for note in notes] == (
+        ["of the ids that no record has 50 were not "] if spelt == 1 else []
+    )
 
 
 def test_each_unmatched_id_with_kin_is_converted_once_so_that_pairing_is_linear(

@@ -33,16 +33,17 @@ _FEWEST_LETTERS: Final = 2
 Affix = tuple[str, str]
 
 
-def lookalikes(sides: Sides, strange: Iterable[str]) -> dict[str, tuple[int, str]]:
-    """Strange id → (running row of the record whose id it seems to be, what was done to that id)."""
+def lookalikes(sides: Sides, strange: Iterable[str]) -> tuple[dict[str, tuple[int, str]], int]:
+    """Strange id → (running row of the record whose id it seems to be, what was done to that id); and how many of the ids were
+    not looked at for spellings, since hardly one in a sample was any."""
     texts = sorted({text for text in strange if not says_nothing(text)})
     if not texts or not sides.source.rows:
-        return {}
+        return {}, 0
     # Spelling out a million ids takes half a minute, which is worth it only where some of them are spellings of a record's.
     some = _some(texts, _AT_ONCE)
     alike = by_spelling(sides, some)
     if len(alike) >= FEWEST and len(some) < len(texts):
-        alike = by_spelling(sides, texts)
+        some, alike = texts, by_spelling(sides, texts)
     rows = {text: next(iter(records)) for text, records in alike.items() if len(records) == 1}
     ids = sides.source.text("id", np.array(list(rows.values()), np.int64))
     found = {}
@@ -51,7 +52,7 @@ def lookalikes(sides: Sides, strange: Iterable[str]) -> dict[str, tuple[int, str
         if name is not None:
             found[text] = row, name
     rest = [text for text in texts if text not in alike]
-    return found | (_with_affix(sides, rest) or _without_prefix(sides, rest))
+    return found | (_with_affix(sides, rest) or _without_prefix(sides, rest)), len(texts) - len(some)
 
 
 def by_spelling(sides: Sides, texts: Sequence[str]) -> dict[str, set[int]]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.diff.explain.ids import pair_ids
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
+from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.spellings import says_nothing
 from vecforensics.evidence import hash_text
@@ -72,11 +72,11 @@ def explain_orphans(
     orphans: Index,
     missing: Index,
     owners: Owners,
-    found: FoundRows,
-    mangled: dict[int, int],
+    resolved: Resolved,
     tolerance: float,
 ) -> tuple[Index, Index]:
     """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing."""
+    found, mangled = resolved.found, resolved.mangled
     texts = [text or "" for text in sides.target.text("id", orphans)]
     held_metadata = sides.target.text("metadata", orphans)
     agree = Agreement(sides)
@@ -134,7 +134,7 @@ def explain_orphans(
             )
         else:
             strange[number] = _how_many(unmatched) if unmatched else {}
-    left = _name_strange(sides, orphans, texts, strange, set(missing.tolist()), found, tolerance)
+    left = _name_strange(sides, orphans, texts, strange, set(missing.tolist()), resolved, tolerance)
     return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
 
 
@@ -144,12 +144,17 @@ def _name_strange(
     texts: list[str],
     strange: dict[int, dict[str, Any]],
     missing: set[int],
-    found: FoundRows,
+    resolved: Resolved,
     tolerance: float,
 ) -> list[int]:
     """Say whose ids those of the orphans that content does not explain seem to be; returns the target rows that stay orphans.
     `strange`: by number, what else is said of them. What holds an earlier version of a present record so named is its copy."""
-    known = lookalikes(sides, [texts[number] for number in strange])
+    known, left_out = lookalikes(sides, [texts[number] for number in strange])
+    if left_out:
+        resolved.notes.append(
+            f"of the ids that no record has {left_out:,} were not looked at for other spellings of a record's id; in a sample of "
+            "them hardly one was any"
+        )
     seems = {number: known[texts[number]] for number in strange if texts[number] in known}
     there = {number: row for number, (row, _) in seems.items() if row not in missing}
     stale = _stale(sides, orphans, there, tolerance)
@@ -160,10 +165,10 @@ def _name_strange(
         if number in stale:
             held = {"vector": "its own of an earlier version", "version": stale[number]}
             detail = {"form": "another id", "conversion": name, **held}
-            found.add(Kind.DUPLICATE, source=row, target=target, detail=detail)
+            resolved.found.add(Kind.DUPLICATE, source=row, target=target, detail=detail)
         else:
             like = {"by": "id", "conversion": name} if name is not None else {}
-            found.add(Kind.ORPHAN, target=target, partner=row, detail={**said, **like})
+            resolved.found.add(Kind.ORPHAN, target=target, partner=row, detail={**said, **like})
             left.append(target)
     return left
 

@@ -81,7 +81,7 @@ def resolve_collection(
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     resolved.orphans, resolved.missing = explain_orphans(
-        sides, orphans, missing, owners.of_orphans.of(0, len(orphans)), found, resolved.mangled, tolerance
+        sides, orphans, missing, owners.of_orphans.of(0, len(orphans)), resolved, tolerance
     )
     if nobody:
         resolved.unchecked += len(resolved.mangled) - paired
