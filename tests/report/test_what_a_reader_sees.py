@@ -116,6 +116,7 @@ def test_references_that_are_broken_in_the_source_are_no_codes_fault_and_no_repa
     add_findings(run, **found)
     report = write_report(case, run)
     assert "which explains none of this damage" in report.headline
+    assert "broken in the source" in chapter(page(report.html), "cause")
     assert "Repair what the diff proved bad" not in chapter(page(report.html), "actions")
 
 

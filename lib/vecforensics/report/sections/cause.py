@@ -133,7 +133,7 @@ def _explains(account: Account) -> Table:
     schedules = account.exploration.facts.facts("certificate").count("schedules")
     rows = []
     for name in names:
-        in_target, in_race = account.caused(Kind(name)), shown.get(name, 0)
+        found, in_target, in_race = account.count(Kind(name)), account.caused(Kind(name)), shown.get(name, 0)
         because = follows(Kind(name), shown)
         says = (
             Signal("explained", State.GOOD)
@@ -142,9 +142,9 @@ def _explains(account: Account) -> Table:
             if in_target and because
             else Signal("not explained", State.BAD)
             if in_target
-            else Signal("not in the target", State.PLAIN)
+            else Signal("broken in the source" if found else "not in the target", State.PLAIN)
         )
-        rows.append(((Code(name),), count(in_race), share(in_race, schedules), count(in_target), (says,)))
+        rows.append(((Code(name),), count(in_race), share(in_race, schedules), count(found), (says,)))
     return Table(
         f"Kinds of damage in {plural(schedules, 'schedule')} of the suspect, beside those in the target",
         (
