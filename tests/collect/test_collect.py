@@ -356,6 +356,8 @@ def test_a_collection_whose_source_is_empty_does_not_keep_the_others_from_being_
     assert (diff.collections["emptied"].counts["orphan"], diff.collections["emptied"].checked) == (3, 0)
     assert (diff.collections["users"].rows_corrupt, diff.collections["users"].source_rows) == (0, 20)
     assert "there are no records in it" in str(diff)
+    assert evidence.collection("emptied").parents == ("users",)
+    assert not any("emptied: the case file names no dependencies" in limit for limit in diff.limits)
 
 
 def test_a_collection_empty_on_both_sides_says_so_of_both(folder: Path) -> None:

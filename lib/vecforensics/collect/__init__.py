@@ -98,6 +98,7 @@ def collect(
                     name,
                     _counted(givers[name](scans.next()), advance),
                     metadata=one.source.metadata,
+                    parents=one.source.depends_on,
                     expected=_described(one),
                     rows_hint=rows_hint,
                     where=str(sources[name].path),

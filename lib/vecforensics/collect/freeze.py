@@ -7,7 +7,7 @@ process killed at any moment leaves nothing that is taken for evidence, and neit
 once all that it names lies on the disk.
 
 Two source rows with one id are an input error, unless there is a `version`: then the highest one counts and the lower ones go to
-`earlier-NNNN`. That is found out per bucket, from the column of id hashes alone, after the last row.
+`earlier-NNNN` (`versions.py`). That is found out per bucket, after the last row.
 """
 
 from __future__ import annotations
@@ -114,17 +114,19 @@ class EvidenceWriter:
         batches: Iterable[pa.RecordBatch],
         *,
         metadata: Iterable[str] = (),
+        parents: Iterable[str] = (),
         expected: str | None = None,
         rows_hint: int | None = None,
         where: str = "",
     ) -> int:
         """Write the records of a collection (source batches of `records.py`; `vector` where it is known); returns their number.
 
-        `metadata`: the fields that the target should carry. `expected`: how the expected vectors came about. `where`: what an
-        error calls the source. Raises SourceError for an id that stands twice without, or with the same, version.
+        `metadata`: the fields that the target should carry. `parents`: the collections that it depends on, which the batches say
+        as well, if there are any. `expected`: how the expected vectors came about. `where`: what an error calls the source.
+        Raises SourceError for an id that stands twice and whose versions do not say which row is the newest.
         """
         grown = self._collection(collection)
-        grown.metadata, grown.expected = tuple(metadata), expected
+        grown.metadata, grown.parents, grown.expected = tuple(metadata), tuple(parents), expected
         side = self._write(collection, "source", batches, rows_hint)
         self._split_versions(grown, where or collection)
         return side.rows
@@ -247,7 +249,7 @@ class EvidenceWriter:
             cut_into_files(rows, schema, paths, self._appender, self._bytes)
         else:
             for path in paths:
-                BucketFile(path, empty_schema(side, grown.dimension), self._appender).close()
+                BucketFile(path, empty_schema(side, grown.dimension, grown.parents), self._appender).close()
         self._appender.settle()
         return state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import xxhash
 
 from vecforensics.arrow_columns import as_numpy, fixed_vectors, matrix_of, numbers, present, repeats
 from vecforensics.evidence import hash_text
+from vecforensics.records import source_schema
 
 __all__ = ["all_ragged", "empty_schema", "hash_vectors", "row_lanes"]
 
@@ -94,11 +96,11 @@ def _hash_lists(column: pa.ListArray) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def empty_schema(side: str, dimension: int) -> pa.Schema:
-    """The schema of a side that has no rows."""
+def empty_schema(side: str, dimension: int, parents: Iterable[str] = ()) -> pa.Schema:
+    """The schema of a side that has no rows. `parents`: the collections that a source depends on."""
     text = [pa.field("id", pa.string())]
     if side == "source":
-        text += [pa.field(name, pa.string()) for name in ("text", "metadata", "version")]
+        text = list(source_schema(parents))
     vectors = [
         pa.field("vector", pa.list_(pa.float32(), dimension)),
         pa.field("ragged", pa.list_(pa.float32())),
