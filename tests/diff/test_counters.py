@@ -137,6 +137,22 @@ def test_numbers_in_metadata_are_told_apart_by_the_worker_there(tmp_path: Path, 
     assert len(early(diff)) == (0 if worker else HALF)
 
 
+@pytest.mark.parametrize("copys_worker", ["a", "b"])
+def test_of_several_rows_under_an_id_the_smallest_number_is_one_workers(
+    tmp_path: Path, copys_worker: str
+) -> None:
+    """A child that its worker wrote behind its parent stands there once more, with a low number."""
+    world = World.make(count=60, dimension=8)
+    for row, (_, _, metadata) in enumerate(world.target):
+        metadata |= {"seq": 100 + row, "worker": "a"}
+    text, vector, metadata = world.target[45]
+    world.target.append((text, -vector, metadata | {"seq": 1, "worker": copys_worker}))
+    # Worker b counts by itself: it has a number that worker a has too.
+    world.target[59][2].update({"seq": 100, "worker": "b"})
+    found = early(investigate(world, tmp_path, impact=False))
+    assert found == ([(IDS[45], "sequence number")] if copys_worker == "a" else [])
+
+
 def test_a_log_without_numbers_does_not_part_those_in_metadata(tmp_path: Path) -> None:
     world = World.make(count=60, dimension=8)
     for row, (_, _, metadata) in enumerate(world.target):

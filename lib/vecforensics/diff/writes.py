@@ -213,6 +213,8 @@ def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
     for name in seen:
         if name in _SEQUENCE_FIELDS:
             found = _smallest(parts[name], sequence_numbers, count, np.float64(np.nan))
+            # Numbers of several workers have no smallest.
+            found[_rows_of_several_workers(parts.get("worker", []), count)] = np.nan
             writes.sequence = np.where(np.isnan(writes.sequence), found, writes.sequence)
         elif name in _TIME_FIELDS:
             moments = _smallest(parts[name], times, count, NEVER)
@@ -277,6 +279,23 @@ def _smallest(
         found[part.rows[part.own]] = values[part.own]
         np.minimum.at(found, part.rows[~part.own], values[~part.own])
     return found
+
+
+def _rows_of_several_workers(parts: list[_Part], rows: int) -> npt.NDArray[np.bool_]:
+    """Which rows have further ones that another worker wrote."""
+    numbers: dict[str, int] = {}
+    worker, several = np.full(rows, -1), np.zeros(rows, np.bool_)
+    codes = [
+        np.array([*(numbers.setdefault(str(value), len(numbers)) for value in part.values), -1])[part.codes]
+        for part in parts
+    ]
+    for part, code in zip(parts, codes, strict=True):
+        worker[part.rows[part.own]] = code[part.own]
+    for part, code in zip(parts, codes, strict=True):
+        further = ~part.own
+        row = part.rows[further]
+        several[row[worker[row] != code[further]]] = True
+    return several
 
 
 def _as_field(parts: list[_Part], rows: int) -> Field:
