@@ -199,3 +199,15 @@ def test_a_parent_that_the_source_lacks_is_not_promised_by_any_plan(tmp_path: Pa
     assert planned.planned["users"]["upsert"] == 1
     assert planned.left == {"dangling": 2}
     assert "  left as it is: dangling 2" in str(planned)
+
+
+def test_no_row_goes_because_a_source_was_emptied(tmp_path: Path) -> None:
+    scene = corrupted(tmp_path)
+    (tmp_path / "posts.jsonl").write_text("")
+    scene.collect_again()
+    diff_vectors(scene.case, scene.run)
+    before = scene.dump()["posts"]
+    done = scene.migrate("repair")
+    assert (done.left["orphan"], done.verdict) == (len(POSTS), Verdict.CORRUPT)
+    assert scene.dump()["posts"] == before
+    assert len(scene.dump()["users"]) == len(USERS)

@@ -1,7 +1,9 @@
 """From findings to what has to be done about them.
 
 Most kinds mean: write the record again. Rows under a wrong id have to go as well, each with the record that it stands for, so
-that it goes only when that record stands under its right id. History (`premature`) and what nobody could check are left alone.
+that it goes only when that record stands under its right id. History (`premature`) and what nobody could check are left alone,
+and so is every row of a collection whose source holds no record at all: it is likelier that the source was emptied by mistake
+than that all of the target stands there by one.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
     deletes: dict[Key, Mapping[str, Any]] = {}
     left: Counter[str] = Counter()
     shared = _neighbours(case)
+    emptied = {name for name in upserts if not order.levels[name]} - {name for name, _ in order.refused}
     for row in _rows(path):
         name, kind = row["collection"], Kind(row["kind"])
         if name not in upserts:
@@ -63,6 +66,9 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
             left[kind.value] += not _add_parents(row, upserts, order)
         if kind in _NOT_BY_WRITING:
             left[kind.value] += kind is Kind.PREMATURE
+            continue
+        if name in emptied:
+            left[kind.value] += 1
             continue
         known = source is not None and order.holds((name, source))
         if known:
