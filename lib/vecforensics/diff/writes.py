@@ -3,20 +3,15 @@
 Where an event of the log names its collection, as the case or the store calls it, that decides whose write it tells of, and so
 does the key of an id (`log_keys.py`). Else the record belongs to the one collection that knows the id, and an id that two
 collections know is left alone. Of an event that does not list what it wrote the first text that is a record counts, since a key
-may also name a parent. In metadata a few field names are taken for the writer's own, unless the case file lists them as data of
-the source.
-
-What counts is a record's first write. Several rows may stand under its id: then the smallest number and the earliest time are the
-first write's, but only where each row has one. Batch and worker are those of the row that the record is compared with. Nothing
-here is needed for a verdict on contents.
+may also name a parent. What the log leaves unsaid metadata may say (`metadata_writes.py`). What counts is a record's first write.
+Nothing here is needed for a verdict on contents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,21 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.compare.json_columns import loaded, metadata_columns
 from vecforensics.diff.counters import counters
 from vecforensics.diff.log_keys import Keys
 from vecforensics.diff.log_writes import PLAIN_FIELDS, FirstWrites, Told
+from vecforensics.diff.metadata_writes import (
+    SEQUENCE_FIELDS,
+    TIME_FIELDS,
+    as_field,
+    of_several_workers,
+    smallest,
+    told_by_metadata,
+)
 from vecforensics.diff.moments import NEVER, sequence_numbers, times
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Index, Side, Sides
 
-__all__ = ["WRITERS_FIELDS", "Writes", "place_writes"]
-
-_TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
-_SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
-# So many rows of the target are asked which fields a writer left in them.
-_LOOKED_AT: Final = 4096
-WRITERS_FIELDS: Final = frozenset({*_TIME_FIELDS, *_SEQUENCE_FIELDS, *PLAIN_FIELDS})
+__all__ = ["Writes", "place_writes"]
 
 
 @dataclass
@@ -192,49 +188,19 @@ def _field(at: npt.NDArray[np.int64], values: pa.Array, rows: int) -> Field:
 def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
     """Fields that the writer left in the target's metadata; `strays` as in `place_writes`."""
     count = (sides.source if strays is None else sides.target).rows
-    ours = set(sides.frozen.metadata)
-    wanted = [name for name in (*_SEQUENCE_FIELDS, *_TIME_FIELDS, *PLAIN_FIELDS) if name not in ours]
-    sample = "\n".join(filter(None, _some_metadata(sides.target, strays)))
-    seen = [name for name in wanted if f'"{name}"' in sample]
-    if not seen:
-        return
-    parts: dict[str, list[_Part]] = {name: [] for name in seen}
-    for bucket in range(sides.target.buckets):
-        table = sides.target.table(bucket)
-        columns = metadata_columns(table["metadata"])
-        if strays is None:
-            rows, own = sides.records(bucket), sides.standing(bucket).own
-        else:
-            rows = sides.target.number(bucket, np.arange(table.num_rows))
-            own = np.ones(table.num_rows, np.bool_)
-        for name in seen:
-            if name in columns:
-                parts[name].append(_Part.of(rows, own, columns[name]))
-    for name in seen:
-        if name in _SEQUENCE_FIELDS:
-            found = _smallest(parts[name], sequence_numbers, count, np.float64(np.nan))
+    told = told_by_metadata(sides, strays)
+    for name, parts in told.items():
+        if name in SEQUENCE_FIELDS:
+            found = smallest(parts, sequence_numbers, count, np.float64(np.nan))
             # Numbers of several workers have no smallest.
-            found[_rows_of_several_workers(parts.get("worker", []), count)] = np.nan
+            found[of_several_workers(told.get("worker", []), count)] = np.nan
             writes.sequence = np.where(np.isnan(writes.sequence), found, writes.sequence)
-        elif name in _TIME_FIELDS:
-            moments = _smallest(parts[name], times, count, NEVER)
+        elif name in TIME_FIELDS:
+            moments = smallest(parts, times, count, NEVER)
             writes.time = np.where(writes.time == NEVER, moments, writes.time)
-            _fill(writes.fields, "written_at", _as_field(parts[name], count))
+            _fill(writes.fields, "written_at", as_field(parts, count))
         else:
-            _fill(writes.fields, name, _as_field(parts[name], count))
-
-
-def _some_metadata(target: Side, strays: Index | None) -> list[str | None]:
-    """The metadata of some target rows of each bucket, evenly spread, and of some of the strays, if there are any: the names of
-    the fields there say whether all rows are worth reading."""
-    texts: list[str | None] = []
-    most = max(_LOOKED_AT // target.buckets, 16)
-    for bucket in range(target.buckets):
-        held = target.table(bucket)["metadata"]
-        texts += held.take(arrow.numbers(np.arange(0, len(held), max(len(held) // most, 1)))).to_pylist()
-    if strays is not None:
-        texts += target.text("metadata", strays[:: max(len(strays) // _LOOKED_AT, 1)])
-    return texts
+            _fill(writes.fields, name, as_field(parts, count))
 
 
 def _fill(fields: dict[str, Field], name: str, more: Field) -> None:
@@ -249,62 +215,3 @@ def _fill(fields: dict[str, Field], name: str, more: Field) -> None:
     place = np.append(arrow.as_numpy(values.indices), -1).astype(np.int32)
     theirs = np.where(more.codes >= 0, more.codes + len(known.values), -1)
     fields[name] = Field(place[np.where(known.codes >= 0, known.codes, theirs)], values.dictionary)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One field of one bucket. Of each target row that stands for one of the rows asked for: which (`rows`), whether it is that
-    one's `own` and no further one, and the number of its value among `values`, -1 where it has none."""
-
-    rows: npt.NDArray[np.int64]
-    own: npt.NDArray[np.bool_]
-    codes: npt.NDArray[np.int64]
-    values: list[Any]
-
-    @classmethod
-    def of(cls, rows: npt.NDArray[np.int64], own: npt.NDArray[np.bool_], column: pa.Array) -> _Part:
-        distinct = arrow.encoded(column)
-        codes = arrow.as_numpy(distinct.indices, -1).astype(np.int64)
-        kept = rows >= 0
-        return cls(rows[kept], own[kept], codes[kept], loaded(distinct.dictionary))
-
-
-def _smallest(
-    parts: list[_Part], read: Callable[[list[Any]], npt.NDArray[Any]], rows: int, unknown: Any
-) -> Any:
-    """What `read` makes of each value, by row; of several the smallest, and that is what is unknown."""
-    found = np.full(rows, unknown)
-    for part in parts:
-        values = np.append(read(part.values), unknown)[part.codes]
-        found[part.rows[part.own]] = values[part.own]
-        np.minimum.at(found, part.rows[~part.own], values[~part.own])
-    return found
-
-
-def _rows_of_several_workers(parts: list[_Part], rows: int) -> npt.NDArray[np.bool_]:
-    """Which rows have further ones that another worker wrote."""
-    numbers: dict[str, int] = {}
-    worker, several = np.full(rows, -1), np.zeros(rows, np.bool_)
-    codes = [
-        np.array([*(numbers.setdefault(str(value), len(numbers)) for value in part.values), -1])[part.codes]
-        for part in parts
-    ]
-    for part, code in zip(parts, codes, strict=True):
-        worker[part.rows[part.own]] = code[part.own]
-    for part, code in zip(parts, codes, strict=True):
-        further = ~part.own
-        row = part.rows[further]
-        several[row[worker[row] != code[further]]] = True
-    return several
-
-
-def _as_field(parts: list[_Part], rows: int) -> Field:
-    """The values of the rows themselves as text, those of all buckets numbered through."""
-    texts = [[str(value) for value in part.values] for part in parts]
-    distinct = arrow.texts(sorted(set().union(*texts)))
-    place = {text: number for number, text in enumerate(distinct.to_pylist())}
-    codes = np.full(rows, -1, np.int32)
-    for part, spelt in zip(parts, texts, strict=True):
-        numbers = np.array([*(place[text] for text in spelt), -1], np.int32)
-        codes[part.rows[part.own]] = numbers[part.codes[part.own]]
-    return Field(codes, distinct)

@@ -1,0 +1,134 @@
+"""What a target's metadata say of its writing: the fields that a writer left there beside the record's own.
+
+A few field names are taken for the writer's, unless the case file lists them as data of the source. What counts is a record's
+first write. Several rows may stand under its id: then the smallest number and the earliest time are the first write's, but only
+where each row has one. Batch and worker are those of the row that the record is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecforensics import arrow_columns as arrow
+from vecforensics.diff.compare.json_columns import loaded, metadata_columns
+from vecforensics.diff.log_writes import PLAIN_FIELDS
+from vecforensics.diff.rows import Field
+from vecforensics.diff.sides import Index, Side, Sides
+
+__all__ = [
+    "SEQUENCE_FIELDS",
+    "TIME_FIELDS",
+    "WRITERS_FIELDS",
+    "Part",
+    "as_field",
+    "of_several_workers",
+    "smallest",
+    "told_by_metadata",
+]
+
+TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
+SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
+# So many rows of the target are asked which fields a writer left in them.
+_LOOKED_AT: Final = 4096
+WRITERS_FIELDS: Final = frozenset({*TIME_FIELDS, *SEQUENCE_FIELDS, *PLAIN_FIELDS})
+
+
+def told_by_metadata(sides: Sides, strays: Index | None) -> dict[str, list[Part]]:
+    """By field, what each bucket's rows hold there. With `strays`, the target rows that stand under no record's id, the rows
+    asked for are those of the target instead of the source."""
+    ours = set(sides.frozen.metadata)
+    wanted = [name for name in (*SEQUENCE_FIELDS, *TIME_FIELDS, *PLAIN_FIELDS) if name not in ours]
+    sample = "\n".join(filter(None, _some_metadata(sides.target, strays)))
+    parts: dict[str, list[Part]] = {name: [] for name in wanted if f'"{name}"' in sample}
+    if not parts:
+        return {}
+    for bucket in range(sides.target.buckets):
+        table = sides.target.table(bucket)
+        columns = metadata_columns(table["metadata"])
+        if strays is None:
+            rows, own = sides.records(bucket), sides.standing(bucket).own
+        else:
+            rows = sides.target.number(bucket, np.arange(table.num_rows))
+            own = np.ones(table.num_rows, np.bool_)
+        for name, some in parts.items():
+            if name in columns:
+                some.append(Part.of(rows, own, columns[name]))
+    return parts
+
+
+def _some_metadata(target: Side, strays: Index | None) -> list[str | None]:
+    """The metadata of some target rows of each bucket, evenly spread, and of some of the strays, if there are any: the names of
+    the fields there say whether all rows are worth reading."""
+    texts: list[str | None] = []
+    most = max(_LOOKED_AT // target.buckets, 16)
+    for bucket in range(target.buckets):
+        held = target.table(bucket)["metadata"]
+        texts += held.take(arrow.numbers(np.arange(0, len(held), max(len(held) // most, 1)))).to_pylist()
+    if strays is not None:
+        texts += target.text("metadata", strays[:: max(len(strays) // _LOOKED_AT, 1)])
+    return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of one bucket. Of each target row that stands for one of the rows asked for: which (`rows`), whether it is that
+    one's `own` and no further one, and the number of its value among `values`, -1 where it has none."""
+
+    rows: npt.NDArray[np.int64]
+    own: npt.NDArray[np.bool_]
+    codes: npt.NDArray[np.int64]
+    values: list[Any]
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.int64], own: npt.NDArray[np.bool_], column: pa.Array) -> Part:
+        distinct = arrow.encoded(column)
+        codes = arrow.as_numpy(distinct.indices, -1).astype(np.int64)
+        kept = rows >= 0
+        return cls(rows[kept], own[kept], codes[kept], loaded(distinct.dictionary))
+
+
+def smallest(
+    parts: list[Part], read: Callable[[list[Any]], npt.NDArray[Any]], rows: int, unknown: Any
+) -> Any:
+    """What `read` makes of each value, by row; of several the smallest, and that is what is unknown."""
+    found = np.full(rows, unknown)
+    for part in parts:
+        values = np.append(read(part.values), unknown)[part.codes]
+        found[part.rows[part.own]] = values[part.own]
+        np.minimum.at(found, part.rows[~part.own], values[~part.own])
+    return found
+
+
+def of_several_workers(parts: list[Part], rows: int) -> npt.NDArray[np.bool_]:
+    """Which rows have further ones under their id that another worker wrote."""
+    numbers: dict[str, int] = {}
+    worker, several = np.full(rows, -1), np.zeros(rows, np.bool_)
+    codes = [
+        np.array([*(numbers.setdefault(str(value), len(numbers)) for value in part.values), -1])[part.codes]
+        for part in parts
+    ]
+    for part, code in zip(parts, codes, strict=True):
+        worker[part.rows[part.own]] = code[part.own]
+    for part, code in zip(parts, codes, strict=True):
+        further = ~part.own
+        row = part.rows[further]
+        several[row[worker[row] != code[further]]] = True
+    return several
+
+
+def as_field(parts: list[Part], rows: int) -> Field:
+    """The values of the rows themselves as text, those of all buckets numbered through."""
+    texts = [[str(value) for value in part.values] for part in parts]
+    distinct = arrow.texts(sorted(set().union(*texts)))
+    place = {text: number for number, text in enumerate(distinct.to_pylist())}
+    codes = np.full(rows, -1, np.int32)
+    for part, spelt in zip(parts, texts, strict=True):
+        numbers = np.array([*(place[text] for text in spelt), -1], np.int32)
+        codes[part.rows[part.own]] = numbers[part.codes[part.own]]
+    return Field(codes, distinct)
