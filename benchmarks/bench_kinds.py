@@ -1,8 +1,8 @@
 """Which kinds are told apart how well? The confusion matrix over worlds of planted faults.
 
 Each world has all kinds planted in it at once, over another shape of ids, dimension, norm and clustering (one topic for forty
-records, or 1 to 8 topics in all), sparse n-gram vectors among them. A row of the matrix is what was planted, a column what the diff said of that record; right answers stand on the
-diagonal.
+records, or 1 to 8 topics in all), sparse n-gram vectors among them. A row of the matrix is what was planted, a column what the
+diff said of that record; right answers stand on the diagonal.
 
 A second matrix is over half as many worlds whose store has kept everything, damage included, in int8 with one scale for all
 vectors or for each component, in few dimensions or with few components that are not zero. `foreign_model` is planted there from
