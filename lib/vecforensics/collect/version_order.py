@@ -78,7 +78,9 @@ def places_of(versions: Iterable[str]) -> list[int] | None:
         return [0] * len(texts)
     if max(map(len, texts)) > _LONGEST:
         return None
-    orders = [_places(keys) for reading in _READINGS if (keys := reading(texts)) is not None]
+    # Nothing else begins with a letter.
+    readings = (_dotted,) if texts[0][:1].isalpha() else _READINGS
+    orders = [_places(keys) for reading in readings if (keys := reading(texts)) is not None]
     return orders[0] if orders and all(order == orders[0] for order in orders) else None
 
 

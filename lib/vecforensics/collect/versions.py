@@ -101,7 +101,7 @@ def _ranked(rows: pa.Table) -> tuple[npt.NDArray[np.int64], list[_Doubt]]:
             one, other, many = unclear
             texts = [printable(versions[row], _SHOWN) for row in (one, other)]
             why = f"the versions {texts[0]!r} and {texts[1]!r}, and nothing says which is the higher"
-            hint = "Write the versions of an id in one way, as numbers or ISO 8601 times, or remove a row"
+            hint = "Write the versions of an id in one way (10, v1.10, 2024-01-09T10:00:00Z), or remove a row"
             doubts.append(_Doubt(int(position[other]), int(position[one]), ids[one].as_py(), why, hint, many))
     order = np.lexsort((position, key, there, record))
     lower, upper = order[:-1], order[1:]
