@@ -181,10 +181,23 @@ def test_the_order_found_is_the_true_one(drawn: st.SearchStrategy[tuple[Any, str
     holds()
 
 
-@given(st.lists(st.one_of(_MOMENTS, _WHOLE, _SPELT).map(lambda pair: pair[1]), min_size=2, max_size=5))
+@given(
+    st.lists(st.one_of(_MOMENTS, _WHOLE, _SPELT, _PREFIXED).map(lambda pair: pair[1]), min_size=2, max_size=5)
+)
 def test_a_column_at_once_has_the_order_of_each_record_alone(versions: list[str]) -> None:
     keys = plain_keys(texts(versions))
     places = places_of(versions)
     if keys is not None:
         assert places is not None
         assert places == [sorted(set(keys.tolist())).index(key) for key in keys.tolist()]
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [["9", "10", "007"], ["v9", "v10", "v10"], ["rev-9", "rev-10"], ["2024-01-09", "2024-01-10"]],
+)
+def test_a_column_of_one_plain_shape_is_put_in_order_at_once(versions: list[str]) -> None:
+    keys = plain_keys(texts([*versions, None]))
+    assert keys is not None
+    assert [sorted(set(keys[:-1].tolist())).index(key) for key in keys[:-1].tolist()] == places_of(versions)
+    assert plain_keys(texts([*versions, "w9"])) is None

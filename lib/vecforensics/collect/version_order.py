@@ -41,6 +41,7 @@ _LONGEST_MAJOR: Final = 8
 
 _DAY: Final = r"[1-9]\d{3}-\d\d-\d\d"
 _CLOCK: Final = _DAY + r"[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?"
+_PREFIXED: Final = re.compile(r"(\D*[^\W\d_]\D*)[0-9]{1,18}")
 # What most columns of versions are: all of one shape, and each readable in one way only.
 _PLAIN: Final = tuple(
     (re.compile(shape), f"^(?:{shape})$", kind)
@@ -59,6 +60,10 @@ def plain_keys(versions: pa.StringArray) -> npt.NDArray[np.int64] | None:
     if versions.null_count == len(versions):
         return np.zeros(len(versions), np.int64)
     first = versions.drop_null()[0].as_py()
+    if found := _PREFIXED.fullmatch(first):
+        before = found[1]
+        same = pc.all(pc.starts_with(versions, before)).as_py()
+        return plain_keys(pc.utf8_slice_codeunits(versions, len(before))) if same else None
     for shape, pattern, kind in _PLAIN:
         if shape.fullmatch(first):
             if not pc.all(pc.match_substring_regex(versions, pattern)).as_py():
@@ -78,9 +83,7 @@ def places_of(versions: Iterable[str]) -> list[int] | None:
         return [0] * len(texts)
     if max(map(len, texts)) > _LONGEST:
         return None
-    # Nothing else begins with a letter.
-    readings = (_dotted,) if texts[0][:1].isalpha() else _READINGS
-    orders = [_places(keys) for reading in readings if (keys := reading(texts)) is not None]
+    orders = [_places(keys) for reading in _READINGS if (keys := reading(texts)) is not None]
     return orders[0] if orders and all(order == orders[0] for order in orders) else None
 
 
