@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
-from vecforensics.diff.explain.foreign import foreign_rows
+from vecforensics.diff.explain.foreign import foreign_groups
 from vecforensics.diff.explain.garbled import garbled
 from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
 from vecforensics.diff.explain.partial_copies import owners_of_blocks, partly_right
@@ -29,6 +29,7 @@ __all__ = ["explain_unowned"]
 _TOGETHER: Final = 32 * 2**20
 # So many vectors are looked at closely whatever the store; 0.1 s.
 _FEW: Final = 5000
+_MOSTLY_RIGHT: Final = 0.5
 
 Done = npt.NDArray[np.bool_]
 
@@ -125,23 +126,36 @@ def _name_foreign_and_drifted(
     sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done, tolerance: float
 ) -> None:
     portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
-    group, scores = np.zeros(len(rest), np.bool_), np.zeros(len(rest))
     forms: list[dict[str, Any]] = []
+    meant = np.empty(len(rest), np.bool_)
     for start in range(0, len(rest), portion):
         part = rest[start : start + portion]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
         forms += garbled(expected, actual, tolerance, sides.grid)
-        meant = np.flatnonzero(expected.any(axis=1) & actual.any(axis=1))
-        group[start + meant], scores[start + meant] = foreign_rows(expected[meant], actual[meant])
-    size = int(group.sum())
+        meant[start : start + portion] = expected.any(axis=1) & actual.any(axis=1)
+    # What is right bit for bit in the greater part is no other model's.
+    meant &= pairs.right[rest] < _MOSTLY_RIGHT
+    number, scores = np.full(len(rest), -1, np.int64), np.zeros(len(rest))
+    asked = rest[meant]
+    number[meant], scores[meant] = foreign_groups(
+        lambda rows: (sides.source.take(pairs.source[rows]), sides.target.take(pairs.target[rows])), asked
+    )
+    sizes = np.bincount(number[number >= 0])
+    first = rest[[int((number == group).argmax()) for group in range(len(sizes))]]
+    of = sides.source.text("id", pairs.source[first]) if len(sizes) else []
     details: list[dict[str, Any]] = []
     right = pairs.right[rest].astype(np.float64).round(4).tolist()
-    for number, form in enumerate(forms):
+    for place, (group, form) in enumerate(zip(number.tolist(), forms, strict=True)):
         detail: dict[str, Any] = {}
-        if group[number]:
-            detail = {"group": size, "consistency": round(float(scores[number]), 3)}
-        elif not form and pairs.right[rest[number]] >= LEAST_RIGHT:
-            detail = {"right": right[number]}
+        if group >= 0:
+            detail = {
+                "group": int(sizes[group]),
+                "group_of": of[group],
+                "consistency": round(float(scores[place]), 3),
+            }
+        elif not form and pairs.right[rest[place]] >= LEAST_RIGHT:
+            detail = {"right": right[place]}
         details.append(detail | form)
     done[rest] = True
-    say(found, pairs, rest, [Kind.FOREIGN_MODEL if one else Kind.DRIFTED for one in group.tolist()], details)
+    kinds = [Kind.FOREIGN_MODEL if group >= 0 else Kind.DRIFTED for group in number.tolist()]
+    say(found, pairs, rest, kinds, details)
