@@ -55,6 +55,10 @@ _OWN: Final = 0.75
 _COST: Final = 10.0
 # A map explains a part as well as the part's own map does if its rows agree with it this much of what they do with their own.
 _WHOLE: Final = 0.9
+# A group whose rows agree with their map as well as this leaves none of them in doubt.
+_BEYOND_DOUBT: Final = 0.99
+# Rows that agree with their map no better than this make a group no larger.
+_BLURRED: Final = 0.5
 # Rows that agree half as well with another group's map as with their own are of the same model.
 _SAME: Final = 0.5
 # Rounds in which anchors that do not follow the map are dropped.
@@ -126,7 +130,7 @@ def _group(one: _Floats, other: _Floats) -> Group | None:
         strongest = _accepted(one, other, fold, maps)
         if strongest is not None:
             break
-    if strongest is not None and _of(strongest, strongest.member) > _WHOLE:
+    if strongest is not None and _of(strongest, strongest.member) > _BEYOND_DOUBT:
         return strongest
     near = [_followed(one, other, nearest_rows(one, other, some), doubtful=True) for some in others]
     for further in (_accepted(one, other, fold, near), whole):
@@ -134,7 +138,7 @@ def _group(one: _Floats, other: _Floats) -> Group | None:
             continue
         if strongest is None or (
             _of(further, strongest.member) > _WHOLE * _of(strongest, strongest.member)
-            and further.agreement[further.member].sum() > strongest.agreement[strongest.member].sum()
+            and _worth(further) > _worth(strongest)
         ):
             strongest = further
     return strongest
@@ -167,6 +171,11 @@ def _mixed(one: _Floats, other: _Floats, group: Group) -> bool:
     many = max(FEWEST, _MANY * group.member.sum())
     parts = [part for part in consistent_parts(agreement) if group.member[part].sum() >= many]
     return any(have_nothing_in_common(agreement, *pair) for pair in combinations(parts, 2))
+
+
+def _worth(group: Group) -> float:
+    """More rows make a group worth more, and a sharper map does: rows that agree by half only blur it."""
+    return float((group.agreement[group.member] - _BLURRED).sum())
 
 
 def _of(group: Group, rows: _Bools) -> float:
