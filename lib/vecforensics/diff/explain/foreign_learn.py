@@ -57,6 +57,8 @@ _COST: Final = 10.0
 _WHOLE: Final = 0.9
 # A group whose rows agree with their map as well as this leaves none of them in doubt.
 _BEYOND_DOUBT: Final = 0.99
+# A row stands apart from its group beyond so many times the usual distance from the middle, and beyond this blur of any map.
+_FAR, _BLUR = 4.5, 0.15
 # Rows that agree with their map no better than this make a group no larger.
 _BLURRED: Final = 0.5
 # Rows that agree half as well with another group's map as with their own are of the same model.
@@ -240,6 +242,10 @@ def _judged(one: _Floats, other: _Floats, fold: _Rows, maps: list[Map]) -> Group
     limit = _limit(own, np.concatenate(chance))
     if limit is None:
         return None
+    # Where all others agree sharply, a row that does so by half is there by chance, whatever the wrong pairings allow.
+    agreeing = own[own >= limit]
+    middle = float(np.median(agreeing))
+    limit = max(limit, middle - max(_FAR * float(np.median(np.abs(agreeing - middle))), _BLUR))
     members = own >= limit
     # Rows that agree with any of their neighbourhood: choosing those that agree with their own would decide the question.
     asked = np.maximum(own, nearby) >= limit
