@@ -28,9 +28,6 @@ __version__ = "0.1.0"
 # is most of the time (a million rows on two busy cores: 28 s instead of 10). Numpy reads it when it is first imported
 # (where that was before, `blas_threads.py` sees to it); whoever has set it keeps their number.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Arrow's own allocators keep what each thread has freed to themselves, glibc's gives it to whoever asks next: a fifth less memory
-# in collect and diff, and no slower. Read by Arrow when it first allocates.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _HOME = {
     "Case": "case",

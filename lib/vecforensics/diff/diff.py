@@ -37,6 +37,7 @@ from vecforensics.diff.writing_limits import writing_limits
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
+from vecforensics.memory import system_pool
 from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import FieldType
 from vecforensics.run_folder import RunFolder, write_json, write_whole
@@ -52,6 +53,7 @@ _WRITTEN_SINCE: Final = (
 
 
 @one_blas_thread()
+@system_pool()
 def diff_vectors(
     case: Case,
     run: RunFolder,
