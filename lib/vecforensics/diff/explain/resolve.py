@@ -15,12 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult, State
 from vecforensics.diff.compare.copies import raw_vectors
-from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
 from vecforensics.diff.explain.alone import (
     alike_rows,
@@ -32,11 +30,11 @@ from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.further import FurtherRows
 from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.explain.owners import Owners, find_owners
+from vecforensics.diff.explain.paired_metadata import drift_of_pairs
 from vecforensics.diff.explain.wrong_rows import explain_pairs
 from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
-from vecforensics.metadata_rule import MetadataRule
 
 __all__ = ["resolve_collection"]
 
@@ -186,16 +184,7 @@ def _compare_metadata(sides: Sides, resolved: Resolved) -> None:
     if not sides.frozen.metadata or not resolved.mangled:
         return
     source, target = (np.array(column, np.int64) for column in zip(*resolved.mangled.items(), strict=True))
-    places = np.arange(len(source), dtype=np.int32)
-    drift = drift_of_rows(
-        pa.chunked_array([sides.source.texts("metadata", source)]),
-        pa.chunked_array([sides.target.texts("metadata", target)]),
-        places,
-        places,
-        sides.frozen.metadata,
-        MetadataRule.of(sides.frozen.facts),
-    )
-    for place, fields in drift.items():
+    for place, fields in drift_of_pairs(sides, source, target).items():
         resolved.found.add(
             Kind.METADATA_DRIFT,
             source=int(source[place]),

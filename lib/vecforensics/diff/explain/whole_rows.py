@@ -11,15 +11,13 @@ from collections import Counter
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from vecforensics.diff.collected import Found
-from vecforensics.diff.compare.metadata import drift_of_rows
+from vecforensics.diff.explain.paired_metadata import drift_of_pairs
 from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.spellings import says_nothing
 from vecforensics.findings import Kind
-from vecforensics.metadata_rule import MetadataRule
 
 __all__ = ["join_whole_rows"]
 
@@ -60,15 +58,7 @@ def _moved_along(sides: Sides, rows: list[Found], places: list[int]) -> list[int
         some = places[start : start + _AT_ONCE]
         partner = np.array([rows[place].partner for place in some], np.int64)
         target = np.array([rows[place].target for place in some], np.int64)
-        numbers = np.arange(len(some), dtype=np.int32)
-        drift = drift_of_rows(
-            pa.chunked_array([sides.source.texts("metadata", partner)]),
-            pa.chunked_array([sides.target.texts("metadata", target)]),
-            numbers,
-            numbers,
-            sides.frozen.metadata,
-            MetadataRule.of(sides.frozen.facts),
-        )
+        drift = drift_of_pairs(sides, partner, target)
         moved += [place for number, place in enumerate(some) if number not in drift]
     return moved
 
