@@ -58,10 +58,16 @@ def main() -> int:
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="bench-diff-", dir=place) as folder:
             results[rows] = _one_size(Path(folder), rows, contestants, arguments)
-        print(f"\n## {rows:,} records × {arguments.dimension}\n\n{speed_table(results[rows])}\n")
+        kept = "" if arguments.stored == "float32" else f", stored as {arguments.stored}"
+        print(f"\n## {rows:,} records × {arguments.dimension}{kept}\n\n{speed_table(results[rows])}\n")
         print(f"{found_table(results[rows], HARMLESS)}\n", flush=True)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        whole = {"machine": machine, "dimension": arguments.dimension, "sizes": results}
+        whole = {
+            "machine": machine,
+            "dimension": arguments.dimension,
+            "stored": arguments.stored,
+            "sizes": results,
+        }
         arguments.json.write_text(json.dumps(whole, indent=2, default=asdict) + "\n", encoding="utf-8")
     print(f"## Aims\n\n{aims(results, arguments.dimension)}\n\nIn numbers: {arguments.json}")
     return 0
@@ -72,6 +78,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--with-3m", action="store_true", help="3,000,000 rows too (30 GB)")
     parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument(
+        "--stored",
+        choices=("float32", "float16"),
+        default="float32",
+        help="what the store keeps of a component",
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=sorted(CONTESTANTS), default=None)
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds after which a run is stopped")
@@ -107,7 +119,7 @@ def _at_hand(names: list[str], only: list[str] | None) -> list[str]:
 
 def _one_size(folder: Path, rows: int, names: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"planting {rows:,} rows", file=sys.stderr, flush=True)
-    planted = plant(folder, rows, dimension=arguments.dimension)
+    planted = plant(folder, rows, dimension=arguments.dimension, stored=arguments.stored)
     (folder / "case.yaml").write_text(CASE, encoding="utf-8")
     _run("prepare", folder, arguments.timeout)
     runs: dict[str, list[Run]] = {name: [] for name in names}

@@ -55,8 +55,11 @@ class _Block:
         return self.rng.bytes(16).hex()
 
 
-def plant(folder: Path, rows: int, *, dimension: int, seed: int = 0) -> dict[str, Any]:
-    """Write `source.parquet`, `target.parquet` and `truth.parquet` into `folder`; says how many rows of each kind there are."""
+def plant(folder: Path, rows: int, *, dimension: int, stored: str = "float32", seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """Write `source.parquet`, `target.parquet` and `truth.parquet` into `folder`; says how many rows of each kind there are.
+
+    `stored`: what the store keeps of every component; where it keeps float16, no vector is what it was.
+    """
     vectors = pa.list_(pa.float32())
     source_schema = pa.schema(
         [("id", pa.string()), ("text", pa.string()), ("plan", pa.string()), ("score", pa.int64()), ("embedding", vectors)]
@@ -72,6 +75,7 @@ def plant(folder: Path, rows: int, *, dimension: int, seed: int = 0) -> dict[str
         for number, first in enumerate(range(0, rows, BLOCK)):
             one, plan, score = _block(number, first, min(BLOCK, rows - first), dimension, seed)
             _damage(one)
+            one.vectors = one.vectors.astype(stored).astype(np.float32)
             text = np.char.add("post ", one.ids)
             columns = [
                 pa.array(one.ids), pa.array(text), pa.array(np.array(_PLANS)[plan]), pa.array(score),

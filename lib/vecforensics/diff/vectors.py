@@ -7,8 +7,6 @@ lets numpy gather any rows in one call, whatever batch they stand in, at about t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -67,34 +65,11 @@ class MappedVectors:
         """Float32 (k, dimension): these rows, not to be written to; what stands under an absent row means nothing."""
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
-        return self.at(self.begins(rows))
-
-    def stretches(self, most: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """All rows as they lie, without a copy, between `most` and twice as many at a time where a batch has them: the number of
-        the first one, and float32 (k, dimension)."""
-        for first, base, end in zip(
-            self._first, self._base, np.append(self._first[1:], self.rows), strict=True
-        ):
-            edges = np.linspace(first, end, max(int(end - first) // most, 1) + 1).astype(np.int64)
-            for start, stop in pairwise(edges.tolist()):
-                begin = int(base) + start * self.dimension
-                held = self._flat[begin : begin + (stop - start) * self.dimension]
-                yield start, held.reshape(-1, self.dimension)
-
-    def begins(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-        """At which float of the file each row begins, for `at`."""
         batch = np.searchsorted(self._first, rows, "right") - 1
-        begins: npt.NDArray[np.int64] = self._base[batch] + rows.astype(np.int64) * self.dimension
-        return begins
-
-    def at(self, begins: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """The rows that begin there, at least one."""
+        begins = self._base[batch] + rows.astype(np.int64) * self.dimension
         first, last = int(begins[0]), int(begins[-1])
-        if last - first == (len(begins) - 1) * self.dimension and self._in_a_row(begins):
+        if last - first == (len(begins) - 1) * self.dimension and (np.diff(begins) == self.dimension).all():
             # Neighbours in the file: a view, nothing is copied.
             return self._flat[first : last + self.dimension].reshape(len(begins), self.dimension)
         gathered: npt.NDArray[np.float32] = self._windows[begins]
         return gathered
-
-    def _in_a_row(self, starts: npt.NDArray[np.int64]) -> bool:
-        return bool((np.diff(starts) == self.dimension).all())

@@ -53,15 +53,13 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
         hit = ordered[at] == wanted_hash if len(ordered) else np.zeros(len(wanted_hash), np.bool_)
         target_row = target_order[hit].astype(np.int32)
         source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
-    same = pc.equal(
-        whole(source["id"]).take(numbers(source_row)),
-        whole(target["id"]).take(numbers(target_row)),
-    )
+    source_row, target_row = _by_source(source_row, target_row, source.num_rows)
+    ids = whole(source["id"])
+    if len(source_row) < source.num_rows or (source_row[1:] == source_row[:-1]).any():
+        ids = ids.take(numbers(source_row))
+    same = pc.equal(ids, whole(target["id"]).take(numbers(target_row)))
     if not pc.all(same).as_py() and len(source_row):
-        source_row, target_row = _join_by_text(source, target)
-    # Rows of one record are ranked below, so that any sort will do.
-    by_source = np.argsort(source_row)
-    source_row, target_row = source_row[by_source], target_row[by_source]
+        source_row, target_row = _by_source(*_join_by_text(source, target), source.num_rows)
     again = np.r_[False, source_row[1:] == source_row[:-1]] if len(source_row) else np.empty(0, np.bool_)
     several = np.flatnonzero(again | np.r_[again[1:], False]) if again.any() else np.empty(0, np.intp)
     # Only the few ids that stand more than once are ranked; the rows of each keep their places among the others.
@@ -69,6 +67,18 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
         own_first(source, target, source_row[several], target_row[several])
     ]
     return source_row[~again], target_row[~again], source_row[again], target_row[again]
+
+
+def _by_source(source_row: Rows, target_row: Rows, rows: int) -> tuple[Rows, Rows]:
+    """Pairs in the order of the source; those of one record in any order."""
+    held = np.full(rows, -1, np.int32)
+    held[source_row] = target_row
+    there = np.flatnonzero(held >= 0)
+    if len(there) == len(source_row):
+        # Each record once: put into its place, with nothing to sort.
+        return there.astype(np.int32), held[there]
+    order = np.argsort(source_row)
+    return source_row[order], target_row[order]
 
 
 def _join_by_text(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows]:

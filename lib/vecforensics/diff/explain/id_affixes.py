@@ -8,9 +8,10 @@ unmatched record; what several ids show, and most of them or a separator confirm
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 __all__ = ["FEWEST", "LEARNT_FROM", "MOST_AFFIXES", "SHORTEST_REST", "cuts", "pair_by_affix", "words"]
@@ -18,6 +19,8 @@ __all__ = ["FEWEST", "LEARNT_FROM", "MOST_AFFIXES", "SHORTEST_REST", "cuts", "pa
 LEARNT_FROM: Final = 2000
 FEWEST: Final = 3
 MOST_AFFIXES: Final = 8
+Affix = tuple[str, str]
+
 _LONGEST: Final = 200  # characters; longer ids are not cut in every place
 # A shorter beginning than this is no evidence by itself.
 SHORTEST_REST: Final = 8
@@ -40,9 +43,10 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
     places = {text: number for number, text in enumerate(plain)}
     step = max(len(dressed) // LEARNT_FROM, 1)
     sample = sorted(dressed)[::step]
-    votes: Counter[tuple[str, str]] = Counter()
-    for text in sample:
-        votes.update({affix for affix, rest in cuts(text) if rest in places})
+    votes: Counter[Affix] = Counter()
+    for _, affix, rest in cuts(sample):
+        if rest in places:
+            votes[affix] += 1
     kept = [
         affix
         for affix, count in sorted(votes.items(), key=lambda item: (-item[1], item[0]))
@@ -68,11 +72,32 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
     }
 
 
-def cuts(text: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """(before, behind) and the rest of each cut of an id in two; one of the first two is empty."""
-    for at in range(1, min(len(text), _LONGEST)):
-        yield (text[:at], ""), text[at:]
-        yield ("", text[at:]), text[:at]
+def cuts(texts: Sequence[str]) -> Iterator[tuple[str, Affix, str]]:
+    """Each of some distinct ids cut in two, (before, behind) and the rest, one of the first two empty: at separators, and where
+    at least `FEWEST` of the ids have the same before or behind."""
+    ahead = _shared(texts)
+    back = _shared([text[::-1] for text in texts])
+    for text, prefix, suffix in zip(texts, ahead, back, strict=True):
+        length, last = len(text), min(len(text), _LONGEST)
+        signs = [] if text.isalnum() else [at for at, sign in enumerate(text) if not sign.isalnum()]
+        for at in {*range(1, min(prefix + 1, last)), *(sign + 1 for sign in signs if 0 < sign + 1 < last)}:
+            yield text, (text[:at], ""), text[at:]
+        for at in {*range(max(length - suffix, 1), last), *(sign for sign in signs if 0 < sign < last)}:
+            yield text, ("", text[at:]), text[:at]
+
+
+def _shared(texts: Sequence[str]) -> list[int]:
+    """For each text how much of its beginning at least `FEWEST` of all (or all, where they are fewer) have."""
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    window = min(FEWEST, len(texts))
+    longest = [0] * len(texts)
+    # What begins alike stands together, so that the first and the last of a window have in common what all in it have.
+    for first in range(len(texts) - window + 1 if texts else 0):
+        pairs = zip(texts[order[first]], texts[order[first + window - 1]], strict=False)
+        common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        for place in order[first : first + window]:
+            longest[place] = max(longest[place], common)
+    return longest
 
 
 def words(affix: tuple[str, str], verb: str) -> str:

@@ -24,6 +24,8 @@ __all__ = ["pair_ids", "related"]
 
 # What conversions take away from an id or put around it, besides case and Unicode form.
 _DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-,’\u0307"))
+# So many digits every way to print a number keeps.
+_KEPT_BY_ALL: Final = 6
 # No text that is a number in hexadecimal digits begins with another letter or sign.
 _HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF{(uU")
 
@@ -42,7 +44,9 @@ def _kin(text: str) -> frozenset[str | float]:
         kin.add(str(number))
     if not stripped[:1].isalpha() and DECIMAL.fullmatch(stripped):
         value = float(stripped)
-        kin |= {value, float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
+        kin.add(value)
+        if len(stripped) > _KEPT_BY_ALL:
+            kin |= {float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
     return frozenset(kin)
 
 
@@ -57,6 +61,8 @@ def related(records: Iterable[str], held: Sequence[str]) -> list[int]:
 
 def _bare(text: str) -> str:
     """Without case, Unicode form, spaces, quotes and what UUIDs are dressed in."""
+    if text.isascii() and text.isalnum():
+        return text.lower()
     text = text.replace("%20", "")
     if text.isascii():
         return text.translate(_DRESSING).lower().removeprefix("urn:uuid:")

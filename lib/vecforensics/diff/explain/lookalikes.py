@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.explain.id_affixes import FEWEST, LEARNT_FROM, MOST_AFFIXES, SHORTEST_REST, cuts, words
+from vecforensics.diff.lookup import Filter
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.spellings import coercions, conversion, says_nothing
 from vecforensics.evidence import hash_text
@@ -69,7 +70,7 @@ def by_spelling(sides: Sides, texts: Sequence[str]) -> dict[str, set[int]]:
 def _with_affix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
     """Of ids that several have the same before or behind a record's id: that record."""
     sample = _some(texts, LEARNT_FROM)
-    made = [(text, affix, rest) for text in sample for affix, rest in cuts(text)]
+    made = list(cuts(sample))
     hits = [
         made[place] for place in sorted({place for place, _ in _records(sides, [rest for *_, rest in made])})
     ]
@@ -99,10 +100,9 @@ def _with_affix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
 
 def _without_prefix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
     """Of ids that are a record's without what stands before all records' ids up to a separator: that record."""
-    ids = [sides.source.table(bucket)["id"] for bucket in range(sides.source.buckets)]
-    bounds = [pc.min_max(column) for column in ids if len(column)]
-    first = min(bound["min"].as_py() for bound in bounds)
-    last = max(bound["max"].as_py() for bound in bounds)
+    bounds = sides.source.each(lambda bucket: pc.min_max(sides.source.table(bucket)["id"]).as_py())
+    first = min(bound["min"] for bound in bounds if bound["min"] is not None)
+    last = max(bound["max"] for bound in bounds if bound["max"] is not None)
     # What the first and the last have in common all have.
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     before = re.sub(r"[^\W_]*$", "", "".join(letter for letter, _ in shared))
@@ -144,21 +144,26 @@ def _no_chance(affix: Affix, rests: Sequence[str], asked: int) -> bool:
 
 def _records(sides: Sides, made: Sequence[str]) -> list[tuple[int, int]]:
     """(place in `made`, running row) of each record that has one of these ids."""
-    found: list[tuple[int, int]] = []
     if not made:
-        return found
+        return []
     hashes = hash_text(arrow.texts(made))
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    for bucket in range(sides.source.buckets):
-        table = sides.source.table(bucket)
+    asked = Filter(ordered)
+
+    def of_bucket(bucket: int) -> list[tuple[int, int]]:
         held = sides.source.column("id_hash", bucket)
-        at = np.minimum(np.searchsorted(ordered, held), len(ordered) - 1)
-        rows = np.flatnonzero(ordered[at] == held)
-        for row, text in zip(rows.tolist(), table["id"].take(arrow.numbers(rows)).to_pylist(), strict=True):
-            place = int(at[row])
-            while place < len(ordered) and ordered[place] == held[row]:
-                if made[order[place]] == text:
-                    found.append((int(order[place]), int(sides.source.offsets[bucket]) + row))
-                place += 1
-    return found
+        rows = asked.maybe(held)
+        low, high = np.searchsorted(ordered, held[rows]), np.searchsorted(ordered, held[rows], "right")
+        met = np.flatnonzero(low < high)
+        ids = arrow.whole(sides.source.table(bucket)["id"]).take(arrow.numbers(rows[met])).to_pylist()
+        running = sides.source.number(bucket, rows[met]).tolist()
+        places = [order[first:stop].tolist() for first, stop in zip(low[met], high[met], strict=True)]
+        return [
+            (place, row)
+            for row, text, same in zip(running, ids, places, strict=True)
+            for place in same
+            if made[place] == text
+        ]
+
+    return [pair for some in sides.source.each(of_bucket) for pair in some]
