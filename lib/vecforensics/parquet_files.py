@@ -95,7 +95,10 @@ class ParquetRows:
                 text_bytes = max(text_bytes, self._longest_texts(group, columns))
                 group += 1
             most = max(1, min(batch_rows, _TEXT_BYTES // text_bytes))
-            yield from self.file.iter_batches(batch_size=most, row_groups=groups, columns=wanted)
+            # Nearly all the work is one column's, so that more threads would only hand it to one another.
+            yield from self.file.iter_batches(
+                batch_size=most, row_groups=groups, columns=wanted, use_threads=False
+            )
 
     def _longest_texts(self, group: int, columns: Sequence[str] | None) -> int:
         """What a row of this row group can come to that takes the longest text of each dictionary, in bytes."""

@@ -25,7 +25,6 @@ NO_DIRECTION: Final = np.uint64(0)
 """The sketch of a vector that is zero or not finite, and of one that is not there."""
 
 _STEPS: Final = 16
-_BLOCK: Final = 512
 
 
 @lru_cache(maxsize=8)
@@ -36,19 +35,24 @@ def _directions(dimension: int) -> npt.NDArray[np.float32]:
     return np.asfortranarray(directions)
 
 
-def project(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The directions of vectors (n, d) seen along eight fixed axes, float32 (n, 8) in [-1, 1]; NaN for a zero vector."""
+def project(
+    vectors: npt.NDArray[np.float32], squares: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """The directions of vectors (n, d) seen along eight fixed axes, float32 (n, 8) in [-1, 1]; NaN for a zero vector. `squares`:
+    their lengths squared, where these are known."""
     with np.errstate(all="ignore"):
-        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        seen: npt.NDArray[np.float32] = (vectors @ _directions(vectors.shape[1])) / length[:, None]
+        if squares is None:
+            squares = np.einsum("ij,ij->i", vectors, vectors)
+        lengths: npt.NDArray[np.float32] = np.sqrt(squares)
+        seen: npt.NDArray[np.float32] = (vectors @ _directions(vectors.shape[1])) / lengths[:, None]
     return seen
 
 
-def sketch(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+def sketch(
+    vectors: npt.NDArray[np.float32], squares: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.uint64]:
     """The sketch of each vector (n, d), uint64 (n,), one byte a direction; `NO_DIRECTION` where it has none."""
-    seen = np.empty((len(vectors), DIRECTIONS), np.float32)
-    for start in range(0, len(vectors), _BLOCK):
-        seen[start : start + _BLOCK] = project(vectors[start : start + _BLOCK])
+    seen = project(vectors, squares)
     scale = np.float32(_STEPS * np.sqrt(vectors.shape[1]))
     with np.errstate(all="ignore"):
         steps = np.clip(np.rint(seen * scale) + 128, 1, 255)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from vecforensics.arrow_columns import fixed_vectors
 from vecforensics.case import load_case
-from vecforensics.collect import collect, freeze
+from vecforensics.collect import collect, row_hashes
 from vecforensics.embedding.hashing import HashingEmbedder
 from vecforensics.run_folder import RunFolder
 
@@ -48,13 +48,13 @@ def test_while_vectors_are_frozen_blas_has_one_thread_and_afterwards_what_it_had
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[int]] = []
-    sketch = freeze.sketch
+    sketch = row_hashes.sketch
 
-    def look(vectors: Any) -> Any:
+    def look(*given: Any) -> Any:
         seen.append(blas_threads())
-        return sketch(vectors)
+        return sketch(*given)
 
-    monkeypatch.setattr(freeze, "sketch", look)
+    monkeypatch.setattr(row_hashes, "sketch", look)
     begin(tmp_path, "column: embedding")
     assert seen == [{1}]
 

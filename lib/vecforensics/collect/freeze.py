@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import matrix_of, numbers, present
+from vecforensics.arrow_columns import numbers
 from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.buckets import cut_into_files
 from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, row_lanes
@@ -39,7 +39,6 @@ from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import sync, write_json
-from vecforensics.sketch import NO_DIRECTION, sketch
 
 __all__ = ["EvidenceWriter"]
 
@@ -279,10 +278,10 @@ class EvidenceWriter:
         columns = dict(zip(names, chunk.columns, strict=True))
         columns["position"] = numbers(np.arange(first_row, first_row + chunk.num_rows, dtype=np.int64))
         columns["id_hash"] = numbers(hash_text(chunk["id"]))
-        columns["digest"] = hash_vectors(columns.get("vector"), chunk.num_rows)
-        if side == "source" and "vector" in columns:
-            sketches = sketch(matrix_of(columns["vector"]))
-            sketches[~present(columns["vector"])] = NO_DIRECTION
+        columns["digest"], sketches = hash_vectors(
+            columns.get("vector"), chunk.num_rows, sketched=side == "source"
+        )
+        if sketches is not None:
             columns["sketch"] = numbers(sketches)
         return pa.RecordBatch.from_pydict(columns)
 

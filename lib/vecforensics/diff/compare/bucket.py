@@ -3,7 +3,7 @@
 1. Join on the id hash; the ids themselves decide, so a collision costs time and never an error.
 2. Compare the digests of joined rows' vectors, which collect took of every byte when it froze them: eight bytes a row instead
    of both vectors. Rows with one digest hold one vector, but for a chance of 2⁻⁶⁴ a row.
-3. Only for rows that differ: numbers, some hundred rows at a time, so that both sides stay in the processor's cache. What a row is
+3. Only for rows that differ: numbers, some hundred rows at a time, so that both sides stay in the cache. What a row is
    in itself (NaN, zero, noise, a narrower format, a part) is said here, and whether it is the vector of an earlier version of the
    same record, since earlier versions share the bucket.
 4. Compare the metadata text; only where it differs, field by field.
