@@ -27,6 +27,7 @@ __all__ = ["FEWEST", "learn_grid"]
 Wide = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float32]
+Reference = tuple[bool, Wide]
 
 FEWEST: Final = 16
 """So many rows must lie on a grid before it is believed."""
@@ -56,10 +57,14 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
     distance = cosine_distances(expected, actual)
     usual = distance <= _USUAL * _quantile(distance[np.isfinite(distance)], 0.5)
+    held, references = actual.astype(np.float64), list(_references(expected))
     peek, glance = (slice(None, None, -(-len(actual) // some)) for some in (_PEEK, _GLANCE))
     # Where one scale explains nearly all rows, a scale for each component would too.
-    for grids in ((_by_row, _by_collection), (_by_component,)):
-        for grid in chain.from_iterable(some(expected, actual, usual) for some in grids):
+    for grids in (
+        chain(_by_row(), _by_collection(references, held, usual)),
+        _by_component(references, held, usual),
+    ):
+        for grid in grids:
             if not all(
                 grid.holds(expected[some], actual[some]).mean() >= share
                 for some, share in ((peek, 1 / _PEEK), (glance, 1 / 4))
@@ -73,8 +78,7 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     return best
 
 
-def _by_row(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
-    del expected, actual, usual
+def _by_row() -> Iterator[Grid]:
     nothing = np.empty(0)
     for scale in ROW_SCALES:
         for length_one in (False, True):
@@ -82,17 +86,15 @@ def _by_row(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
                 yield Grid(nothing, nothing, _ends(-np.inf), _ends(np.inf), scale, length_one, rounding)
 
 
-def _by_collection(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
-    held = actual.astype(np.float64)
-    for length_one, wanted in _references(expected):
+def _by_collection(references: list[Reference], held: Wide, usual: Flags) -> Iterator[Grid]:
+    for length_one, wanted in references:
         telling = (wanted != 0) & usual[:, None]
         for step, origin in _lines(wanted[telling], held[telling]):
             yield from _with_ends(np.array([step]), np.array([origin]), length_one, wanted, held)
 
 
-def _by_component(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Grid]:
-    held = actual.astype(np.float64)
-    for length_one, wanted in _references(expected):
+def _by_component(references: list[Reference], held: Wide, usual: Flags) -> Iterator[Grid]:
+    for length_one, wanted in references:
         lines = []
         for column, values in zip(wanted[usual].T, held[usual].T, strict=True):
             line = _best_line(column, values)
@@ -104,7 +106,7 @@ def _by_component(expected: Matrix, actual: Matrix, usual: Flags) -> Iterator[Gr
             yield from _with_ends(step, origin, length_one, wanted, held)
 
 
-def _references(expected: npt.NDArray[np.float32]) -> Iterator[tuple[bool, Wide]]:
+def _references(expected: Matrix) -> Iterator[Reference]:
     """What may have been put on a grid: the vectors as they are, and at length one where that is something else."""
     wide, scaled = expected.astype(np.float64), unit(expected)
     yield False, wide

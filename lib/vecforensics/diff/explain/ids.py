@@ -15,6 +15,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ _KEPT_BY_ALL: Final = 6
 _HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF{(uU")
 
 
+@lru_cache(maxsize=2**14)
 def _kin(text: str) -> frozenset[str | float]:
     """What an id has in common with all its spellings: an id of which `text` is a spelling, or that is one of it, shares some."""
     kin: set[str | float] = {_bare(text)}
