@@ -16,7 +16,7 @@ from planted_run import found, investigate, score
 from planted_world import ID_SHAPES, World
 from planting import PLANTERS, add_dangling, add_premature, plant_benign, plant_mangled_by_id
 
-from vecforensics.diff.compare.relation import compare_ragged
+from vecforensics.diff.compare.ragged import compare_ragged
 from vecforensics.findings import Kind, Verdict
 
 

@@ -7,7 +7,7 @@ lets numpy gather any rows in one call, whatever batch they stand in, at about t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,24 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import present
 
-__all__ = ["MappedVectors"]
+__all__ = ["MappedVectors", "rows_at_once"]
 
 # Blocks of vectors are gathered and forgotten thousands of times. glibc gives freed memory back to the system above a threshold
 # that starts low, and every block would fault in its pages anew, at three times the cost of comparing it. The threshold follows
 # the largest block that was ever mapped and freed: this one, which no page is spent on.
 _freed = np.empty(8 * 2**20, np.uint8)
 del _freed
+
+
+# 512 vectors of 384 floats and what they are compared with stay in cache. Fewer rows than 501 at a time, and numpy gathers them
+# without giving up Python's lock (NPY_BEGIN_THREADS_THRESHOLDED in its mapiter), so that threads would wait for one another.
+_BYTES_AT_ONCE: Final = 512 * 384 * 4
+_FEWEST_ROWS: Final = 512
+
+
+def rows_at_once(dimension: int) -> int:
+    """How many vectors of so many floats are best looked at together."""
+    return max(_BYTES_AT_ONCE // (4 * max(dimension, 1)), _FEWEST_ROWS)
 
 
 class MappedVectors:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +29,15 @@ from vecforensics.diff.compare.copies import digests_of, raw_vectors
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.joining import join_ids
 from vecforensics.diff.compare.metadata import drift_of_rows
-from vecforensics.diff.compare.relation import Comparison, Relation, compare_pairs, compare_ragged
+from vecforensics.diff.compare.ragged import compare_ragged
+from vecforensics.diff.compare.relation import Relation, compare_rows
 from vecforensics.diff.compare.stale import find_stale
-from vecforensics.diff.vectors import MappedVectors
+from vecforensics.diff.vectors import MappedVectors, rows_at_once
 from vecforensics.evidence import Bucket, Evidence, hash_text
 from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import PARENT_PREFIX
 
 __all__ = ["BucketResult", "BucketTask", "State", "compare_bucket"]
-
-# 512 vectors of 384 floats and what they are compared with stay in cache. Fewer rows than 501 at a time, and numpy gathers them
-# without giving up Python's lock (NPY_BEGIN_THREADS_THRESHOLDED in its mapiter), so that threads would wait for one another.
-_CHUNK_BYTES: Final = 512 * 384 * 4
-_FEWEST_ROWS: Final = 512
 
 Rows = npt.NDArray[np.int32]
 
@@ -200,21 +196,12 @@ def _relate(
     """Say what the differing pairs are."""
     if not len(source_row):
         return
-    step = max(_CHUNK_BYTES // (4 * expected.dimension), _FEWEST_ROWS)
-    parts = [
-        compare_pairs(
-            expected.take(source_row[start : start + step]),
-            actual.take(target_row[start : start + step]),
-            task.tolerance,
-            task.grid,
-        )
-        for start in range(0, len(source_row), step)
-    ]
-    compared = Comparison(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("relation", "distance", "right", "start", "stop")
-        )
+    compared = compare_rows(
+        lambda pairs: expected.take(source_row[pairs]),
+        lambda pairs: actual.take(target_row[pairs]),
+        (len(source_row), expected.dimension),
+        task.tolerance,
+        task.grid,
     )
     state = compared.relation.copy()
     if bucket.earlier.num_rows:
@@ -311,7 +298,7 @@ def _describe_unexpected(
     pairs = np.flatnonzero(rows)
     if not len(pairs):
         return
-    step = max(_CHUNK_BYTES // (4 * actual.dimension), _FEWEST_ROWS)
+    step = rows_at_once(actual.dimension)
     found, states = [], []
     for start in range(0, len(pairs), step):
         part = pairs[start : start + step]

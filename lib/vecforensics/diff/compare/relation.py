@@ -3,28 +3,32 @@
 Pairs come as two float32 matrices, a row a pair, and only pairs whose bytes differ. The answers, from the most certain down:
 
 * NaN or infinity; all zero;
-* the expected vector in a narrower number format (float16, bfloat16, an int8 grid), recognised by the grid itself and not by the
-  distance, since a float16 copy is closer than many tolerances;
+* the expected vector in a narrower number format (float16, bfloat16, an int8 grid), recognised by the grid itself (`formats.py`);
 * the same direction within the tolerance: as noise, or with another norm where the length changed and the direction did not;
 * a part that is bit for bit right while the rest is zero, or is one block of something else;
 * none of these.
 
 What a collection is known to be kept on (`grids.py`) names more copies in int8 than a vector shows by itself.
 
-Cosine distance is computed as ½·|a − e·|a|/|e||² / |a|², which keeps its digits where 1 − a·e would lose all of them. A store
-that rounds or normalises changes every vector of a collection, so what most pairs are is settled in as few passes as can be.
+Cosine distance is computed as ½·|a − e·|a|/|e||² / |a|², which keeps its digits where 1 − a·e would lose all of them.
+
+A store that rounds or normalises changes every vector of a collection. So what most pairs then are is settled at a glance, in as
+few passes over them as can be, and only the others, all together, are looked at closely.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.compare.formats import on_bfloat16, on_float16, on_int8, or_all, some_rows, within
 from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.vectors import rows_at_once
 
 __all__ = [
     "LEAST_RIGHT",
@@ -32,25 +36,23 @@ __all__ = [
     "Comparison",
     "Relation",
     "compare_pairs",
-    "compare_ragged",
+    "compare_rows",
     "cosine_distances",
-    "on_coarse_grid",
 ]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+Take = Callable[[Rows], Matrix]
+"""Some pairs' vectors, by the ascending numbers of the pairs."""
 
 # Beyond this cosine distance no number format explains a difference: int8 at 8 dimensions stays below 1e-2.
 _FURTHEST_GRID: Final = 2e-2
-# Fewer components lie on some grid by chance.
-_FEWEST_FOR_GRID: Final = 8
-# Pairs whose distances are taken together: both sides in double precision stay in the cache of a core.
-_AT_ONCE: Final = 128
-# What a number in float16 may have no bits below, and the largest; every such number is a multiple of the smallest.
-_BELOW_FLOAT16: Final = np.uint32(0x1FFF)
-_LARGEST_FLOAT16, _STEPS_OF_ONE = np.float32(65504), np.float32(2.0**24)
-# So many components are looked at first.
-_GLANCE: Final = 32
+# Pairs whose distances are taken together. Both sides in double precision stay in the cache of a core; fewer, and two threads
+# wait for Python's lock longer than they compute.
+_AT_ONCE: Final = 256
+# Beyond this distance a pair may be a copy in int8.
+_ROUNDED: Final = 1e-9
 # A part counts as right from this share of the components that say anything. Fewer are right by chance in sparse vectors; more
 # need not be asked for, since the rest has to be nothing, or to be found in another record.
 LEAST_RIGHT: Final = 0.05
@@ -121,13 +123,108 @@ def _distances_and_ratios(
 def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float, grid: Grid | None = None) -> Comparison:
     """Relate each row of `actual` (k, d) to the same row of `expected` (k, d). `tolerance`: cosine distance. `grid`: what the
     collection is kept on, where that is known."""
-    count = len(expected)
+    return compare_rows(
+        lambda rows: some_rows(expected, rows),
+        lambda rows: some_rows(actual, rows),
+        expected.shape,
+        tolerance,
+        grid,
+    )
+
+
+def compare_rows(
+    expected: Take, actual: Take, shape: tuple[int, ...], tolerance: float, grid: Grid | None = None
+) -> Comparison:
+    """The same for vectors that are fetched when they are looked at; `shape`: (k, d)."""
+    count, dimension = shape
     relation = np.full(count, Relation.WRONG, np.uint8)
-    right = np.zeros(count, np.float32)
-    start, stop = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    if not count:
-        return Comparison(relation, np.zeros(0), right, start, stop)
-    distance, ratio = _distances_and_ratios(expected, actual)
+    distance, ratio = np.empty(count), np.empty(count)
+    settled = np.zeros(count, np.bool_)
+    for part in _portions(np.arange(count), dimension):
+        one, other = expected(part), actual(part)
+        distance[part], ratio[part] = _distances_and_ratios(one, other)
+        relation[part], settled[part] = _at_a_glance(
+            one, other, distance[part], ratio[part], tolerance, grid is not None
+        )
+    compared = Comparison(
+        relation,
+        distance,
+        np.zeros(count, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+    )
+    furthest = max(tolerance, _FURTHEST_GRID)
+    for part in _portions(np.flatnonzero(~settled), dimension):
+        _look_closely(compared, part, expected(part), actual(part), ratio[part], furthest, grid)
+    return compared
+
+
+def _portions(rows: Rows, dimension: int) -> Iterator[Rows]:
+    step = rows_at_once(dimension)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _at_a_glance(
+    expected: Matrix,
+    actual: Matrix,
+    distance: npt.NDArray[np.float64],
+    ratio: npt.NDArray[np.float64],
+    tolerance: float,
+    on_grid: bool,
+) -> tuple[npt.NDArray[np.uint8], Flags]:
+    """The relation of each pair as far as direction, length and the formats of floating point tell it, and for which pairs there
+    is no other. `on_grid`: the collection is kept on a grid, so that what looks like noise may be its rounding."""
+    found = np.full(len(expected), Relation.WRONG, np.uint8)
+    close = distance <= tolerance
+    # Noise of relative size δ turns a vector by δ and stretches it by about δ/√d; a rescaled copy is stretched and not turned.
+    with np.errstate(invalid="ignore"):
+        stretch = np.abs(ratio - 1)
+        rescaled = close & (stretch > 1e-6) & (stretch > 10 * np.sqrt(2 * distance))
+        large = close & (stretch > max(1e-3, np.sqrt(2 * tolerance)))
+    found[close] = Relation.NOISE
+    found[rescaled | large] = Relation.NORMALISED
+    settled = np.zeros(len(expected), np.bool_)
+    near = distance <= max(tolerance, _FURTHEST_GRID)
+    for on_format, relation, step, floor in (
+        (on_float16, Relation.FLOAT16, 2.0**-10, 2.0**-24),
+        (on_bfloat16, Relation.BFLOAT16, 2.0**-7, 0.0),
+    ):
+        asked = near & ~settled
+        rows = or_all(asked)
+        asked[rows] &= on_format(some_rows(actual, rows))
+        if not asked.any():
+            continue
+        rows = or_all(asked)
+        fits = np.zeros(len(expected), np.bool_)
+        fits[rows] = within(
+            some_rows(actual, rows), some_rows(expected, rows), np.float32(step), np.float32(floor)
+        )
+        left = np.flatnonzero(asked & ~fits)
+        scaled = expected[left] * ratio[left, None].astype(np.float32)
+        fits[left] = within(actual[left], scaled, np.float32(2 * step), np.float32(floor))
+        found[asked & fits] = relation
+        settled |= asked & fits
+    if not on_grid:
+        settled |= close & (distance <= _ROUNDED)
+    # Perhaps the same in value.
+    settled &= distance != 0
+    return found, settled
+
+
+def _look_closely(
+    compared: Comparison,
+    pairs: Rows,
+    expected: Matrix,
+    actual: Matrix,
+    ratio: npt.NDArray[np.float64],
+    furthest: float,
+    grid: Grid | None,
+) -> None:
+    """What no glance has settled; writes into `compared` at `pairs`, whose relation is what the glance said. `furthest`: the
+    cosine distance up to which a pair may be a copy in int8."""
+    count = len(pairs)
+    relation, distance = compared.relation[pairs], compared.distance[pairs]
     finite, usable = np.ones(count, np.bool_), np.ones(count, np.bool_)
     zero, blank = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     # Two vectors that are finite and not zero have a distance.
@@ -135,11 +232,13 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float, grid: Grid
     finite[odd], usable[odd] = (np.isfinite(side[odd]).all(axis=1) for side in (actual, expected))
     zero[odd] = finite[odd] & ~actual[odd].any(axis=1)
     blank[odd] = usable[odd] & ~expected[odd].any(axis=1)
-    rows = np.flatnonzero(distance <= max(tolerance, _FURTHEST_GRID))
+    rows = np.flatnonzero((distance > _ROUNDED) & (distance <= furthest))
     if len(rows):
-        relation[rows] = _near(
-            _some(expected, rows), _some(actual, rows), distance[rows], ratio[rows], tolerance
-        )
+        fits = on_int8(expected[rows], actual[rows])
+        left = np.flatnonzero(~fits)
+        scaled = expected[rows[left]] * ratio[rows[left], None].astype(np.float32)
+        fits[left] = on_int8(scaled, actual[rows[left]])
+        relation[rows[fits]] = Relation.INT8
     if grid is not None:
         rows = np.flatnonzero(finite & usable & np.isin(relation, _IF_NOT_ON_GRID))
         held = grid.holds(expected[rows], actual[rows])
@@ -150,154 +249,19 @@ def compare_pairs(expected: Matrix, actual: Matrix, tolerance: float, grid: Grid
     relation[~finite] = Relation.NON_FINITE
     parts = np.flatnonzero((relation == Relation.WRONG) & usable & ~blank)
     if len(parts):
-        _parts(expected[parts], actual[parts], parts, relation, right, start, stop, grid)
+        relation[parts] = _parts(compared, pairs[parts], expected[parts], actual[parts], grid)
     relation[blank & zero] = Relation.EQUAL
     relation[~usable] = Relation.UNUSABLE
     # In value: a zero that lost its sign is the same zero.
     same = np.flatnonzero(distance == 0)
     relation[same[(expected[same] == actual[same]).all(axis=1)]] = Relation.EQUAL
-    return Comparison(relation, distance, right, start, stop)
-
-
-def _some(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
-    """These ascending rows; without a copy where they are all."""
-    return matrix if len(rows) == len(matrix) else matrix[rows]
-
-
-def _near(
-    expected: Matrix,
-    actual: Matrix,
-    distance: npt.NDArray[np.float64],
-    ratio: npt.NDArray[np.float64],
-    tolerance: float,
-) -> npt.NDArray[np.uint8]:
-    """The relation of pairs that point almost the same way."""
-    found = np.full(len(expected), Relation.WRONG, np.uint8)
-    close = distance <= tolerance
-    # Noise of relative size δ turns a vector by δ and stretches it by about δ/√d; a rescaled copy is stretched and not turned.
-    stretch = np.abs(ratio - 1)
-    rescaled = close & (stretch > 1e-6) & (stretch > 10 * np.sqrt(2 * distance))
-    large = close & (stretch > max(1e-3, np.sqrt(2 * tolerance)))
-    found[close] = Relation.NOISE
-    found[rescaled | large] = Relation.NORMALISED
-    scale = ratio[:, None].astype(np.float32)
-    named = np.zeros(len(expected), np.bool_)
-    for grid, relation in ((_on_float16, Relation.FLOAT16), (_on_bfloat16, Relation.BFLOAT16)):
-        rows = np.flatnonzero(~named)
-        rows = rows[grid(_some(actual, rows))]
-        step = np.float32(2.0**-10 if relation is Relation.FLOAT16 else 2.0**-7)
-        floor = np.float32(2.0**-24 if relation is Relation.FLOAT16 else 0)
-        fits = _within(_some(actual, rows), _some(expected, rows), step, floor)
-        left = rows[~fits]
-        fits[~fits] = _within(actual[left], expected[left] * scale[left], step * 2, floor)
-        found[rows[fits]] = relation
-        named[rows[fits]] = True
-    rows = np.flatnonzero(~named & (distance > 1e-9))
-    if len(rows):
-        fits = _on_int8(expected[rows], actual[rows])
-        left = rows[~fits]
-        fits[~fits] = _on_int8(expected[left] * scale[left], actual[left])
-        found[rows[fits]] = Relation.INT8
-    return found
-
-
-def on_coarse_grid(actual: Matrix) -> Flags:
-    """Which vectors lie on a grid so coarse that a copy on it is far from its original: bfloat16, or 256 levels."""
-    with np.errstate(all="ignore"):
-        flags: Flags = _on_bfloat16(actual) | _on_int8(actual, actual)
-    return flags
-
-
-def _on_float16(actual: Matrix) -> Flags:
-    # By bits and not by conversion, which takes twice as long, and eight times where no vector is on the grid.
-    flags: Flags = ((actual.view(np.uint32) & _BELOW_FLOAT16) == 0).all(axis=1)
-    rows = np.flatnonzero(flags)
-    with np.errstate(over="ignore"):
-        steps = np.abs(_some(actual, rows)) * _STEPS_OF_ONE
-    flags[rows] = ((np.rint(steps) == steps) & (steps <= _LARGEST_FLOAT16 * _STEPS_OF_ONE)).all(axis=1)
-    return flags
-
-
-def _on_bfloat16(actual: Matrix) -> Flags:
-    flags: Flags = ((actual.view(np.uint32) & np.uint32(0xFFFF)) == 0).all(axis=1)
-    return flags
-
-
-def _within(actual: Matrix, expected: Matrix, relative: np.float32, floor: np.float32) -> Flags:
-    flags: Flags = (np.abs(actual - expected) <= np.abs(expected) * relative + floor).all(axis=1)
-    return flags
-
-
-def _on_int8(expected: Matrix, actual: Matrix) -> Flags:
-    """Whether `actual` lies on at most 256 evenly spaced levels and each component is the nearest level or its neighbour.
-
-    The step is not known: it is the scale of a symmetric or affine code of this vector, or, with a scale shared by the whole
-    collection, the smallest gap between two of its components.
-
-    Where `expected` lies on a grid about as wide itself (counts of words do, before and after an edit), only the nearest level
-    will do: a code rounds by half a step, an edit moves by a whole one.
-    """
-    low, high = actual.min(axis=1), actual.max(axis=1)
-    peak = np.maximum(np.abs(low), np.abs(high))
-    spread = high - low
-    nothing = np.zeros(len(actual), np.float32)
-    fits = np.zeros(len(actual), np.bool_)
-    with np.errstate(all="ignore"):
-        for step, origin, levels in (
-            (peak / 127, nothing, 1),
-            (peak / 128, nothing, 1),
-            (spread / 255, low, 1),
-            # A step that is only guessed must be fine, or any short vector would lie on some grid.
-            (_smallest_gap(actual, spread), low, 32),
-        ):
-            rows = np.flatnonzero((spread <= step * 256.5) & (spread >= step * levels) & (step > 0))
-            # Most vectors are on no grid, and a few components show it.
-            for few in (_GLANCE, None):
-                level = (actual[rows, :few] - origin[rows, None]) / step[rows, None]
-                rows = rows[(np.abs(level - np.round(level)) <= 0.02).all(axis=1)]
-            error = np.abs(actual[rows] - expected[rows]).max(axis=1, initial=0)
-            fits[rows] |= error <= step[rows] * 0.51
-            rows = rows[(error > step[rows] * 0.51) & (error <= step[rows] * 1.01)]
-            fits[rows] |= ~_on_grid_like(expected[rows], step[rows])
-    fine: Flags = fits & (spread > 0) & (actual.shape[1] >= _FEWEST_FOR_GRID)
-    return fine
-
-
-def _on_grid_like(vectors: Matrix, step: npt.NDArray[np.float32]) -> Flags:
-    """Whether each vector lies on evenly spaced levels of its own, half to twice `step` apart."""
-    low = vectors.min(axis=1)
-    gap = _smallest_gap(vectors, vectors.max(axis=1) - low)
-    level = (vectors - low[:, None]) / gap[:, None]
-    flags: Flags = (np.abs(level - np.round(level)) <= 0.02).all(axis=1)
-    return flags & (gap >= step / 2) & (gap <= step * 2)
-
-
-def _smallest_gap(actual: Matrix, spread: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The smallest distance between two different components of each vector, where it may be a step of 256; else infinity."""
-    smallest = np.full(len(actual), np.inf, np.float32)
-    rows = np.arange(len(actual))
-    # A gap between some components that is below a step of 256 rules the vector out.
-    for few in (_GLANCE, None):
-        gaps = np.diff(np.sort(actual[rows, :few], axis=1), axis=1)
-        gaps[gaps <= spread[rows, None] * np.float32(1e-4)] = np.inf
-        gap = gaps.min(axis=1, initial=np.inf)
-        may_be = gap * np.float32(256.5) >= spread[rows]
-        rows, gap = rows[may_be], gap[may_be]
-    smallest[rows] = gap
-    return smallest
+    compared.relation[pairs] = relation
 
 
 def _parts(
-    expected: Matrix,
-    actual: Matrix,
-    rows: npt.NDArray[np.intp],
-    relation: npt.NDArray[np.uint8],
-    right: npt.NDArray[np.float32],
-    start: npt.NDArray[np.int32],
-    stop: npt.NDArray[np.int32],
-    grid: Grid | None,
-) -> None:
-    """Find the rows of which a part is right; writes into the result arrays at `rows`."""
+    compared: Comparison, pairs: Rows, expected: Matrix, actual: Matrix, grid: Grid | None
+) -> npt.NDArray[np.uint8]:
+    """Which of the pairs are right in part, and how much of all is right; that is written into `compared` at `pairs`."""
     with np.errstate(all="ignore"):
         equal = _equal_up_to_scale(expected, actual)
         # A component that is zero on both sides says nothing: sparse embeddings agree on most of them.
@@ -324,14 +288,13 @@ def _parts(
     width = expected.shape[1]
     first = wrong.argmax(axis=1)
     last = width - wrong[:, ::-1].argmax(axis=1)
-    for flags, name in (
-        (is_zero, Relation.PART_ZERO),
-        (is_block, Relation.PART_OTHER),
-    ):
-        relation[rows[flags]] = name
-    right[rows] = share
-    start[rows] = first
-    stop[rows] = np.where(wrong.any(axis=1), last, 0)
+    compared.right[pairs] = share
+    compared.start[pairs] = first
+    compared.stop[pairs] = np.where(wrong.any(axis=1), last, 0)
+    relation = np.full(len(pairs), Relation.WRONG, np.uint8)
+    relation[is_zero] = Relation.PART_ZERO
+    relation[is_block] = Relation.PART_OTHER
+    return relation
 
 
 def _equal_up_to_scale(expected: Matrix, actual: Matrix) -> Flags:
@@ -365,50 +328,3 @@ def _blocks(wrong: Flags, telling: Flags) -> npt.NDArray[np.int64]:
     begins = np.diff(carried, axis=1, prepend=np.int8(0)) == 1
     count: npt.NDArray[np.int64] = begins.sum(axis=1)
     return count
-
-
-def compare_ragged(
-    expected: Matrix, rows: list[npt.NDArray[np.float32]], tolerance: float
-) -> list[dict[str, Any]]:
-    """What vectors of a wrong length are: for each row its `length`, the expected one, a `form` and how much is `right`.
-
-    `form` is `empty`, `truncated` (a prefix of the expected vector), `padded` (the expected vector and more behind it) or
-    `other`.
-    """
-    details: list[dict[str, Any]] = [{} for _ in rows]
-    width = expected.shape[1]
-    by_length: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        by_length.setdefault(len(row), []).append(number)
-    for length, members in by_length.items():
-        common = min(length, width)
-        if not common:
-            for number in members:
-                details[number] = {"length": length, "expected_length": width, "form": "empty", "right": 0.0}
-            continue
-        actual = np.stack([rows[number] for number in members])
-        wanted = expected[members]
-        share = (actual[:, :common] == wanted[:, :common]).sum(axis=1) / width
-        same = _same_beginning(wanted[:, :common], actual[:, :common], tolerance)
-        rest_zero = np.asarray(~actual[:, common:].any(axis=1))
-        for at, number in enumerate(members):
-            form = "other" if not same[at] else "truncated" if length < width else "padded"
-            detail: dict[str, Any] = {
-                "length": length,
-                "expected_length": width,
-                "form": form,
-                "right": round(float(common / width if same[at] else share[at]), 4),
-            }
-            if form == "padded":
-                detail["padding"] = "zero" if rest_zero[at] else "other"
-            details[number] = detail
-    return details
-
-
-def _same_beginning(wanted: Matrix, held: Matrix, tolerance: float) -> Flags:
-    """Whether the components that both vectors of a pair have are the same within the tolerance."""
-    if wanted.shape[1] > 1:
-        return np.asarray(cosine_distances(wanted, held) <= tolerance)
-    # One component has no direction but its sign. What turns a longer vector by the tolerance changes it by so much.
-    one, other = wanted[:, 0].astype(np.float64), held[:, 0].astype(np.float64)
-    return np.asarray((np.abs(other - one) <= np.sqrt(2 * tolerance) * np.abs(one)) & (one != 0))

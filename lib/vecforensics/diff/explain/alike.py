@@ -19,8 +19,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.compare.formats import on_coarse_grid
 from vecforensics.diff.compare.grids import Grid
-from vecforensics.diff.compare.relation import Relation, compare_pairs, on_coarse_grid
+from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, project, reach, sketch

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult, State
 from vecforensics.diff.compare.copies import raw_vectors
-from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
+from vecforensics.diff.compare.ragged import compare_ragged
+from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.explain.alone import (
     alike_rows,
     copies_of_present,

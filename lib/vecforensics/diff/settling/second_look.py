@@ -14,7 +14,8 @@ import xxhash
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.metadata import drift_of_rows
-from vecforensics.diff.compare.relation import Relation, compare_pairs, compare_ragged
+from vecforensics.diff.compare.ragged import compare_ragged
+from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import find_owners
