@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vecforensics.diff.explain import ids
 from vecforensics.diff.explain.ids import _kin, pair_ids, related
-from vecforensics.diff.spellings import conversion, spellings
+from vecforensics.diff.spellings import conversion, reversed_name, says_nothing, spelling_name, spellings
 
 _NUMBERS = st.one_of(
     st.integers(-(10**25), 10**25).map(str),
@@ -34,8 +35,66 @@ _TEXTS = st.one_of(
 @given(st.one_of(_NUMBERS, _TEXTS))
 def test_an_id_shares_something_with_each_of_itsspellings(text: str) -> None:
     kin = _kin(text)
-    lost = [spelling for spelling in spellings(text) if kin.isdisjoint(_kin(spelling))]
+    lost = [
+        spelling for spelling in spellings(text) if (kin.exact | kin.rounded).isdisjoint(_kin(spelling).exact)
+    ]
     assert lost == []
+
+
+def spelt_out(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:
+    """`pair_ids` by holding each id against all spellings of each other one."""
+    pairs: dict[tuple[int, int], str] = {}
+    for record, ours in enumerate(missing):
+        for orphan, theirs in enumerate(orphans):
+            if says_nothing(theirs):
+                continue
+            if theirs in spellings(ours):
+                pairs[record, orphan] = spellings(ours)[theirs]
+            elif ours in spellings(theirs) and not says_nothing(ours):
+                pairs[record, orphan] = reversed_name(spellings(theirs)[ours])
+    return {
+        orphan: (record, name)
+        for (record, orphan), name in pairs.items()
+        if [one for one, _ in pairs].count(record) == 1 and [other for _, other in pairs].count(orphan) == 1
+    }
+
+
+@pytest.mark.parametrize("few", [0, 1, 16])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_same_pairs_are_found_as_by_spelling_everything_out(
+    monkeypatch: pytest.MonkeyPatch, few: int, data: st.DataObject
+) -> None:
+    monkeypatch.setattr(ids, "_FEW", few)
+    roots = data.draw(st.lists(st.one_of(_NUMBERS, _TEXTS), min_size=1, max_size=4))
+    known = sorted({text for root in roots for text in (root, *spellings(root))})
+    some = st.lists(st.sampled_from(known), unique=True, max_size=8)
+    missing = data.draw(some)
+    orphans = [text for text in data.draw(some) if text not in missing]
+    assert pair_ids(missing, orphans) == spelt_out(missing, orphans)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(_NUMBERS, _TEXTS))
+def test_one_spelling_has_the_name_that_it_has_among_all(text: str) -> None:
+    named = {held: spelling_name(text, held) for held in (text, *spellings(text), text + "x")}
+    assert named == {held: spellings(text).get(held) for held in named}
+
+
+def test_long_numbers_that_begin_alike_are_not_held_against_one_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All of them are the same number in six digits.
+    missing = [str(1_700_000_000_000 + number) for number in range(2_000)]
+    asked: list[str] = []
+    monkeypatch.setattr(
+        ids, "spelling_name", lambda text, held: asked.append(text) or spelling_name(text, held)
+    )
+    pairs = pair_ids(missing, [f"{text}.0" for text in missing])
+    assert {orphan: record for orphan, (record, _) in pairs.items()} == {
+        number: number for number in range(2_000)
+    }
+    assert len(asked) < 3 * len(missing)
 
 
 def test_ids_without_a_relation_are_not_spelt_out_and_those_with_one_are_paired() -> None:

@@ -16,7 +16,17 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
-__all__ = ["DECIMAL", "coercions", "conversion", "number_of", "reversed_name", "says_nothing", "spellings"]
+__all__ = [
+    "DECIMAL",
+    "FEWEST_OF_UUID",
+    "coercions",
+    "conversion",
+    "number_of",
+    "reversed_name",
+    "says_nothing",
+    "spelling_name",
+    "spellings",
+]
 
 # What a lost id looks like, in lower case and without surrounding space.
 _SAYS_NOTHING: Final = frozenset(
@@ -54,7 +64,7 @@ _QUOTED: Final = re.compile(r"[^A-Za-z0-9_.~-]")
 _MARKUP: Final = re.compile(r"""[&<>"']""")
 _LETTERS_I: Final = frozenset("iıIİ")
 # As many digits as a decimal number has that is a UUID and no other id.
-_FEWEST_OF_UUID: Final = 30
+FEWEST_OF_UUID: Final = 30
 _LONGEST_OF_NOTHING: Final = max(map(len, _SAYS_NOTHING))
 
 
@@ -213,12 +223,12 @@ def _html_entities(text: str) -> Iterable[str]:
 
 def _uuid(text: str) -> Iterable[str]:
     found = _UUID.fullmatch(text.strip())
-    if _PLAIN.fullmatch(text) and len(text) >= _FEWEST_OF_UUID and int(text) < 2**128:
+    if _PLAIN.fullmatch(text) and len(text) >= FEWEST_OF_UUID and int(text) < 2**128:
         digits = f"{int(text):032x}"
         yield "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     if found:
         number = str(int("".join(found.groups()), 16))
-        if len(number) >= _FEWEST_OF_UUID:
+        if len(number) >= FEWEST_OF_UUID:
             yield number
         plain = "-".join(found.groups()).lower()
         for spelling in (plain, plain.upper()):
@@ -251,6 +261,9 @@ _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
 }
 
 
+_CASE_AND_SPACE: Final = "case and space"
+
+
 def coercions(text: str) -> Mapping[str, str]:
     """The texts that known conversions make of an id, each with the name of the likeliest one; not those that say nothing."""
     return {result: name for result, name in spellings(text).items() if not says_nothing(result)}
@@ -265,6 +278,16 @@ def conversion(record: str, held: str) -> str | None:
     return None if back is None else reversed_name(back)
 
 
+def spelling_name(text: str, held: str) -> str | None:
+    """What `spellings(text)` calls `held`, None where that is none of them; without spelling all the others."""
+    if held == text:
+        return None
+    for name, convert in _COERCIONS.items():
+        if held in convert(text):
+            return name
+    return _CASE_AND_SPACE if held == text.strip().casefold() else None
+
+
 @lru_cache(maxsize=2**16)
 def spellings(text: str) -> Mapping[str, str]:
     """What `coercions` chooses from; not to be changed."""
@@ -274,7 +297,7 @@ def spellings(text: str) -> Mapping[str, str]:
             if result not in made:
                 made[result] = name
     # Case and space often go together; one more step covers it.
-    made.setdefault(text.strip().casefold(), "case and space")
+    made.setdefault(text.strip().casefold(), _CASE_AND_SPACE)
     made.pop(text, None)
     return made
 

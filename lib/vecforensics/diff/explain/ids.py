@@ -14,26 +14,46 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from vecforensics.diff.spellings import DECIMAL, number_of, reversed_name, says_nothing, spellings
+from vecforensics.diff.spellings import (
+    DECIMAL,
+    FEWEST_OF_UUID,
+    number_of,
+    reversed_name,
+    says_nothing,
+    spelling_name,
+    spellings,
+)
 
 __all__ = ["pair_ids", "related"]
 
 # What conversions take away from an id or put around it, besides case and Unicode form.
 _DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-,’\u0307"))
+# Candidates that are held against an id one by one.
+_FEW: Final = 16
 # So many digits every way to print a number keeps.
 _KEPT_BY_ALL: Final = 6
 # No text that is a number in hexadecimal digits begins with another letter or sign.
 _HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF{(uU")
 
 
+class _Kin(NamedTuple):
+    """What an id has in common with its spellings: something that a spelling is `exact` the id is too, or is `rounded`."""
+
+    exact: frozenset[str | float]
+    rounded: frozenset[float]
+
+
 @lru_cache(maxsize=2**14)
-def _kin(text: str) -> frozenset[str | float]:
-    """What an id has in common with all its spellings: an id of which `text` is a spelling, or that is one of it, shares some."""
+def _kin(text: str) -> _Kin:
+    if text.isascii() and text.isdigit() and len(text) < FEWEST_OF_UUID:
+        value = float(text)
+        return _Kin(frozenset((text, value)), _roundings(text, value))
     kin: set[str | float] = {_bare(text)}
     if not text.isascii():
         kin.add(_bare("".join(letter for letter in text if letter.isascii())))
@@ -47,18 +67,31 @@ def _kin(text: str) -> frozenset[str | float]:
     if not stripped[:1].isalpha() and DECIMAL.fullmatch(stripped):
         value = float(stripped)
         kin.add(value)
-        if len(stripped) > _KEPT_BY_ALL:
-            kin |= {float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}")}
-    return frozenset(kin)
+        return _Kin(frozenset(kin), _roundings(stripped, value))
+    return _Kin(frozenset(kin), frozenset())
+
+
+def _roundings(text: str, value: float) -> frozenset[float]:
+    if len(text) <= _KEPT_BY_ALL:
+        return frozenset()
+    return frozenset((float(f"{value:g}"), float(f"{value:.6e}"), float(f"{value:.15g}"))) - {value}
 
 
 def related(records: Iterable[str], held: Sequence[str]) -> list[int]:
     """Places in `held` of the ids that may be another spelling of one of `records`: no false "no", a few false "maybe"."""
     kin = [_kin(text) for text in held]
-    theirs, met = set().union(*kin), set()
+    exact = set().union(*(one.exact for one in kin))
+    rounded = set().union(*(one.rounded for one in kin))
+    met, met_rounded = set(), set()
     for text in records:
-        met |= theirs & _kin(text)
-    return [place for place, one in enumerate(kin) if not one.isdisjoint(met)]
+        ours = _kin(text)
+        met |= exact & ours.exact | exact & ours.rounded
+        met_rounded |= rounded & ours.exact
+    return [
+        place
+        for place, one in enumerate(kin)
+        if not (one.exact.isdisjoint(met) and one.rounded.isdisjoint(met_rounded))
+    ]
 
 
 def _bare(text: str) -> str:
@@ -82,33 +115,50 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
     Only pairs that are the only one for both; the rest is left for the content to decide. Ids on either side are distinct.
     """
     by_orphan: dict[int, dict[int, str]] = {}
-    by_missing: dict[int, set[int]] = {}
-
-    def add(orphan: int, record: int, name: str) -> None:
-        by_orphan.setdefault(orphan, {}).setdefault(record, name)
-        by_missing.setdefault(record, set()).add(orphan)
-
-    places = {text: number for number, text in enumerate(orphans) if not says_nothing(text)}
-    records = {text: number for number, text in enumerate(missing) if not says_nothing(text)}
-    # Most unmatched ids have no relation at all on the other side; telling that costs a fifth of spelling a number out.
-    theirs: set[str | float] = set().union(*map(_kin, places))
-    ours: set[str | float] = set()
-    for number, text in enumerate(missing):
-        kin = _kin(text)
-        if kin.isdisjoint(theirs):
-            continue
-        ours |= kin
-        made = spellings(text)
-        for spelling in made.keys() & places.keys():
-            add(places[spelling], number, made[spelling])
-    for text, number in places.items():
-        if _kin(text).isdisjoint(ours):
-            continue
-        made = spellings(text)
-        for spelling in made.keys() & records.keys():
-            add(number, records[spelling], reversed_name(made[spelling]))
+    by_missing: Counter[int] = Counter()
+    for record, orphan in _relatives(missing, orphans):
+        ours, theirs = missing[record], orphans[orphan]
+        name = spelling_name(ours, theirs)
+        if name is None and not says_nothing(ours) and (back := spelling_name(theirs, ours)) is not None:
+            name = reversed_name(back)
+        if name is not None:
+            by_orphan.setdefault(orphan, {})[record] = name
+            by_missing[record] += 1
     return {
         orphan: next(iter(found.items()))
         for orphan, found in sorted(by_orphan.items())
-        if len(found) == 1 and len(by_missing[next(iter(found))]) == 1
+        if len(found) == 1 and by_missing[next(iter(found))] == 1
     }
+
+
+def _relatives(missing: list[str], orphans: list[str]) -> Iterator[tuple[int, int]]:
+    """Pairs (missing number, orphan number) of ids of which one may be a spelling of the other, each once."""
+    places = {text: number for number, text in enumerate(orphans) if not says_nothing(text)}
+    exact: dict[str | float, list[int]] = {}
+    rounded: dict[str | float, list[int]] = {}
+    for text, number in places.items():
+        kin = _kin(text)
+        for one in kin.exact:
+            exact.setdefault(one, []).append(number)
+        for one in kin.rounded:
+            rounded.setdefault(one, []).append(number)
+    crowd: set[int] = set()
+    crowded: set[int] = set()
+    spelt: set[tuple[int, int]] = set()
+    for number, text in enumerate(missing):
+        kin = _kin(text)
+        met = [exact[one] for one in (*kin.exact, *kin.rounded) if one in exact]
+        met += [rounded[one] for one in kin.exact if one in rounded]
+        if sum(map(len, met)) <= _FEW:
+            yield from ((number, orphan) for orphan in set().union(*met))
+            continue
+        # Where very many have something in common it costs less to spell each out once than to hold each against each.
+        crowded.add(number)
+        crowd.update(*met)
+        spelt |= {(number, places[spelling]) for spelling in spellings(text).keys() & places.keys()}
+    if crowd:
+        records = {text: number for number, text in enumerate(missing)}
+        for number in crowd:
+            made = spellings(orphans[number]).keys() & records.keys()
+            spelt |= {(records[spelling], number) for spelling in made if records[spelling] in crowded}
+        yield from spelt
