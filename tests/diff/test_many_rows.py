@@ -111,9 +111,27 @@ def test_beyond_20000_strange_ids_hardly_any_of_which_is_a_spelling_the_others_a
     )
 
 
-def test_each_unmatched_id_with_kin_is_converted_once_so_that_pairing_is_linear(
+MISSING = [str(n) for n in range(10_000, 13_000)]
+# 1,000 missing records and 3,000 strangers have nothing in common with anybody on the other side.
+STRANGERS = [f"{n}.0" for n in range(10_000, 12_000)] + [f"stranger {n}" for n in range(3000)]
+
+
+def test_each_unmatched_id_is_held_against_its_kin_alone_so_that_pairing_is_linear(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    held: list[tuple[str, str]] = []
+    name_of = ids.spelling_name
+
+    def counted(text: str, other: str) -> str | None:
+        held.append((text, other))
+        return name_of(text, other)
+
+    monkeypatch.setattr(ids, "spelling_name", counted)
+    assert len(ids.pair_ids(MISSING, STRANGERS)) == 2000
+    assert sorted(held) == [(text, f"{text}.0") for text in MISSING[:2000]]
+
+
+def test_in_a_crowd_each_unmatched_id_with_kin_is_spelt_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: Counter[str] = Counter()
     convert = ids.spellings
 
@@ -121,13 +139,10 @@ def test_each_unmatched_id_with_kin_is_converted_once_so_that_pairing_is_linear(
         seen[text] += 1
         return convert(text)
 
+    monkeypatch.setattr(ids, "_FEW", 0)
     monkeypatch.setattr(ids, "spellings", counted)
-    missing = [str(n) for n in range(10_000, 13_000)]
-    strangers = [f"{n}.0" for n in range(10_000, 12_000)] + [f"stranger {n}" for n in range(3000)]
-    pairs = ids.pair_ids(missing, strangers)
-    assert len(pairs) == 2000
+    assert len(ids.pair_ids(MISSING, STRANGERS)) == 2000
     assert set(seen.values()) == {1}
-    # 1,000 missing records and 3,000 strangers have nothing in common with anybody on the other side.
     assert len(seen) == 2 * 2000
 
 
