@@ -14,6 +14,7 @@ from planting import PLANTERS, add_dangling
 
 from vecforensics.diff import Diff
 from vecforensics.diff.compare.grid_learning import FEWEST, learn_grid
+from vecforensics.diff.compare.grids import Grid, Rounding
 from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.findings import Kind
 from vecforensics.run_folder import RunFolder
@@ -285,3 +286,16 @@ def test_where_half_of_what_differs_is_damage_the_grid_is_still_seen() -> None:
     grid = learn_grid(wanted, damaged)
     assert grid is not None
     assert grid.holds(wanted, damaged).tolist() == [False] * 90 + [True] * 110
+
+
+@pytest.mark.parametrize(("held", "holds"), [(1.0, True), (0.9, True), (0.8, False)])
+def test_the_largest_value_of_all_may_have_come_out_one_step_below_the_end_of_the_scale(
+    held: float, holds: bool
+) -> None:
+    """Cutting off (1 - 0) / (1 / 10) in single precision may leave 9.9999, and so the level below; nothing was beyond the end."""
+    one = np.array([1.0])
+    grid = Grid(one / 10, one * 0, one * 0, one * np.float64(np.float32(0.9999999)), rounding=Rounding.DOWN)
+    wanted = np.array([[1.0, 0.35]], np.float32)
+    assert grid.holds(wanted, np.array([[held, 0.3]], np.float32)).tolist() == [holds]
+    # What really lay beyond it stands at the end and nowhere else.
+    assert not grid.holds(wanted + np.float32(0.05), np.array([[0.9, 0.4]], np.float32)).any()

@@ -79,8 +79,10 @@ class Grid:
             least, most = ROUNDINGS[self.rounding]
             right = np.abs(level - np.rint(level)) <= ON_LEVEL
             right = right & (above >= least - ON_LEVEL) & (above <= most + ON_LEVEL)
+            # The largest value of all is the end itself, but for the arithmetic of single precision.
+            inside = np.abs(kept - wanted) <= ON_LEVEL * np.abs(step)
         # What was cut off stands at the end of the scale and nowhere else.
-        return np.asarray(right & ((kept == wanted) | (np.abs(above) <= ON_LEVEL)))
+        return np.asarray(right & (inside | (np.abs(above) <= ON_LEVEL)))
 
     def holds(self, expected: Matrix, actual: Matrix) -> Flags:
         """Which rows of `actual` are what the store makes of the same row of `expected`."""
