@@ -299,3 +299,13 @@ def test_the_largest_value_of_all_may_have_come_out_one_step_below_the_end_of_th
     assert grid.holds(wanted, np.array([[held, 0.3]], np.float32)).tolist() == [holds]
     # What really lay beyond it stands at the end and nowhere else.
     assert not grid.holds(wanted + np.float32(0.05), np.array([[0.9, 0.4]], np.float32)).any()
+
+
+def test_a_value_beyond_all_that_were_seen_may_have_been_cut_off_at_the_largest_of_them() -> None:
+    one = np.array([1.0])
+    grid = Grid(one / 10, one * 0, one * -np.inf, one * np.inf, bottom=-one, top=one)
+    wanted = np.array([[0.52, 1.7], [0.52, -1.7]], np.float32)
+    assert grid.holds(wanted, np.array([[0.5, 1.0], [0.5, -1.0]], np.float32)).all()
+    # Or the scale goes on, and the rows that it was learnt from did not show it.
+    assert grid.holds(wanted, np.array([[0.5, 1.7], [0.5, -1.7]], np.float32)).all()
+    assert not grid.holds(wanted, np.array([[0.5, 0.9], [0.4, -1.0]], np.float32)).any()

@@ -139,6 +139,8 @@ def _with_ends(step: Wide, origin: Wide, length_one: bool, wanted: Wide, held: W
             np.where(full | above.any(axis=axis), top, np.inf),
             unit=length_one,
             rounding=rounding,
+            bottom=bottom,
+            top=top,
         )
 
 

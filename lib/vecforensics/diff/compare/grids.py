@@ -11,7 +11,7 @@ Stores that clip a quantile (as in Qdrant) hold the end of the scale for all tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -48,7 +48,8 @@ ROW_SCALES: Final = ("peak/127", "peak/128", "spread/255", "spread with zero/255
 class Grid:
     """`step` and `origin` float64 (1,), or (d,) where each component has its own; both empty where each vector has, by the rule
     `row_scale`. `low`, `high`: the ends of the scale where values beyond them were cut off, else infinite. `unit`: vectors are
-    brought to length one before."""
+    brought to length one before. `bottom`, `top`: the smallest and the largest values that the rows it was learnt from held; a
+    value beyond them may have been cut off there though no row of those shows it."""
 
     step: Wide
     origin: Wide
@@ -57,6 +58,8 @@ class Grid:
     row_scale: str | None = None
     unit: bool = False
     rounding: Rounding = Rounding.NEAREST
+    bottom: Wide = field(default_factory=lambda: np.array([-np.inf]))
+    top: Wide = field(default_factory=lambda: np.array([np.inf]))
 
     @property
     def shared(self) -> bool:
@@ -80,9 +83,12 @@ class Grid:
             right = np.abs(level - np.rint(level)) <= ON_LEVEL
             right = right & (above >= least - ON_LEVEL) & (above <= most + ON_LEVEL)
             # The largest value of all is the end itself, but for the arithmetic of single precision.
-            inside = np.abs(kept - wanted) <= ON_LEVEL * np.abs(step)
+            margin = ON_LEVEL * np.abs(step)
+            inside = np.abs(kept - wanted) <= margin
+            beyond = (wanted > self.top + margin) & (np.abs(held - self.top) <= margin)
+            beyond |= (wanted < self.bottom - margin) & (np.abs(held - self.bottom) <= margin)
         # What was cut off stands at the end of the scale and nowhere else.
-        return np.asarray(right & (inside | (np.abs(above) <= ON_LEVEL)))
+        return np.asarray(right & (inside | (np.abs(above) <= ON_LEVEL)) | beyond)
 
     def holds(self, expected: Matrix, actual: Matrix) -> Flags:
         """Which rows of `actual` are what the store makes of the same row of `expected`."""
