@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 __all__ = [
     "DECIMAL",
     "FEWEST_OF_UUID",
+    "ZEROS_LOST",
     "coercions",
     "conversion",
     "number_of",
@@ -65,6 +66,7 @@ _MARKUP: Final = re.compile(r"""[&<>"']""")
 _LETTERS_I: Final = frozenset("iıIİ")
 # As many digits as a decimal number has that is a UUID and no other id.
 FEWEST_OF_UUID: Final = 30
+ZEROS_LOST: Final = "leading zeros lost"
 _LONGEST_OF_NOTHING: Final = max(map(len, _SAYS_NOTHING))
 
 
@@ -244,7 +246,7 @@ def _quotes(text: str) -> Iterable[str]:
 
 
 _COERCIONS: Final[Mapping[str, Callable[[str], Iterable[str]]]] = {
-    "leading zeros lost": _without_zeros,
+    ZEROS_LOST: _without_zeros,
     "space": _space,
     "read as a whole number": _through_integer,
     "read as a floating-point number": _through_double,
@@ -305,7 +307,7 @@ def spellings(text: str) -> Mapping[str, str]:
 def reversed_name(name: str) -> str:
     """What a conversion is called where the text is what it was made from."""
     return {
-        "leading zeros lost": "leading zeros added",
+        ZEROS_LOST: "leading zeros added",
         "read as a whole number": "another spelling of the number",
         "read as a floating-point number": "another spelling of the number",
     }.get(name, name)

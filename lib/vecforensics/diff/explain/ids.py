@@ -6,7 +6,8 @@ Unicode form or encoding, a UUID in another spelling. A pair is two unmatched id
 may be the mangled one: a source that went through a spreadsheet loses its zeros before the migration begins.
 
 A pair counts only where it is the only one: an orphan that could stand for two records stands for neither by its id alone. An id
-such as `nan` says nothing; there the content has to speak (`resolve.py`).
+such as `nan` says nothing; there the content has to speak (`resolve.py`). Nor does `0`, unless it can only be what became of
+`0000` where other ids lost their zeros too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from urllib.parse import unquote
 from vecforensics.diff.spellings import (
     DECIMAL,
     FEWEST_OF_UUID,
+    ZEROS_LOST,
+    conversion,
     number_of,
     reversed_name,
     says_nothing,
@@ -30,7 +33,7 @@ from vecforensics.diff.spellings import (
     spellings,
 )
 
-__all__ = ["pair_ids", "related"]
+__all__ = ["pair_ids", "record_of_zero", "related"]
 
 # What conversions take away from an id or put around it, besides case and Unicode form.
 _DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-,’\u0307"))
@@ -129,6 +132,22 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
         for orphan, found in sorted(by_orphan.items())
         if len(found) == 1 and by_missing[next(iter(found))] == 1
     }
+
+
+def record_of_zero(missing: list[str], orphans: list[str], pairs: dict[int, tuple[int, str]]) -> int | None:
+    """The number of the missing record of which nothing is left but `0`; None where `0` may be what a lost id has become.
+
+    `pairs`: of `pair_ids`. The record is the only one that can become `0`, and can be none of the other orphans; and other ids
+    lost their zeros as well.
+    """
+    if all(name != ZEROS_LOST for _, name in pairs.values()):
+        return None
+    records = [place for place in related(["0"], missing) if spelling_name(missing[place], "0") is not None]
+    if len(records) != 1 or spelling_name(missing[records[0]], "0") != ZEROS_LOST:
+        return None
+    [record] = records
+    others = [orphans[place] for place in related([missing[record]], orphans)]
+    return None if any(conversion(missing[record], text) is not None for text in others) else record
 
 
 def _relatives(missing: list[str], orphans: list[str]) -> Iterator[tuple[int, int]]:

@@ -16,12 +16,12 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.id_affixes import pair_by_affix
-from vecforensics.diff.explain.ids import pair_ids
+from vecforensics.diff.explain.ids import pair_ids, record_of_zero
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
 from vecforensics.diff.pairs import Resolved
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.spellings import says_nothing
+from vecforensics.diff.spellings import ZEROS_LOST, says_nothing
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 
@@ -39,6 +39,9 @@ def pair_by_id(sides: Sides, missing: Index, orphans: Index) -> dict[tuple[int, 
         rows_of.setdefault(text, []).append(number)
     records = [text or "" for text in sides.source.text("id", missing)]
     pairs = pair_ids(records, distinct)
+    # Several rows under `0` are several lost ids.
+    if len(rows_of.get("0", ())) == 1 and (zero := record_of_zero(records, distinct, pairs)) is not None:
+        pairs[distinct.index("0")] = zero, ZEROS_LOST
     taken = {record for record, _ in pairs.values()}
     open_records = [number for number in range(len(records)) if number not in taken]
     open_orphans = [

@@ -39,7 +39,7 @@ def join_whole_rows(sides: Sides, resolved: Resolved) -> None:
         return
     if not resolved.unchecked:
         # Else a row that nobody has looked at may hold the vector as well.
-        _name_lost_rows(sides, rows, anothers)
+        _name_lost_rows(sides, resolved, anothers)
     drifted = {one.source: place for place, one in enumerate(rows) if one.kind is Kind.METADATA_DRIFT}
     moved = _moved_along(
         sides, rows, [anothers[source] for source in sorted(anothers.keys() & drifted.keys())]
@@ -63,12 +63,16 @@ def _moved_along(sides: Sides, rows: list[Found], places: list[int]) -> list[int
     return moved
 
 
-def _name_lost_rows(sides: Sides, rows: list[Found], anothers: dict[int, int]) -> None:
-    """Further copies of records of which no other row holds the vector."""
+def _name_lost_rows(sides: Sides, resolved: Resolved, anothers: dict[int, int]) -> None:
+    """Further copies of records of which no other row holds the vector; not of one that stands under another id as it is."""
+    rows = resolved.found.rows
     copies = [
         place
         for place, one in enumerate(rows)
-        if one.kind is Kind.DUPLICATE and one.detail.get("form") == "another id" and one.source in anothers
+        if one.kind is Kind.DUPLICATE
+        and one.detail.get("form") == "another id"
+        and one.source in anothers
+        and one.source not in resolved.mangled
     ]
     if not copies:
         return
