@@ -153,8 +153,9 @@ def test_ids_beyond_2_53_that_met_on_one_double_are_overwritten_and_not_shifted(
     one.target = [(text, one.expected[n].copy(), dict(one.metadata[n])) for text, n in last.items()]
     diff = investigate(one, tmp_path, impact=False)
     assert diff.counts["shifted"] == 0
+    said = {"form": "chain", "metadata": "moved along", "collision": "read as a floating-point number"}
     assert details(diff, "swapped") == {
-        text: (one.ids[n], {"form": "chain", "metadata": "moved along"})
+        text: (one.ids[n], said)
         for text, n in last.items()
         if n < 200 and one.ids[n] != text and text in one.row_of
     }

@@ -120,3 +120,65 @@ def test_an_earlier_version_under_many_ids_is_a_broadcast(
     said = {"group": len(rows), "owner_holds_it_too": owner_is_stale, "earlier_version": "0007"}
     assert details(diff, "broadcast") == {edited.ids[row]: (edited.ids[7], said) for row in (20, 50, 90)}
     assert diff.counts["stale"] == int(owner_is_stale)
+
+
+@pytest.mark.parametrize("expecting", [1, 5, 17, 300])
+def test_a_vector_that_many_records_expect_is_one_broadcast_of_one_owner(
+    tmp_path: Path, expecting: int
+) -> None:
+    """The vector of an empty text, written under 200 other ids as well."""
+    one = world(1000)
+    empty = sorted(one.take(expecting))
+    for row in empty:
+        one.expected[row] = one.expected[empty[0]]
+        one.vector(row, one.expected[row])
+    others = one.take(200)
+    for row in others:
+        one.vector(row, one.expected[empty[0]])
+    found = details(investigate(one, tmp_path, impact=False), "broadcast")
+    said = {"group": 201, "owner_holds_it_too": True} | ({"candidates": expecting} if expecting > 1 else {})
+    (named,) = {partner for partner, _ in found.values()}
+    assert named in {one.ids[row] for row in empty}
+    assert found == {one.ids[row]: (named, said) for row in others}
+
+
+def test_rows_that_moved_on_past_records_of_one_text_are_a_run_all_the_same(tmp_path: Path) -> None:
+    one = world(400)
+    empty = sorted(one.take(100))
+    one.expected[empty] = one.expected[empty[0]]
+    one.target = [
+        (text, one.expected[row + 1 if 100 <= row < 300 else row].copy(), metadata)
+        for row, (text, _, metadata) in enumerate(one.target)
+    ]
+    wrong = [row for row in range(100, 300) if (one.expected[row] != one.expected[row + 1]).any()]
+    found = details(investigate(one, tmp_path, impact=False), "shifted")
+    assert {text: detail["offset"] for text, (_, detail) in found.items()} == {
+        one.ids[row]: 1 for row in wrong
+    }
+
+
+def test_ids_that_differ_in_case_alone_and_met_were_overwritten_and_not_shifted(tmp_path: Path) -> None:
+    one = world(100)
+    one.ids = [f"{'uU'[n % 2]}ser{n // 2}" for n in range(100)]
+    one.row_of, one.parents = {text: n for n, text in enumerate(one.ids)}, [None] * 100
+    # The store lowers letters: the later of two wrote over the earlier.
+    one.target = [(one.ids[n - 1], one.expected[n].copy(), dict(one.metadata[n])) for n in range(1, 100, 2)]
+    diff = investigate(one, tmp_path, impact=False)
+    assert (diff.counts["shifted"], diff.counts["missing"]) == (0, 50)
+    said = {"form": "chain", "collision": "case", "metadata": "moved along"}
+    assert details(diff, "swapped") == {one.ids[n - 1]: (one.ids[n], said) for n in range(1, 100, 2)}
+
+
+def test_what_a_store_does_to_every_vector_is_one_line_though_most_rows_are_damaged(tmp_path: Path) -> None:
+    one = world(120)
+    one.target = [
+        (text, vector.astype(np.float16).astype(np.float32), metadata)
+        for text, vector, metadata in one.target
+    ]
+    for row in one.take(80):
+        one.vector(row, one.rng.normal(size=one.dimension))
+    diff = investigate(one, tmp_path, impact=False)
+    assert (diff.counts["drifted"], diff.counts["quantised"]) == (80, 1)
+    assert diff.collections["things"].notes == (
+        "40 of 120 vectors are stored as float16: the work of the store, benign",
+    )

@@ -18,7 +18,7 @@ from vecforensics.diff.explain.alike import find_alike
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 
-__all__ = ["NEAREST", "Owners", "find_owners"]
+__all__ = ["NEAREST", "Owners", "find_owners", "how_many_expect"]
 
 _BLOCK: Final = 512
 # Owners that are told apart by nothing but their place (identical expected vectors): this many around the row are considered.
@@ -99,6 +99,24 @@ def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArra
     low, high = np.maximum(low, middle - NEAREST), np.minimum(high, middle + NEAREST)
     counts = np.maximum(high - low, 0)
     return np.repeat(np.arange(len(digests)), counts), row[ranges(low, counts)]
+
+
+def how_many_expect(source: Side, digests: Hashes) -> npt.NDArray[np.int64]:
+    """How many records expect a vector of each digest."""
+    wanted = np.unique(digests)
+    if not len(wanted):
+        return np.empty(0, np.int64)
+    asked = Filter(wanted)
+
+    def of_bucket(bucket: int) -> npt.NDArray[np.int64]:
+        held = source.column("digest", bucket)
+        held = held[asked.maybe(held)]
+        at = np.minimum(np.searchsorted(wanted, held), len(wanted) - 1)
+        return np.bincount(at[wanted[at] == held], minlength=len(wanted))
+
+    total = sum(source.each(of_bucket), np.zeros(len(wanted), np.int64))
+    counts: npt.NDArray[np.int64] = total[np.searchsorted(wanted, digests)]
+    return counts
 
 
 def _same(

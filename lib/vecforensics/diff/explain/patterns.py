@@ -1,10 +1,11 @@
 """Rows that hold another record's vector, read as a figure: exchanged, shifted, or one vector under many ids.
 
-Every such row points at the record whose vector it holds. In source order, rows that all point the same number of records on
-are a shifted run (one record skipped, and everything after it moved up). Three or more rows under one vector are a broadcast.
-What is left are exchanges: cycles, where each holds the next one's vector, a pair being the shortest; copies, whose vector stands
-under its owner too, or where a cycle or a run has put it; and chains, whose vector stands nowhere else. A long random exchange
-contains short runs by chance; a run counts where most of its exchange moves by the same offset.
+Every such row points at the record whose vector it holds. In source order, rows that all point the same number of records on are
+a shifted run (one record skipped, and everything after it moved up). Three or more rows under one vector are a broadcast, of one
+owner, however many records expect that vector. What is left are exchanges: cycles, where each holds the next one's vector, a pair
+being the shortest; copies, whose vector stands under its owner too, or where a cycle or a run has put it; and chains, whose
+vector stands nowhere else. A long random exchange contains short runs by chance; a run counts where most of its exchange moves by
+the same offset.
 """
 
 from __future__ import annotations
@@ -33,24 +34,39 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One entry a wrong row: its `kind`, and what a finding says of it."""
+    """One entry a wrong row: its `kind`, what a finding says of it, and `named_by`, int64 (k,): the row whose owner is to be
+    named for it, itself but in a broadcast."""
 
     kind: list[Kind]
     detail: list[dict[str, Any]]
+    named_by: Index
 
 
-def explain_exchanges(row: Index, owner: Index, vector: Index, owner_holds_it: Flags) -> Explained:
+def explain_exchanges(
+    row: Index, owner: Index, vector: Index, owner_holds_it: Flags, overwritten: Flags | None = None
+) -> Explained:
     """`row`, `owner` int64 (k,): records by their number in source order; row i holds a vector of owner i, `vector` int64
-    (k,) a number for it, since an owner that was edited had several. `owner_holds_it`: whether it stands under its owner as well.
+    (k,) a number for it: an owner that was edited had several, and several owners may expect one. `owner_holds_it`: whether it
+    stands under its owner as well. `overwritten`: rows whose id the owner's became, which moved for that reason and with no run.
     Rows are distinct.
     """
     count = len(row)
     kinds = [Kind.SWAPPED] * count
     details: list[dict[str, Any]] = [{} for _ in range(count)]
-    holders = _counts(vector) + owner_holds_it
+    named_by = np.arange(count)
+    holders = _counts(vector) + _any(vector, owner_holds_it)
     component = _components(row, owner)
     offset = owner - row
-    shifted = _runs(row, offset, component, holders < _BROADCAST)
+    _, of_owner = np.unique(np.stack([owner, vector]), axis=1, return_inverse=True)
+    single = _counts(of_owner) + owner_holds_it < _BROADCAST
+    if overwritten is not None:
+        single &= ~overwritten
+    # Where many records expect one vector the nearest of them is an owner by chance: one vector makes no run.
+    shifted = [
+        members
+        for members in _runs(row, offset, component, single)
+        if len(np.unique(vector[members])) >= _SHORTEST_RUN
+    ]
     for members in shifted:
         first, last = int(row[members].min()), int(row[members].max())
         # Of a block that was rotated all rows moved by the same, those that went over its end as well.
@@ -66,12 +82,15 @@ def explain_exchanges(row: Index, owner: Index, vector: Index, owner_holds_it: F
             if offset[member] != moved:
                 details[member]["over_the_end"] = True
     taken = {member for members in shifted for member in members.tolist()}
+    # Of several owners the first that has it, else the first.
+    first_of = _first(vector, np.lexsort((owner, ~owner_holds_it)))
     for member in np.flatnonzero(holders >= _BROADCAST).tolist():
         if member not in taken:
             kinds[member] = Kind.BROADCAST
+            named_by[member] = first_of[member]
             details[member] = {
                 "group": int(holders[member]),
-                "owner_holds_it_too": bool(owner_holds_it[member]),
+                "owner_holds_it_too": bool(owner_holds_it[first_of[member]]),
             }
     lengths = _cycle_lengths(row, owner, component)
     moved_on = lengths > 0
@@ -87,13 +106,28 @@ def explain_exchanges(row: Index, owner: Index, vector: Index, owner_holds_it: F
             details[member] = {"form": "cycle", "length": int(lengths[member])}
         else:
             details[member] = {"form": "copy" if copied[member] else "chain"}
-    return Explained(kinds, details)
+    return Explained(kinds, details, named_by)
 
 
 def _counts(values: Index) -> Index:
     """How often each value is there."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     found: Index = counts[inverse]
+    return found
+
+
+def _any(values: Index, flags: Flags) -> Flags:
+    """Whether any entry of the same value is flagged."""
+    _, inverse = np.unique(values, return_inverse=True)
+    found: Flags = np.bincount(inverse, flags) > 0
+    return np.asarray(found[inverse])
+
+
+def _first(values: Index, order: npt.NDArray[np.intp]) -> Index:
+    """For each entry the one of the same value that comes first in `order`."""
+    _, first, inverse = np.unique(values[order], return_index=True, return_inverse=True)
+    found = np.empty(len(values), np.int64)
+    found[order] = order[first[inverse]]
     return found
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
 from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.earlier import earlier_owners
+from vecforensics.diff.explain.exchanges import name_exchanges
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
-from vecforensics.diff.explain.patterns import explain_exchanges
 from vecforensics.diff.explain.said import say, what_is_right
 from vecforensics.diff.explain.unowned import explain_unowned
 from vecforensics.diff.pairs import Pairs, Resolved
@@ -93,74 +91,16 @@ def explain_pairs(
     versions = dict(
         zip(np.searchsorted(owned, old).tolist(), (version for _, version in earlier.values()), strict=True)
     )
-    is_right = ~np.isin(chosen[owned], troubled)
-    _name_exchanges(sides, pairs, questioned[owned], chosen[owned], is_right, versions, found)
+    asked = np.isin(owners.query, owned)
+    candidates = np.searchsorted(owned, owners.query[asked]), owners.owner[asked]
+    name_exchanges(
+        sides, pairs, questioned[owned], chosen[owned], candidates, troubled, unmatched, versions, found
+    )
     done = np.zeros(len(pairs.source), np.bool_)
     done[questioned[owned]] = True
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
     explain_unowned(sides, pairs, rest, resolved, done, tolerance)
     _explain_each(sides, pairs, done, resolved)
-
-
-def _name_exchanges(
-    sides: Sides,
-    pairs: Pairs,
-    which: Index,
-    owner: Index,
-    owner_is_right: npt.NDArray[np.bool_],
-    versions: Mapping[int, str | None],
-    found: FoundRows,
-) -> None:
-    """Name the pairs `which`, that hold a vector of `owner`: by place in `which` of the earlier version in `versions`, else the
-    one that the owner should hold, which it does where `owner_is_right`."""
-    if not len(which):
-        return
-    order = np.sort(sides.source.integers("position")) if sides.frozen.rows["earlier"] else None
-    rows, owners = _rank(sides, order, pairs.source[which]), _rank(sides, order, owner)
-    vector, holds_it = owners.copy(), owner_is_right.copy()
-    old = np.array(list(versions), np.int64)
-    if len(old):
-        held = sides.target.integers("digest", pairs.target[which[old]])
-        vector[old] = -1 - np.unique(held, return_inverse=True)[1]
-        stale = np.flatnonzero(pairs.state == State.STALE)
-        standing = set(
-            zip(
-                pairs.source[stale].tolist(),
-                sides.target.integers("digest", pairs.target[stale]).tolist(),
-                strict=True,
-            )
-        )
-        holds_it[old] = [pair in standing for pair in zip(owner[old].tolist(), held.tolist(), strict=True)]
-    explained = explain_exchanges(rows, owners, vector, holds_it)
-    begins = _first_ids(sides, pairs.source[which], explained.detail)
-    for kind, detail in zip(explained.kind, explained.detail, strict=True):
-        if kind is Kind.SHIFTED:
-            detail["begins_with"] = begins[detail["begins_at"]]
-    for place, version in versions.items():
-        detail = explained.detail[place]
-        if detail.get("form") in ("copy", "chain"):
-            explained.detail[place] = {"form": "earlier version", "version": version}
-        else:
-            detail["earlier_version"] = version
-    say(found, pairs, which, explained.kind, explained.detail, owner)
-
-
-def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:
-    """The place of records among all records: their position, less the earlier versions that stood before them."""
-    position = sides.source.integers("position", rows).astype(np.int64)
-    return position if order is None else np.searchsorted(order, position).astype(np.int64)
-
-
-def _first_ids(sides: Sides, rows: Index, details: list[dict[str, Any]]) -> dict[int, str | None]:
-    """The id of the record at which each shifted run begins."""
-    begins = sorted({detail["begins_at"] for detail in details if "begins_at" in detail})
-    if not begins:
-        return {}
-    order = np.sort(sides.source.integers("position")) if sides.frozen.rows["earlier"] else None
-    ranks = _rank(sides, order, rows)
-    at = {int(rank): int(row) for rank, row in zip(ranks, rows, strict=True)}
-    wanted = [at[begin] for begin in begins]
-    return dict(zip(begins, sides.source.text("id", np.array(wanted, np.int64)), strict=True))
 
 
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
@@ -238,6 +178,8 @@ def _named(pairs: Pairs, which: Index, state: int) -> tuple[Kind, list[dict[str,
 def _benign_lines(sides: Sides, pairs: Pairs, resolved: Resolved) -> set[int]:
     """What a store did to (nearly) every vector is one line and not one a row; returns the states that are said so."""
     said: set[int] = set()
+    # What was damaged says nothing of what the store does to the others.
+    in_order = resolved.compared - int((pairs.state >= Relation.NON_FINITE).sum())
     what = {
         Relation.NORMALISED: (Kind.NORMALISED, "normalised"),
         Relation.FLOAT16: (Kind.QUANTISED, "stored as float16"),
@@ -247,7 +189,7 @@ def _benign_lines(sides: Sides, pairs: Pairs, resolved: Resolved) -> set[int]:
     }
     for relation, (kind, words) in what.items():
         count = int((pairs.state == relation).sum())
-        if count < 20 or count < 0.5 * resolved.compared:
+        if count < 20 or count < 0.5 * in_order:
             continue
         said.add(int(relation))
         detail: dict[str, Any] = {"whole_collection": True, "rows": count}

@@ -16,7 +16,7 @@ __all__ = ["left_out", "limits_of_a_sample", "mark_sampled", "not_embedded"]
 # Rows whose figure (a pair, a run, a crowd) is made up of other rows as well.
 _FIGURES: Final = frozenset({Kind.SWAPPED, Kind.SHIFTED, Kind.BROADCAST})
 # Where a run begins and ends is up to rows that nobody looked at.
-_UNKNOWN_IN_A_SAMPLE: Final = frozenset({"run", "begins_at", "ends_at", "begins_with"})
+_UNKNOWN_IN_A_SAMPLE: Final = frozenset({"run", "begins_at", "ends_at", "begins_with", "candidates"})
 
 
 def left_out(part: Part, draw: Draw | None) -> int:

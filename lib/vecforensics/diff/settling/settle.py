@@ -135,7 +135,8 @@ class Settling:
         if self._fetched:
             settled = f"{len(self.in_order):,} of them were in order then"
             gone = f", {self._gone:,} strays and further copies were gone" if self._gone else ""
-            resolved.notes.append(f"{self._fetched:,} rows were fetched again; {settled}{gone}")
+            rows = "1 row was" if self._fetched == 1 else f"{self._fetched:,} rows were"
+            resolved.notes.append(f"{rows} fetched again; {settled}{gone}")
 
     def conclude(self, resolved: Resolved) -> None:
         """Turn what is said of rows that are too young still into one `pending` each."""
