@@ -2,16 +2,17 @@
 
 `prod/7` for `7`, `7#chunk` for `7`, the first twenty characters of a UUID: no conversion of one id tells that, but many ids
 together do. What stands before or behind the orphans' ids is learnt from a sample of them, by which cuts leave the id of an
-unmatched record; what several ids show, and most of them or a separator confirms, is then applied to all. As with
-`ids.pair_ids` a pair counts only where it is the only one.
+unmatched record; what several ids show, and most of them or a separator confirms, is then applied to all. Digits before or
+behind a short number are no evidence: among dense numbers (10 … 99 are missing, and 1011 … 1100 strange) most end like one of the
+others, whatever was done to them. As with `ids.pair_ids` a pair counts only where it is the only one.
 """
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 __all__ = ["FEWEST", "LEARNT_FROM", "MOST_AFFIXES", "SHORTEST_REST", "cuts", "pair_by_affix", "words"]
@@ -21,7 +22,10 @@ FEWEST: Final = 3
 MOST_AFFIXES: Final = 8
 Affix = tuple[str, str]
 
-_LONGEST: Final = 200  # characters; longer ids are not cut in every place
+# Ids are cut only where fewer characters than this stand before the cut, or behind it.
+_LONGEST: Final = 200
+_DIGITS: Final = frozenset("0123456789")
+_HEXADECIMAL: Final = _DIGITS | frozenset("abcdefABCDEF")
 # A shorter beginning than this is no evidence by itself.
 SHORTEST_REST: Final = 8
 
@@ -43,14 +47,17 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
     places = {text: number for number, text in enumerate(plain)}
     step = max(len(dressed) // LEARNT_FROM, 1)
     sample = sorted(dressed)[::step]
-    votes: Counter[Affix] = Counter()
-    for _, affix, rest in cuts(sample):
-        if rest in places:
-            votes[affix] += 1
+    votes: dict[Affix, list[str]] = {}
+    for number, first, last in cuts(sample):
+        text = sample[number]
+        place = places.get(text[first : len(text) - last])
+        if place is not None:
+            votes.setdefault((text[:first], text[len(text) - last :]), []).append(plain[place])
     kept = [
         affix
-        for affix, count in sorted(votes.items(), key=lambda item: (-item[1], item[0]))
-        if count >= min(FEWEST, len(sample)) and (2 * count >= len(sample) or _separated(*affix))
+        for affix, rests in sorted(votes.items(), key=lambda item: (-len(item[1]), item[0]))
+        if len(rests) >= min(FEWEST, len(sample))
+        and (_separated(*affix) or (2 * len(rests) >= len(sample) and not _of_dense_numbers(affix, rests)))
     ][:MOST_AFFIXES]
     candidates: dict[int, dict[int, str]] = {}
     asked: Counter[int] = Counter()
@@ -72,18 +79,19 @@ def _by_affix(plain: list[str], dressed: list[str], verb: str) -> dict[int, tupl
     }
 
 
-def cuts(texts: Sequence[str]) -> Iterator[tuple[str, Affix, str]]:
-    """Each of some distinct ids cut in two, (before, behind) and the rest, one of the first two empty: at separators, and where
-    at least `FEWEST` of the ids have the same before or behind."""
+def cuts(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Where some distinct ids are cut in two: the number of one, and how many of its characters are cut off before the rest and
+    behind it, one of the two none. At separators, and where at least `FEWEST` of the ids have the same before or behind."""
     ahead = _shared(texts)
     back = _shared([text[::-1] for text in texts])
-    for text, prefix, suffix in zip(texts, ahead, back, strict=True):
-        length, last = len(text), min(len(text), _LONGEST)
-        signs = [] if text.isalnum() else [at for at, sign in enumerate(text) if not sign.isalnum()]
-        for at in {*range(1, min(prefix + 1, last)), *(sign + 1 for sign in signs if 0 < sign + 1 < last)}:
-            yield text, (text[:at], ""), text[at:]
-        for at in {*range(max(length - suffix, 1), last), *(sign for sign in signs if 0 < sign < last)}:
-            yield text, ("", text[at:]), text[:at]
+    for number, (text, prefix, suffix) in enumerate(zip(texts, ahead, back, strict=True)):
+        length = len(text)
+        near = chain(range(1, min(length, _LONGEST)), range(max(length - _LONGEST + 1, _LONGEST), length))
+        for at in near:
+            if at <= prefix or not text[at - 1].isalnum():
+                yield number, at, 0
+            if length - at <= suffix or not text[at].isalnum():
+                yield number, 0, length - at
 
 
 def _shared(texts: Sequence[str]) -> list[int]:
@@ -93,11 +101,22 @@ def _shared(texts: Sequence[str]) -> list[int]:
     longest = [0] * len(texts)
     # What begins alike stands together, so that the first and the last of a window have in common what all in it have.
     for first in range(len(texts) - window + 1 if texts else 0):
-        pairs = zip(texts[order[first]], texts[order[first + window - 1]], strict=False)
-        common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        common = _common(texts[order[first]], texts[order[first + window - 1]])
         for place in order[first : first + window]:
             longest[place] = max(longest[place], common)
     return longest
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with that are the same."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def words(affix: tuple[str, str], verb: str) -> str:
@@ -110,6 +129,13 @@ def _separated(before: str, behind: str) -> bool:
     """Whether a separator stands between the affix and the id."""
     border = before[-1:] or behind[:1]
     return not border.isalnum()
+
+
+def _of_dense_numbers(affix: Affix, rests: Sequence[str]) -> bool:
+    """Whether an affix and the ids that it leaves, `rests`, are digits of short numbers, decimal or hexadecimal."""
+    signs = frozenset().union(*rests)
+    digits = _DIGITS if signs <= _DIGITS else _HEXADECIMAL
+    return signs <= digits and digits.issuperset("".join(affix)) and min(map(len, rests)) < SHORTEST_REST
 
 
 def _by_cut(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str]]:

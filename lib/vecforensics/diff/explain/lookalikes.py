@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import itertools
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.explain.id_affixes import FEWEST, LEARNT_FROM, MOST_AFFIXES, SHORTEST_REST, cuts, words
-from vecforensics.diff.lookup import Filter
+from vecforensics.diff.lookup import Filter, Hashes
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.spellings import coercions, conversion, says_nothing
 from vecforensics.evidence import hash_text
@@ -29,6 +30,8 @@ __all__ = ["by_spelling", "lookalikes"]
 
 # Ids whose spellings are looked up together; each has some thirty.
 _AT_ONCE: Final = 20_000
+# So many characters of rests are held as text at once.
+_CHARACTERS: Final = 2**22
 _FEWEST_LETTERS: Final = 2
 
 Affix = tuple[str, str]
@@ -70,23 +73,23 @@ def by_spelling(sides: Sides, texts: Sequence[str]) -> dict[str, set[int]]:
 def _with_affix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
     """Of ids that several have the same before or behind a record's id: that record."""
     sample = _some(texts, LEARNT_FROM)
-    made = list(cuts(sample))
     hits = [
-        made[place] for place in sorted({place for place, _ in _records(sides, [rest for *_, rest in made])})
+        (number, (sample[number][:before], sample[number][len(sample[number]) - behind :]))
+        for number, before, behind in _cuts_that_leave_an_id(sides, sample)
     ]
     # `1/6` has something before 6 and something behind 1; it shows neither.
-    halves = Counter(text for text, affix, _ in hits if _separated(affix))
+    halves = Counter(number for number, affix in hits if _separated(affix))
     votes: dict[Affix, list[str]] = {}
-    for text, affix, rest in hits:
-        if halves[text] < 2 or not _separated(affix):
-            votes.setdefault(affix, []).append(rest)
+    for number, affix in hits:
+        if halves[number] < 2 or not _separated(affix):
+            votes.setdefault(affix, []).append(_rest(sample[number], *map(len, affix)))
     kept = [
         affix
         for affix, rests in sorted(votes.items(), key=lambda item: (-len(item[1]), item[0]))
         if len(rests) >= FEWEST and _no_chance(affix, rests, len(sample))
     ][:MOST_AFFIXES]
     asked = [
-        (text, affix, text[len(affix[0]) : len(text) - len(affix[1])])
+        (text, affix, _rest(text, *map(len, affix)))
         for text in texts
         for affix in kept
         if len(text) > len(affix[0]) + len(affix[1]) and text.startswith(affix[0]) and text.endswith(affix[1])
@@ -96,6 +99,38 @@ def _with_affix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
         text, affix, _ = asked[place]
         candidates.setdefault(text, {})[row] = words(affix, "added")
     return {text: next(iter(some.items())) for text, some in candidates.items() if len(some) == 1}
+
+
+def _cuts_that_leave_an_id(sides: Sides, sample: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Those of the `cuts` of some ids of which the rest is a record's id.
+
+    Of long ids that begin alike there are hundreds of rests each, so that they are kept as hashes.
+    """
+    made, hashes = array("i"), [np.empty(0, np.uint64)]
+    block: list[str] = []
+    held = 0
+    for number, before, behind in cuts(sample):
+        made.extend((number, before, behind))
+        block.append(_rest(sample[number], before, behind))
+        held += len(block[-1])
+        if held > _CHARACTERS:
+            hashes.append(hash_text(arrow.texts(block)))
+            block, held = [], 0
+    hashes.append(hash_text(arrow.texts(block)))
+
+    def cut(place: int) -> tuple[int, int, int]:
+        return made[3 * place], made[3 * place + 1], made[3 * place + 2]
+
+    def rest(place: int) -> str:
+        number, before, behind = cut(place)
+        return _rest(sample[number], before, behind)
+
+    met = {place for place, _ in _records_by_hash(sides, np.concatenate(hashes), rest)}
+    return [cut(place) for place in sorted(met)]
+
+
+def _rest(text: str, before: int, behind: int) -> str:
+    return text[before : len(text) - behind]
 
 
 def _without_prefix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
@@ -144,9 +179,11 @@ def _no_chance(affix: Affix, rests: Sequence[str], asked: int) -> bool:
 
 def _records(sides: Sides, made: Sequence[str]) -> list[tuple[int, int]]:
     """(place in `made`, running row) of each record that has one of these ids."""
-    if not made:
-        return []
-    hashes = hash_text(arrow.texts(made))
+    return _records_by_hash(sides, hash_text(arrow.texts(made)), made.__getitem__) if made else []
+
+
+def _records_by_hash(sides: Sides, hashes: Hashes, made: Callable[[int], str]) -> list[tuple[int, int]]:
+    """The same of ids of which the hashes are given; `made`: place → id."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     asked = Filter(ordered)
@@ -163,7 +200,7 @@ def _records(sides: Sides, made: Sequence[str]) -> list[tuple[int, int]]:
             (place, row)
             for row, text, same in zip(running, ids, places, strict=True)
             for place in same
-            if made[place] == text
+            if made(place) == text
         ]
 
     return [pair for some in sides.source.each(of_bucket) for pair in some]
