@@ -10,11 +10,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["on_bfloat16", "on_coarse_grid", "on_float16", "on_int8", "or_all", "some_rows", "within"]
+__all__ = [
+    "on_bfloat16",
+    "on_coarse_grid",
+    "on_float16",
+    "on_int8",
+    "or_all",
+    "some_rows",
+    "within",
+    "within_scaled",
+]
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+_BELOW_BFLOAT16: Final = np.uint32(0xFFFF)
 # What a number in float16 may have no bits below; every such number is a multiple of the smallest, and this many of it at most.
 _BELOW_FLOAT16: Final = np.uint32(0x1FFF)
 _STEPS_OF_ONE: Final = np.float32(2.0**24)
@@ -57,7 +67,11 @@ def on_float16(actual: Matrix) -> Flags:
 
 def on_bfloat16(actual: Matrix) -> Flags:
     """Which vectors hold nothing but numbers of bfloat16."""
-    flags: Flags = ((actual.view(np.uint32) & np.uint32(0xFFFF)) == 0).all(axis=1)
+    # Most vectors are on no such grid, and a few components show it.
+    flags: Flags = ((actual[:, :_GLANCE].view(np.uint32) & _BELOW_BFLOAT16) == 0).all(axis=1)
+    if flags.any():
+        rows = or_all(flags)
+        flags[rows] &= ((some_rows(actual, rows).view(np.uint32) & _BELOW_BFLOAT16) == 0).all(axis=1)
     return flags
 
 
@@ -68,6 +82,23 @@ def within(actual: Matrix, expected: Matrix, relative: np.float32, floor: np.flo
     allowed *= relative
     allowed += floor
     return np.asarray((away <= allowed).all(axis=1))
+
+
+def within_scaled(
+    actual: Matrix,
+    expected: Matrix,
+    ratio: npt.NDArray[np.float64],
+    relative: float,
+    floor: float,
+) -> Flags:
+    """The same, or so where each expected vector is first made `ratio` times as long (NaN: not asked); that is known about as
+    well as a component is, and twice the share is allowed."""
+    fits = within(actual, expected, np.float32(relative), np.float32(floor))
+    left = np.flatnonzero(~fits & ~np.isnan(ratio))
+    if len(left):
+        scaled = expected[left] * ratio[left, None].astype(np.float32)
+        fits[left] = within(actual[left], scaled, np.float32(2 * relative), np.float32(floor))
+    return fits
 
 
 def on_int8(expected: Matrix, actual: Matrix) -> Flags:

@@ -8,6 +8,8 @@ Pairs come as two float32 matrices, a row a pair, and only pairs whose bytes dif
 * a part that is bit for bit right while the rest is zero, or is one block of something else;
 * none of these.
 
+A short or sparse vector may be the same in float16 and in bfloat16. A store keeps one format, and so the other pairs decide.
+
 What a collection is known to be kept on (`grids.py`) names more copies in int8 than a vector shows by itself.
 
 Cosine distance is computed as ½·|a − e·|a|/|e||² / |a|², which keeps its digits where 1 − a·e would lose all of them.
@@ -26,7 +28,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.compare.formats import on_bfloat16, on_float16, on_int8, or_all, some_rows, within
+from vecforensics.diff.compare.formats import (
+    on_bfloat16,
+    on_float16,
+    on_int8,
+    or_all,
+    some_rows,
+    within_scaled,
+)
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.vectors import rows_at_once
 
@@ -51,6 +60,11 @@ _FURTHEST_GRID: Final = 2e-2
 # Pairs whose distances are taken together. Both sides in double precision stay in the cache of a core; fewer, and two threads
 # wait for Python's lock longer than they compute.
 _AT_ONCE: Final = 256
+# By what share, and by how much, a component may be off in a format, whether the store rounds or cuts off.
+_OF_FLOAT16: Final = (2.0**-10, 2.0**-24)
+_OF_BFLOAT16: Final = (2.0**-7, 0.0)
+# So many components of a copy in bfloat16 are looked at first, whether it may be one in float16.
+_GLANCE: Final = 32
 # Beyond this distance a pair may be a copy in int8.
 _ROUNDED: Final = 1e-9
 # A part counts as right from this share of the components that say anything. Fewer are right by chance in sparse vectors; more
@@ -139,11 +153,11 @@ def compare_rows(
     count, dimension = shape
     relation = np.full(count, Relation.WRONG, np.uint8)
     distance, ratio = np.empty(count), np.empty(count)
-    settled = np.zeros(count, np.bool_)
+    settled, either = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     for part in _portions(np.arange(count), dimension):
         one, other = expected(part), actual(part)
         distance[part], ratio[part] = _distances_and_ratios(one, other)
-        relation[part], settled[part] = _at_a_glance(
+        relation[part], settled[part], either[part] = _at_a_glance(
             one, other, distance[part], ratio[part], tolerance, grid is not None
         )
     compared = Comparison(
@@ -156,6 +170,9 @@ def compare_rows(
     furthest = max(tolerance, _FURTHEST_GRID)
     for part in _portions(np.flatnonzero(~settled), dimension):
         _look_closely(compared, part, expected(part), actual(part), ratio[part], furthest, grid)
+    half = relation == Relation.FLOAT16
+    if np.count_nonzero(relation == Relation.BFLOAT16) > np.count_nonzero(half & ~either):
+        relation[half & either] = Relation.BFLOAT16
     return compared
 
 
@@ -172,9 +189,10 @@ def _at_a_glance(
     ratio: npt.NDArray[np.float64],
     tolerance: float,
     on_grid: bool,
-) -> tuple[npt.NDArray[np.uint8], Flags]:
-    """The relation of each pair as far as direction, length and the formats of floating point tell it, and for which pairs there
-    is no other. `on_grid`: the collection is kept on a grid, so that what looks like noise may be its rounding."""
+) -> tuple[npt.NDArray[np.uint8], Flags, Flags]:
+    """The relation of each pair as far as direction, length and the formats of floating point tell it; for which pairs there is
+    no other; and which of those called float16 are as good a copy in bfloat16. `on_grid`: the collection is kept on a grid, so
+    that what looks like noise may be its rounding."""
     found = np.full(len(expected), Relation.WRONG, np.uint8)
     close = distance <= tolerance
     # Noise of relative size δ turns a vector by δ and stretches it by about δ/√d; a rescaled copy is stretched and not turned.
@@ -184,32 +202,43 @@ def _at_a_glance(
         large = close & (stretch > max(1e-3, np.sqrt(2 * tolerance)))
     found[close] = Relation.NOISE
     found[rescaled | large] = Relation.NORMALISED
-    settled = np.zeros(len(expected), np.bool_)
     near = distance <= max(tolerance, _FURTHEST_GRID)
-    for on_format, relation, step, floor in (
-        (on_float16, Relation.FLOAT16, 2.0**-10, 2.0**-24),
-        (on_bfloat16, Relation.BFLOAT16, 2.0**-7, 0.0),
-    ):
-        asked = near & ~settled
-        rows = or_all(asked)
-        asked[rows] &= on_format(some_rows(actual, rows))
-        if not asked.any():
-            continue
-        rows = or_all(asked)
-        fits = np.zeros(len(expected), np.bool_)
-        fits[rows] = within(
-            some_rows(actual, rows), some_rows(expected, rows), np.float32(step), np.float32(floor)
-        )
-        left = np.flatnonzero(asked & ~fits)
-        scaled = expected[left] * ratio[left, None].astype(np.float32)
-        fits[left] = within(actual[left], scaled, np.float32(2 * step), np.float32(floor))
-        found[asked & fits] = relation
-        settled |= asked & fits
+    brain = _copies(expected, actual, ratio, near, on_bfloat16, *_OF_BFLOAT16)
+    # A bfloat16 of usual size is a float16 as well, but few of its roundings are as small as those of float16.
+    maybe, rows = near & ~brain, np.flatnonzero(brain)
+    if len(rows):
+        begin = actual[rows, :_GLANCE], expected[rows, :_GLANCE]
+        maybe[rows] = within_scaled(*begin, ratio[rows], *_OF_FLOAT16)
+    half = _copies(expected, actual, ratio, maybe, on_float16, *_OF_FLOAT16)
+    found[brain] = Relation.BFLOAT16
+    found[half] = Relation.FLOAT16
+    settled = brain | half
     if not on_grid:
         settled |= close & (distance <= _ROUNDED)
     # Perhaps the same in value.
     settled &= distance != 0
-    return found, settled
+    return found, settled, brain & half
+
+
+def _copies(
+    expected: Matrix,
+    actual: Matrix,
+    ratio: npt.NDArray[np.float64],
+    asked: Flags,
+    on_format: Callable[[Matrix], Flags],
+    step: float,
+    floor: float,
+) -> Flags:
+    """Which of the pairs in question are copies in a format: on its grid, and within its step in every component."""
+    copies = asked.copy()
+    if copies.any():
+        rows = or_all(copies)
+        copies[rows] &= on_format(some_rows(actual, rows))
+    if copies.any():
+        rows = or_all(copies)
+        one, other = some_rows(expected, rows), some_rows(actual, rows)
+        copies[rows] &= within_scaled(other, one, np.where(copies, ratio, np.nan)[rows], step, floor)
+    return copies
 
 
 def _look_closely(
