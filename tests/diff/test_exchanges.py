@@ -182,3 +182,19 @@ def test_what_a_store_does_to_every_vector_is_one_line_though_most_rows_are_dama
     assert diff.collections["things"].notes == (
         "40 of 120 vectors are stored as float16: the work of the store, benign",
     )
+
+
+def test_rows_of_a_crowd_that_all_hold_something_else_are_no_broadcast(tmp_path: Path) -> None:
+    """Records 0.3 % apart, kept as float16 and exchanged: nearly each might own the vector of each other, and no two hold one."""
+    one = world(600)
+    centres = one.rng.normal(size=(3, 24))
+    one.expected = (centres[np.arange(600) % 3] + 3e-3 * one.rng.normal(size=(600, 24))).astype(np.float32)
+    holds = np.r_[one.rng.permutation(100), 100:600]
+    one.target = [
+        (text, one.expected[owner].astype(np.float16).astype(np.float32), metadata)
+        for owner, (text, _, metadata) in zip(holds, one.target, strict=True)
+    ]
+    assert len({vector.tobytes() for _, vector, _ in one.target}) == 600
+    diff = investigate(one, tmp_path, impact=False)
+    assert diff.counts["swapped"] > 20
+    assert diff.counts["broadcast"] == 0

@@ -1,7 +1,8 @@
 """Rows that hold another record's vector, and what they are called together (`patterns.py`).
 
 Where many records expect one vector, the nearest of them is an owner by chance. A row among others that moved on moved with
-them, if the record there expects its vector too; of a vector under many ids one owner is named, and of how many it might be. A
+them, if the record there expects its vector too; of a vector under many ids one owner is named, and of how many it might be. In
+a store that rounds, records whose vectors are nearly one may own a row alike: there rows hold one vector only if they do. A
 row whose owner has no vector of its own, because the owner's id became this one on the way, was overwritten, and is part of no
 run.
 """
@@ -9,7 +10,7 @@ run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,11 @@ def name_exchanges(
     overwritten = np.zeros(len(which), np.bool_)
     overwritten[list(collisions)] = True
 
+    unsure = _several_vectors(sides, candidates, len(which))
+
     def look(owner: Index) -> Explained:
         vector, holds_it = _vectors(sides, pairs, which, owner, ~np.isin(owner, troubled), versions)
+        vector[unsure] = len(vector) + _numbered(sides.target.integers("digest", pairs.target[which[unsure]]))
         return explain_exchanges(rows, _rank(sides, order, owner), vector, holds_it, overwritten)
 
     explained = look(owner)
@@ -93,12 +97,12 @@ def _vectors(
     versions: Mapping[int, str | None],
 ) -> tuple[Index, npt.NDArray[np.bool_]]:
     """A number for the vector that each row holds, and whether its owner holds it as well."""
-    vector = np.unique(sides.source.integers("digest", owner), return_inverse=True)[1].astype(np.int64)
+    vector = _numbered(sides.source.integers("digest", owner))
     holds_it = owner_is_right.copy()
     old = np.array(list(versions), np.int64)
     if len(old):
         held = sides.target.integers("digest", pairs.target[which[old]])
-        vector[old] = -1 - np.unique(held, return_inverse=True)[1]
+        vector[old] = -1 - _numbered(held)
         stale = np.flatnonzero(pairs.state == State.STALE)
         standing = set(
             zip(
@@ -109,6 +113,22 @@ def _vectors(
         )
         holds_it[old] = [pair in standing for pair in zip(owner[old].tolist(), held.tolist(), strict=True)]
     return vector, holds_it
+
+
+def _several_vectors(sides: Sides, candidates: Candidates, count: int) -> npt.NDArray[np.intp]:
+    """The places, of `count`, whose candidates expect several vectors."""
+    place, owner = candidates
+    digests = _numbered(sides.source.integers("digest", owner))
+    pairs = np.unique(place.astype(np.int64) * (len(owner) + 1) + digests)
+    several: npt.NDArray[np.intp] = np.flatnonzero(
+        np.bincount(pairs // (len(owner) + 1), minlength=count) > 1
+    )
+    return several
+
+
+def _numbered(values: npt.NDArray[np.uint64]) -> Index:
+    """Equal values by one number, from 0."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def _with_a_run(
