@@ -33,7 +33,7 @@ import pyarrow as pa
 from vecforensics.arrow_columns import numbers
 from vecforensics.collect.bucket_files import Appender, BucketFile
 from vecforensics.collect.buckets import cut_into_files
-from vecforensics.collect.row_hashes import all_ragged, empty_schema, hash_vectors, row_lanes
+from vecforensics.collect.row_hashes import empty_schema, hash_vectors, of_dimension, row_lanes
 from vecforensics.collect.versions import NEWEST, version_ranks
 from vecforensics.errors import EvidenceError
 from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
@@ -270,7 +270,7 @@ class EvidenceWriter:
             if side == "source" or not grown.dimension:
                 grown.dimension = grown.dimension or size
             if size != grown.dimension:
-                chunk = all_ragged(chunk, grown.dimension)
+                chunk = of_dimension(chunk, grown.dimension)
         if side == "source":
             grown.parents = tuple(
                 name.removeprefix(PARENT_PREFIX) for name in names if name.startswith(PARENT_PREFIX)

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vecforensics.arrow_columns import as_numpy, fixed_vectors, matrix_of, numbers, present, repeats
+from vecforensics.arrow_columns import as_numpy, matrix_of, numbers, present, repeats, split_vectors
+from vecforensics.errors import EvidenceError
 from vecforensics.evidence import hash_text
 from vecforensics.records import source_schema
 from vecforensics.sketch import NO_DIRECTION, sketch
 
-__all__ = ["all_ragged", "empty_schema", "hash_vectors", "row_lanes"]
+__all__ = ["empty_schema", "hash_vectors", "of_dimension", "row_lanes"]
 
 # 512 vectors of 384 floats stay in the cache of a core.
 _BLOCK: Final = 512
@@ -49,14 +50,12 @@ def hash_vectors(
     return numbers(hashes, present(vectors) if vectors.null_count else None), sketches
 
 
-def all_ragged(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
-    """A target whose every vector has another length than expected: all of them travel as ragged rows."""
-    kind = pa.list_(pa.float32())
-    ragged = pc.coalesce(chunk["ragged"], chunk["vector"].cast(kind))
+def of_dimension(chunk: pa.RecordBatch, dimension: int) -> pa.RecordBatch:
+    """A target whose usual length is not the expected one, in the shape of one that has `dimension`: its vectors travel as ragged
+    rows, and those of its ragged rows that are as long as expected are vectors."""
+    lists = pc.coalesce(chunk["ragged"], chunk["vector"].cast(pa.list_(pa.float32())))
     columns = dict(zip(chunk.schema.names, chunk.columns, strict=True))
-    absent = np.zeros((chunk.num_rows, dimension), np.float32)
-    columns["vector"] = fixed_vectors(absent, np.ones(chunk.num_rows, np.bool_))
-    columns["ragged"] = ragged
+    columns["vector"], columns["ragged"] = split_vectors(lists, dimension, EvidenceError, where="target")
     return pa.RecordBatch.from_pydict(columns)
 
 
