@@ -70,8 +70,9 @@ def collect(
         readers = _readers(case, empty_target)
         sources = open_sources(case, vectors=True)
         later = _embedded_later(case) if choose else {}
+        said: dict[str, list[str]] = {name: [] for name in case.collections}
         givers = {
-            name: _giver(case, one, stack) if name not in later else _as_it_is
+            name: _giver(case, one, stack, said[name]) if name not in later else _as_it_is
             for name, one in case.collections.items()
         }
         for log in case.logs:
@@ -110,16 +111,15 @@ def collect(
                     where=str(sources[name].path),
                     hint="Check source.uri and source.table",
                 )
+            if not rows:
+                said[name].append(f"{sources[name].path}: there are no records in it")
             targets.set()
             with progress(f"reading the target of {name}", rows_hint) as advance:
                 writer.target(
                     name,
                     _counted(scans.next(), advance),
                     rows_hint=rows_hint,
-                    facts=_facts(
-                        reader, one, [] if rows else [f"{sources[name].path}: there are no records in it"]
-                    )
-                    | {"source_types": sources[name].field_types()},
+                    facts=_facts(reader, one, said[name]) | {"source_types": sources[name].field_types()},
                 )
         notes: list[str] = []
         writer.attach("logs.jsonl", _log_lines(case, notes))
@@ -165,8 +165,9 @@ def _embedded_later(case: Case) -> dict[str, Embedder]:
     }
 
 
-def _giver(case: Case, one: Collection, stack: ExitStack) -> _Giver:
-    """What puts the expected vectors into source batches; nothing to do where the source has them or nobody knows them."""
+def _giver(case: Case, one: Collection, stack: ExitStack, notes: list[str]) -> _Giver:
+    """What puts the expected vectors into source batches; nothing to do where the source has them or nobody knows them. `notes`
+    takes what a person has to know of them."""
     expected = one.expected
     if expected is None or expected.column is not None:
         return _as_it_is
@@ -177,6 +178,7 @@ def _giver(case: Case, one: Collection, stack: ExitStack) -> _Giver:
     assert expected.collection is not None
     reader = open_reader(Target(uri=expected.uri, collection=expected.collection), case.folder)
     good = stack.enter_context(KnownGood(reader, expected.collection))
+    notes += good.notes
     return good.joined
 
 
@@ -225,7 +227,8 @@ def _described(one: Collection) -> str | None:
 
 
 def _facts(reader: VectorReader | TargetNotThere, one: Collection, notes: list[str]) -> dict[str, Any]:
-    """What the store said of itself, and how we know that we could not write. `notes`: what is to be said of the source."""
+    """What the store said of itself, and how we know that we could not write. `notes`: what is to be said of the source,
+    and of what is expected."""
     facts = {
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,

@@ -2,6 +2,10 @@
 
 The other store is scanned once into an Arrow file; only a hash of each id stays in memory (16 bytes a row). Each batch of source
 records then finds its vectors by binary search and gathers them from the mapped file.
+
+Stores without a unique key hold an id twice where a migration ran twice. Copies of one vector are as good as one; where they
+differ, nobody knows which of them is the good one, so that none is expected, and a note says so. Rows without a vector, or whose
+id is null, are nobody's.
 """
 
 from __future__ import annotations
@@ -10,32 +14,51 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import flags, numbers, whole
+from vecforensics.arrow_columns import as_numpy, flags, numbers, present, text, whole
+from vecforensics.collect.row_hashes import hash_rows
 from vecforensics.errors import TargetError
 from vecforensics.evidence import hash_text
+from vecforensics.records import NO_ID
 from vecforensics.stores import VectorReader
 
 __all__ = ["KnownGood"]
 
+# Rows with one id whose texts and hashes are in memory together: some 50 MB.
+_TOGETHER: Final = 500_000
+
 
 class KnownGood:
-    """The vectors of `collection` in `reader`, by id. A context manager, since it holds a temporary file."""
+    """The vectors of `collection` in `reader`, by id. A context manager, since it holds a temporary file.
+
+    `notes`: what a person has to know of them.
+    """
 
     def __init__(self, reader: VectorReader, collection: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vecforensics-")
         path = Path(self._folder.name) / "vectors.arrow"
         hashes: list[npt.NDArray[np.uint64]] = []
+        fitting: list[npt.NDArray[np.bool_]] = []
+        others: list[npt.NDArray[np.bool_]] = []
+        without_id = reader.describe(collection).without_id
         writer = None
         with pa.OSFile(str(path), "wb") as file:
             for batch in reader.scan(collection):
-                narrow = batch.select(["id", "vector"])
+                narrow = batch.select(["id", "vector", "ragged"])
                 hashes.append(hash_text(narrow.column(0)))
+                owned = (
+                    flags(pc.not_equal(narrow["id"], text(NO_ID)))
+                    if without_id
+                    else np.ones(narrow.num_rows, np.bool_)
+                )
+                fitting.append(owned & present(narrow["vector"]))
+                others.append(owned & (as_numpy(pc.list_value_length(narrow["ragged"])) > 0))
                 writer = writer or pa.ipc.new_file(file, narrow.schema)
                 writer.write_batch(narrow)
             if writer is None:
@@ -45,12 +68,18 @@ class KnownGood:
                     hint="Check expected.collection in the case file",
                 )
             writer.close()
-        joined = np.concatenate(hashes)
-        self._order = np.argsort(joined, kind="stable")
-        self._sorted = joined[self._order]
         with pa.memory_map(str(path)) as mapped:
             self._table = pa.ipc.open_file(mapped).read_all()
         self.dimension: int = self._table.schema.field("vector").type.list_size
+        joined, fits, odd = np.concatenate(hashes), np.concatenate(fitting), np.concatenate(others)
+        self._order = np.argsort(joined, kind="stable")
+        self._sorted = joined[self._order]
+        differing, ids = self._differing(fits | odd)
+        fits[differing] = False
+        if not fits.all():
+            kept = fits[self._order]
+            self._order, self._sorted = self._order[kept], self._sorted[kept]
+        self.notes = tuple(_notes(f"{reader.uri}: ", repr(collection), ids, int(odd.sum()), self.dimension))
 
     def vectors(self, ids: pa.Array) -> pa.Array:
         """A fixed-size list column with the vector of each id, null where the other store has none of that id."""
@@ -67,6 +96,36 @@ class KnownGood:
             at[open_ids] += 1
         return whole(self._table["vector"].take(numbers(np.maximum(rows, 0), rows >= 0)))
 
+    def _differing(self, held: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], int]:
+        """The rows whose id stands over vectors that differ in bytes, and how many such ids there are; `held`: which rows have a
+        vector. Only where the hash of an id comes twice are texts and vectors looked at, of some `_TOGETHER` rows at once."""
+        same = self._sorted[1:] == self._sorted[:-1]
+        if not same.any():
+            return self._order[:0], 0
+        twice = np.r_[False, same] | np.r_[same, False]
+        twice[twice] = held[self._order[twice]]
+        rows, hashes = self._order[twice], self._sorted[twice]
+        passes = 1 + len(rows) // _TOGETHER
+        found, ids = [rows[:0]], 0
+        for number in range(passes):
+            mine = np.sort(rows[hashes % np.uint64(passes) == number])
+            if not len(mine):
+                continue
+            parts, start = [], 0
+            for batch in self._table.to_batches():
+                first, last = np.searchsorted(mine, (start, start + batch.num_rows))
+                if first < last:
+                    part = batch.take(numbers(mine[first:last] - start))
+                    digests = numbers(hash_rows(part["vector"], part["ragged"]))
+                    parts.append(pa.RecordBatch.from_pydict({"id": part["id"], "digest": digests}))
+                start += batch.num_rows
+            table = pa.Table.from_batches(parts)
+            spread = table.group_by("id").aggregate([("digest", "min"), ("digest", "max")])
+            several = spread["id"].filter(pc.not_equal(spread["digest_min"], spread["digest_max"]))
+            found.append(mine[flags(whole(pc.is_in(table["id"], value_set=several)))])
+            ids += len(several)
+        return np.concatenate(found), ids
+
     def joined(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Source batches with the expected vectors as their column `vector`."""
         for batch in batches:
@@ -80,3 +139,16 @@ class KnownGood:
     ) -> None:
         del self._table
         self._folder.cleanup()
+
+
+def _notes(where: str, collection: str, differing: int, odd: int, dimension: int) -> Iterator[str]:
+    """`differing`: ids over vectors that differ. `odd`: vectors of another length than `dimension`."""
+    if differing:
+        stand = "id of {} stands" if differing == 1 else "ids of {} stand"
+        yield (
+            f"{where}{differing:,} {stand.format(collection)} over vectors that differ, and none of them is expected; leave only "
+            "the right one there"
+        )
+    if odd:
+        have = "vector of {} has" if odd == 1 else "vectors of {} have"
+        yield f"{where}{odd:,} {have.format(collection)} another length than most, {dimension}: not expected of any record"

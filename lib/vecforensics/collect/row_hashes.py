@@ -17,7 +17,7 @@ from vecforensics.evidence import hash_text
 from vecforensics.records import source_schema
 from vecforensics.sketch import NO_DIRECTION, sketch
 
-__all__ = ["empty_schema", "hash_vectors", "of_dimension", "row_lanes"]
+__all__ = ["empty_schema", "hash_rows", "hash_vectors", "of_dimension", "row_lanes"]
 
 # 512 vectors of 384 floats stay in the cache of a core.
 _BLOCK: Final = 512
@@ -107,6 +107,14 @@ def _hash_lists(column: pa.ListArray) -> npt.NDArray[np.uint64]:
     hashes = np.zeros(len(column), np.uint64)
     for row in np.flatnonzero(present(column)).tolist():
         hashes[row] = xxhash.xxh3_64_intdigest(values[offsets[row] : offsets[row + 1]].data)
+    return hashes
+
+
+def hash_rows(vectors: pa.FixedSizeListArray, ragged: pa.ListArray) -> npt.NDArray[np.uint64]:
+    """xxh3_64 of the float32 bytes of each row's vector, in whichever of the two columns it stands; 0 where in neither."""
+    hashes, matrix = _hash_lists(ragged), matrix_of(vectors)
+    for row in np.flatnonzero(present(vectors)).tolist():
+        hashes[row] = xxhash.xxh3_64_intdigest(matrix[row])
     return hashes
 
 
