@@ -42,7 +42,10 @@ def vectors(shape: str) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", ["short", "sparse"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_collection_of_short_or_sparse_vectors_is_one_line(tmp_path: Path, name: str, shape: str) -> None:
+@pytest.mark.parametrize("buckets", [1, 64])
+def test_a_collection_of_short_or_sparse_vectors_is_one_line(
+    tmp_path: Path, name: str, shape: str, buckets: int
+) -> None:
     said, store = FORMATS[name]
     expected = vectors(shape)
     world = World.make(count=600, dimension=expected.shape[1])
@@ -51,7 +54,7 @@ def test_a_collection_of_short_or_sparse_vectors_is_one_line(tmp_path: Path, nam
     for row in range(600):
         world.vector(row, store(expected[row]).astype(np.float32))
     changed = sum((one != vector).any() for one, (_, vector, _) in zip(expected, world.target, strict=True))
-    [line] = investigate(world, tmp_path, impact=False).table.to_pylist()
+    [line] = investigate(world, tmp_path, buckets=buckets, impact=False).table.to_pylist()
     assert line["kind"] == "quantised"
     assert json.loads(line["detail"]) == {"format": said, "rows": changed, "whole_collection": True}
 

@@ -8,7 +8,8 @@ Pairs come as two float32 matrices, a row a pair, and only pairs whose bytes dif
 * a part that is bit for bit right while the rest is zero, or is one block of something else;
 * none of these.
 
-A short or sparse vector may be the same in float16 and in bfloat16. A store keeps one format, and so the other pairs decide.
+A short or sparse vector may be the same in float16 and in bfloat16 (`EITHER16`). A store keeps one format, and so the other
+vectors of the collection decide (`explain/wrong_rows.py`).
 
 What a collection is known to be kept on (`grids.py`) names more copies in int8 than a vector shows by itself.
 
@@ -82,13 +83,14 @@ class Relation(IntEnum):
     NORMALISED = 2
     FLOAT16 = 3
     BFLOAT16 = 4
-    INT8 = 5
-    NON_FINITE = 6
-    ZERO = 7
-    PART_ZERO = 8
-    PART_OTHER = 9
-    WRONG = 10
-    UNUSABLE = 11
+    EITHER16 = 5
+    INT8 = 6
+    NON_FINITE = 7
+    ZERO = 8
+    PART_ZERO = 9
+    PART_OTHER = 10
+    WRONG = 11
+    UNUSABLE = 12
 
     @property
     def benign(self) -> bool:
@@ -170,9 +172,7 @@ def compare_rows(
     furthest = max(tolerance, _FURTHEST_GRID)
     for part in _portions(np.flatnonzero(~settled), dimension):
         _look_closely(compared, part, expected(part), actual(part), ratio[part], furthest, grid)
-    half = relation == Relation.FLOAT16
-    if np.count_nonzero(relation == Relation.BFLOAT16) > np.count_nonzero(half & ~either):
-        relation[half & either] = Relation.BFLOAT16
+    relation[either & (relation == Relation.FLOAT16)] = Relation.EITHER16
     return compared
 
 

@@ -36,6 +36,7 @@ _ITS_OWN: Final = {
     Relation.NORMALISED: "its own at another length",
     Relation.FLOAT16: "its own as float16",
     Relation.BFLOAT16: "its own as bfloat16",
+    Relation.EITHER16: "its own as float16",
     Relation.INT8: "its own as int8",
 }
 

@@ -75,6 +75,7 @@ def explain_pairs(
     `questioned`: places in `pairs` of those whose vector may be another record's, `owners`: whose, by place in `questioned`;
     `unmatched`: running rows of the records without a vector of their own, which are the likelier owners for it.
     """
+    _decide_formats(pairs)
     found = resolved.found
     rows = pairs.source[questioned]
     states = pairs.state[questioned]
@@ -101,6 +102,12 @@ def explain_pairs(
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
     explain_unowned(sides, pairs, rest, resolved, done, tolerance)
     _explain_each(sides, pairs, done, resolved)
+
+
+def _decide_formats(pairs: Pairs) -> None:
+    """What is the same in both formats of 16 bits is called what the collection's other vectors are in."""
+    brain, half = (np.count_nonzero(pairs.state == one) for one in (Relation.BFLOAT16, Relation.FLOAT16))
+    pairs.state[pairs.state == Relation.EITHER16] = Relation.BFLOAT16 if brain > half else Relation.FLOAT16
 
 
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
