@@ -3,7 +3,8 @@
 Nobody can say then whether a vector belongs to its record, and nothing here makes a collection clean. What can be said: an
 orphan that holds the vector of a record that is there is a further copy; one vector under three or more records whose texts
 differ is a broadcast; and a vector whose length or direction lies far outside what the others do, or that stands far from its
-neighbours where those are close together (`neighbours.py`), is worth a look (`unchecked`, with the suspicion named).
+neighbours where those are close together (`neighbours.py`), is worth a look (`unchecked`, with the suspicion named). Where
+vectors are expected of some records only, one vector under several of the others is a broadcast just as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
-__all__ = ["alike_rows", "copies_of_present", "find_shared_vectors", "find_suspicious"]
+__all__ = ["alike_rows", "copies_of_present", "find_shared_vectors", "find_suspicious", "rows_alone"]
 
 _FAR: Final = 8.0  # robust standard deviations
 _MOST_SUSPICIOUS: Final = 1000
@@ -30,15 +31,29 @@ _BLOCK: Final = 4096
 _MOST_HOLDERS: Final = 8
 
 
-def alike_rows(sides: Sides) -> Index:
+def rows_alone(sides: Sides, unchecked: int) -> npt.NDArray[np.bool_]:
+    """Which running target rows are the own ones of records without an expected vector; none where a sample was drawn, so that
+    more contents are `unchecked` than could not be compared."""
+    own = sides.own_rows()
+    buckets = range(sides.source.buckets)
+    bare = ~np.concatenate([sides.source.vectors(bucket).present for bucket in buckets])
+    unusable = sides.source.integers("digest") == 0
+    found = np.zeros(sides.target.rows, np.bool_)
+    if int(((own >= 0) & (bare | unusable)).sum()) == unchecked:
+        found[own[(own >= 0) & bare]] = True
+    return found
+
+
+def alike_rows(sides: Sides, among: npt.NDArray[np.bool_] | None = None) -> Index:
     """For each running target row the number of the group of rows that hold its vector too, float noise included; -1 for none.
 
-    Zero vectors and those that are not finite are in no group.
+    Zero vectors and those that are not finite are in no group, nor are rows that are not `among` those, if that is given.
     """
     label = np.full(sides.target.rows, -1, np.int64)
     digests = sides.target.integers("digest")
     nothing = xxhash.xxh3_64_intdigest(bytes(4 * sides.target.dimension))
-    rows = np.flatnonzero((digests != 0) & (digests != np.uint64(nothing))).astype(np.int64)
+    asked = (digests != 0) & (digests != np.uint64(nothing))
+    rows = np.flatnonzero(asked if among is None else asked & among).astype(np.int64)
     for number, members in enumerate(nobodys_groups(sides, rows, fewest=2)):
         label[rows[members]] = number
     return label

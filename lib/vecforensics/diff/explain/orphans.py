@@ -1,8 +1,8 @@
 """Target rows under ids that no record has: a mangled id, a further copy, or nobody's.
 
 The id speaks first (`ids.py`). Where it says nothing the content does: a vector (and metadata) that exactly one missing record
-should have is that record's, under a lost id; one that a present record should have is a further copy of it. Where no vectors
-are expected, metadata that only one record of the whole source has speak for it. Of those that are nobody's by all this the
+should have is that record's, under a lost id; one that a present record should have is a further copy of it. Of a record without
+an expected vector, metadata that no other record of the whole source has speak for it. Of those that are nobody's by all this the
 finding says whose id theirs seems to be (`lookalikes.py`); one over the vector of an earlier version of that record is its copy.
 """
 
@@ -74,11 +74,13 @@ def explain_orphans(
     sides: Sides,
     orphans: Index,
     missing: Index,
+    bare: Index,
     owners: Owners,
     resolved: Resolved,
     tolerance: float,
 ) -> tuple[Index, Index]:
-    """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing."""
+    """Name each orphan; returns the target rows that remain orphans and the source rows that remain missing. `bare`: of the
+    missing ones those that metadata may speak for, since no vector is expected of them."""
     found, mangled = resolved.found, resolved.mangled
     texts = [text or "" for text in sides.target.text("id", orphans)]
     held_metadata = sides.target.text("metadata", orphans)
@@ -96,8 +98,15 @@ def explain_orphans(
     ]
     spelt = by_spelling(sides, list(dict.fromkeys(texts[number] for number in unclear)))
     spelt_like = {number: spelt[texts[number]] for number in unclear if texts[number] in spelt}
-    unowned = [number for number in unclear if number not in spelt_like] if not sides.source.dimension else []
-    by_metadata = _by_metadata(sides, missing, [(number, held_metadata[number]) for number in unowned], agree)
+    unowned = [
+        number for number in range(len(texts)) if number not in candidates and number not in spelt_like
+    ]
+    by_metadata = _by_metadata(sides, bare, [(number, held_metadata[number]) for number in unowned], agree)
+    if sides.source.dimension and by_metadata:
+        like_others = by_spelling(sides, [texts[number] for number in by_metadata])
+        by_metadata = {
+            number: record for number, record in by_metadata.items() if texts[number] not in like_others
+        }
     strange: dict[int, dict[str, Any]] = {}
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])

@@ -26,6 +26,7 @@ from vecforensics.diff.explain.alone import (
     copies_of_present,
     find_shared_vectors,
     find_suspicious,
+    rows_alone,
 )
 from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.further import FurtherRows
@@ -39,6 +40,8 @@ from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
 
+# Where only a sample was embedded, this names it; that a record has no expected vector says nothing there.
+_SAMPLE: Final = "sample.arrow"
 # How many bytes of vectors in question are held at once.
 _QUERY_BYTES: Final = 32 * 2**20
 
@@ -68,10 +71,9 @@ def resolve_collection(
         np.isin(pairs.state, (Relation.WRONG, Relation.PART_OTHER, Relation.PART_ZERO))
     )
     # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
-    nobody = not sides.source.dimension
-    label = None
-    if nobody or (len(orphans) and sides.source.lacks_vectors):
-        label = alike_rows(sides)
+    nobody, lacks = not sides.source.dimension, sides.source.lacks_vectors
+    by_themselves = lacks and not nobody and _SAMPLE not in sides.source.evidence.files
+    label = alike_rows(sides) if nobody or (len(orphans) and lacks) else None
     further = FurtherRows.of(sides, results)
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)
     owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
@@ -79,11 +81,12 @@ def resolve_collection(
     missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled, tolerance)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
+    bare = _without_vector(sides, missing) if nobody or by_themselves else missing[:0]
     resolved.orphans, resolved.missing = explain_orphans(
-        sides, orphans, missing, owners.of_orphans.of(0, len(orphans)), resolved, tolerance
+        sides, orphans, missing, bare, owners.of_orphans.of(0, len(orphans)), resolved, tolerance
     )
-    if nobody:
-        resolved.unchecked += len(resolved.mangled) - paired
+    more = np.array(list(resolved.mangled)[paired:], np.int64)
+    resolved.unchecked += int(np.isin(more, bare).sum())
     resolved.missing = _by_position(sides, "source", resolved.missing)
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
@@ -92,7 +95,17 @@ def resolve_collection(
     if nobody and label is not None:
         find_shared_vectors(sides, found, label)
         resolved.notes += find_suspicious(sides, found)
+    elif by_themselves and (alone := rows_alone(sides, sum(result.unchecked for result in results))).any():
+        find_shared_vectors(sides, found, alike_rows(sides, alone))
     return resolved
+
+
+def _without_vector(sides: Sides, records: Index) -> Index:
+    """Those of some records of which no vector is expected, not even one that is of no use."""
+    bare = np.ones(len(records), np.bool_)
+    for bucket, places, rows in sides.source.split(records):
+        bare[places] = ~sides.source.vectors(bucket).present[rows]
+    return records[bare]
 
 
 def _by_position(sides: Sides, side: str, rows: Index) -> Index:
