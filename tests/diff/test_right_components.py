@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from planted_run import investigate
 from planted_world import World
 
 from vecforensics.diff import Diff
+from vecforensics.diff.explain.not_finite import not_finite_parts
 
 
 def said(diff: Diff) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -33,3 +35,35 @@ def test_of_a_negated_vector_nothing_is_right(tmp_path: Path) -> None:
     assert {kind for kind, _ in found.values()} == {"drifted"}
     assert len(found) == 3
     assert all(detail.get("right", 0) == 0 for _, detail in found.values())
+
+
+@pytest.mark.parametrize("great", [1e4, -1e4, 1e12])
+def test_beside_one_enormous_component_what_is_wrong_is_not_right(tmp_path: Path, great: float) -> None:
+    world = plain_world()
+    anothers, noise, negated, right = world.take(4)
+    for row, vector in (
+        (anothers, world.expected[0]),
+        (noise, world.rng.normal(size=64)),
+        (negated, -world.expected[negated]),
+        (right, world.expected[right]),
+    ):
+        changed = vector.astype(np.float32).copy()
+        changed[3], changed[5] = np.nan, great
+        world.vector(row, changed)
+    found = said(investigate(world, tmp_path, impact=False))
+    assert {kind for kind, _ in found.values()} == {"non_finite"}
+    others = {row: found[world.ids[row]][1]["others"] for row in (anothers, noise, negated, right)}
+    assert others.pop(right) == "partly right"
+    assert set(others.values()) == {"not right"}
+    assert found[world.ids[noise]][1]["right"] == 0
+
+
+def test_of_bytes_in_the_wrong_order_nothing_is_right() -> None:
+    expected = np.random.default_rng(3).normal(size=(400, 64)).astype(np.float32)
+    odd = expected.byteswap()
+    odd = odd[~np.isfinite(odd).all(axis=1)]
+    wanted = expected[~np.isfinite(expected.byteswap()).all(axis=1)]
+    assert len(odd) > 20
+    details = [detail for _, detail in not_finite_parts(wanted, odd)]
+    assert {detail["others"] for detail in details} == {"not right"}
+    assert {detail["right"] for detail in details} == {0}

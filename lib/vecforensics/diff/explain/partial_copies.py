@@ -108,11 +108,14 @@ def _rounding(
     half = (actual.astype(np.float16).astype(np.float32) == actual).all(axis=1) & ~brain
     step = np.abs(actual).max(axis=1) / np.float32(127)
     level = actual / step[:, None]
-    grid = (np.abs(level - np.round(level)) <= 0.02).all(axis=1) & ~half & ~brain
+    nearest = np.round(level)
+    grid = (np.abs(level - nearest) <= 0.02).all(axis=1) & ~half & ~brain
+    # What stands beside one enormous component is next to level 0, and on no grid for that.
+    grid &= 2 * np.count_nonzero(nearest, axis=1) > np.count_nonzero(actual, axis=1)
     relative = np.select([half, brain], [np.float32(2**-9), np.float32(2**-6)], np.float32(1e-5))
     # Another record's block may have set the step of an int8 row; a little more than half a step is allowed.
-    absolute = np.where(grid, step * np.float32(0.6), np.float32(2**-24)).astype(np.float32)
-    return relative.astype(np.float32), absolute, np.where(grid | brain, _COARSE, _EXACT)
+    absolute = np.select([grid, half], [step * np.float32(0.6), np.float32(2**-24)], np.float32(0))
+    return relative.astype(np.float32), absolute.astype(np.float32), np.where(grid | brain, _COARSE, _EXACT)
 
 
 def _factors(expected: Matrix, actual: Matrix) -> list[npt.NDArray[np.float64]]:
@@ -171,13 +174,14 @@ def owners_of_blocks(
 def _owners(
     source: Side, own: Index, block: Matrix, low: int, high: int, coarse: npt.NDArray[np.float64]
 ) -> Index:
-    unit = block / np.linalg.norm(block, axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        unit = (block / _lengths(block)[:, None]).astype(np.float32)
     best, owner = np.full(len(own), -2.0), np.full(len(own), -1, np.int64)
     place = np.full(len(own), np.iinfo(np.int64).max)
     for numbers, vectors in source.blocks(_ROWS):
         part = vectors[:, low:high]
         with np.errstate(all="ignore"):
-            length = np.linalg.norm(part, axis=1)
+            length = _lengths(part).astype(np.float32)
             similar = np.nan_to_num((part @ unit.T) / length[:, None], nan=-2.0)
         similar[
             np.searchsorted(numbers, own[np.isin(own, numbers)]), np.flatnonzero(np.isin(own, numbers))
@@ -188,3 +192,9 @@ def _owners(
         better = (score > best + 1e-6) | ((score > best - 1e-6) & (position < place))
         best[better], owner[better], place[better] = score[better], numbers[at][better], position[better]
     return np.where(1 - best <= coarse, owner, -1)
+
+
+def _lengths(vectors: Matrix) -> npt.NDArray[np.float64]:
+    """In double precision, in which no finite length is too great or too small to be squared."""
+    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return np.sqrt(squares)
