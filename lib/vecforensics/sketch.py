@@ -18,13 +18,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DIRECTIONS", "NO_DIRECTION", "project", "reach", "sketch"]
+__all__ = ["DIRECTIONS", "NO_DIRECTION", "out_of_range", "project", "reach", "sketch"]
 
 DIRECTIONS: Final = 8
 NO_DIRECTION: Final = np.uint64(0)
 """The sketch of a vector that is zero or not finite, and of one that is not there."""
 
 _STEPS: Final = 16
+# From here down the squares of single components lose digits that the sum needs, or vanish.
+_LEAST_SQUARE: Final = np.float32(1e-30)
 
 
 @lru_cache(maxsize=8)
@@ -44,8 +46,19 @@ def project(
         if squares is None:
             squares = np.einsum("ij,ij->i", vectors, vectors)
         lengths: npt.NDArray[np.float32] = np.sqrt(squares)
-        seen: npt.NDArray[np.float32] = (vectors @ _directions(vectors.shape[1])) / lengths[:, None]
+        directions = _directions(vectors.shape[1])
+        seen: npt.NDArray[np.float32] = (vectors @ directions) / lengths[:, None]
+        rows = out_of_range(vectors, squares)
+        if len(rows):
+            wide = vectors[rows].astype(np.float64)
+            seen[rows] = (wide @ directions) / np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
     return seen
+
+
+def out_of_range(vectors: npt.NDArray[np.float32], squares: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """The rows, zero ones left out, whose length squared is too great or too small for single precision."""
+    rows = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares < np.inf)))
+    return rows[vectors[rows].any(axis=1)] if len(rows) else rows
 
 
 def sketch(

@@ -32,3 +32,22 @@ def test_what_has_no_direction_says_so_and_harms_no_neighbour() -> None:
     assert np.flatnonzero(found == NO_DIRECTION).tolist() == [3, 4, 5, 550]
     assert len(set(found[found != NO_DIRECTION].tolist())) == 1
     assert sketch(vectors[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-23, 1e-17, 1e-14, 1e14, 1e18, 1e19, 1e20, 1e30, 1e37])
+@pytest.mark.parametrize("dimension", [2, 16, 384])
+def test_no_finite_length_is_too_great_or_too_small(dimension: int, scale: float) -> None:
+    vectors = np.random.default_rng(3).normal(size=(700, dimension))
+    vectors *= scale / np.abs(vectors).max()
+    usual = steps((vectors / scale).astype(np.float32))
+    # Some alone are what they are among others of a usual length, and all of them together.
+    kept = vectors.astype(np.float32)
+    mixed = (vectors / scale).astype(np.float32)
+    mixed[::7] = kept[::7]
+    with np.errstate(all="ignore"):
+        squares = np.einsum("ij,ij->i", mixed, mixed)
+    assert np.abs(steps(kept) - usual).max() <= reach(0, dimension)
+    assert np.abs(steps(mixed) - usual).max() <= reach(0, dimension)
+    assert (sketch(mixed, squares) == sketch(mixed)).all()
+    kept[5] = 0
+    assert np.flatnonzero(sketch(kept) == NO_DIRECTION).tolist() == [5]

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from vecforensics.diff.compare.formats import on_coarse_grid
 from vecforensics.diff.compare.grids import Grid
-from vecforensics.diff.compare.relation import Relation, compare_pairs
+from vecforensics.diff.compare.relation import Relation, compare_pairs, cosine_distances
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
-from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, project, reach, sketch
+from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, out_of_range, project, reach, sketch
 
 __all__ = ["Alike", "find_alike"]
 
@@ -322,6 +322,10 @@ def _direction_apart(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32
     """About the cosine distance of each pair, less what single precision may be wrong by."""
     with np.errstate(all="ignore"):
         product = np.einsum("ij,ij->i", one, other)
-        lengths = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
-        apart: npt.NDArray[np.float32] = 1 - product / lengths - np.float32(2e-6)
+        squares, others = np.einsum("ij,ij->i", one, one), np.einsum("ij,ij->i", other, other)
+        # Each root by itself: the product of two squares is out of range long before they are.
+        apart: npt.NDArray[np.float32] = 1 - product / (np.sqrt(squares) * np.sqrt(others)) - np.float32(2e-6)
+    rows = np.union1d(out_of_range(one, squares), out_of_range(other, others))
+    if len(rows):
+        apart[rows] = cosine_distances(one[rows], other[rows])
     return apart
