@@ -42,6 +42,7 @@ from vecforensics.records import NO_ID, canonical_json
 __all__ = [
     "FORMAT",
     "INDEX",
+    "SAMPLE",
     "Bucket",
     "Evidence",
     "FrozenCollection",
@@ -52,6 +53,7 @@ __all__ = [
 
 FORMAT: Final = 3
 INDEX: Final = "evidence.json"
+SAMPLE: Final = "sample.arrow"
 SIDES: Final = ("source", "target", "earlier")
 # Columns of a source side that freezing makes; `position` is given out with the record.
 _ADDED: Final = frozenset({"id_hash", "digest", "sketch"})
@@ -191,6 +193,11 @@ class Evidence:
             for name, one in self.collections.items()
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether an embedder made vectors for a sample of the records only; which, `SAMPLE` says."""
+        return SAMPLE in self.files
 
     def verify(self) -> tuple[str, ...]:
         """One line for each file that is absent or no longer what was frozen; empty when everything is as it was."""

@@ -23,7 +23,7 @@ from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.row_hashes import row_lanes
 from vecforensics.embedding import Embedder
 from vecforensics.errors import CaseError
-from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name
+from vecforensics.evidence import FORMAT, INDEX, SAMPLE, Evidence, FrozenCollection, directory_name
 from vecforensics.run_folder import write_json
 
 __all__ = ["Chooser", "Chosen", "SampledEvidenceWriter"]
@@ -75,7 +75,7 @@ class SampledEvidenceWriter(EvidenceWriter):
         (self._place / INDEX).unlink()
         for name, one in self._waiting.items():
             self._embed(name, one, chosen.rows.get(name, np.empty(0, np.int64)))
-        self.attach("sample.arrow", chosen.frozen())
+        self.attach(SAMPLE, chosen.frozen())
 
     def _provisional(self) -> Evidence:
         """What is written so far, as evidence that can be read; its digests are not known yet."""

@@ -29,7 +29,7 @@ from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw, was_sampled
+from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw
 from vecforensics.diff.sampling.unseen import left_out, limits_of_a_sample, mark_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.writes import Writes, place_writes
@@ -121,7 +121,7 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
 
 def _drawn(work: Work, sample: int | None) -> Draw | None:
     """Whose contents are compared: those that were drawn at collect, else a draw by what the ids show; None for everybody's."""
-    if was_sampled(work.evidence):
+    if work.evidence.sampled:
         return frozen_draw(work.evidence, {name: work.sides(name) for name in work.names}, sample)
     comparable = [name for name in work.names if work.evidence.collections[name].expected is not None]
     if sample is None or not comparable:

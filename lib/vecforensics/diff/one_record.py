@@ -8,7 +8,6 @@ from vecforensics.diff.dimensions import EvidenceIds, EvidenceVectors, source_or
 from vecforensics.diff.impact import compare_neighbours
 from vecforensics.diff.impact.results import Neighbours
 from vecforensics.diff.rows import RowDimensions
-from vecforensics.diff.sampling.draw import was_sampled
 from vecforensics.diff.sides import Sides
 from vecforensics.errors import InputError
 from vecforensics.evidence import Evidence, damage_named
@@ -42,7 +41,7 @@ def _neighbours(evidence: Evidence, collection: str, record: str, k: int, memory
             where=f"collection {collection}",
             hint="Name an embedder, a column or another store under expected",
         )
-    if was_sampled(evidence) and not all(
+    if evidence.sampled and not all(
         sides.source.vectors(bucket).present.all() for bucket in range(frozen.buckets)
     ):
         raise InputError(

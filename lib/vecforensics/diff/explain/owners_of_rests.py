@@ -63,7 +63,9 @@ def owners_of_rests(sides: Sides, own: Index, target: Index) -> tuple[Index, int
 
 def _pointing_there(source: Side, held: Matrix, finite: npt.NDArray[np.bool_]) -> tuple[Index, Index]:
     """Pairs (number of a vector, running source row): the records, some few each, that point its way in its finite components."""
-    unit = (held / np.linalg.norm(held, axis=1, keepdims=True)).T
+    # The squares of great components are beyond single precision.
+    wide = held.astype(np.float64)
+    unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32).T
     counted = finite.astype(np.float32).T
     # What single precision adds to the distance of two vectors that are one.
     reach = (coarseness(held) + 1e-5).astype(np.float32)

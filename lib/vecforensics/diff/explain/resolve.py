@@ -40,8 +40,6 @@ from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
 
-# Where only a sample was embedded, this names it; that a record has no expected vector says nothing there.
-_SAMPLE: Final = "sample.arrow"
 # How many bytes of vectors in question are held at once.
 _QUERY_BYTES: Final = 32 * 2**20
 
@@ -72,7 +70,8 @@ def resolve_collection(
     )
     # Where vectors are expected of some records only, or of none, the target itself has to say what is a copy of what.
     nobody, lacks = not sides.source.dimension, sides.source.lacks_vectors
-    by_themselves = lacks and not nobody and _SAMPLE not in sides.source.evidence.files
+    # Where only a sample was embedded, that a record has no expected vector says nothing.
+    by_themselves = lacks and not nobody and not sides.source.evidence.sampled
     label = alike_rows(sides) if nobody or (len(orphans) and lacks) else None
     further = FurtherRows.of(sides, results)
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)

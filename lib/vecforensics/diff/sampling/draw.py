@@ -28,7 +28,7 @@ from vecforensics.diff.sampling.plan import SamplePlan, Stratum, plan_sample
 from vecforensics.diff.sampling.smallest_keys import Keys, draw_smallest, sample_keys
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.errors import EvidenceError, InputError
-from vecforensics.evidence import Evidence
+from vecforensics.evidence import SAMPLE, Evidence
 from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
 
@@ -38,10 +38,8 @@ __all__ = [
     "estimate",
     "frozen_draw",
     "in_a_hot_spot",
-    "was_sampled",
 ]
 
-_FILE: Final = "sample.arrow"
 _PLAN: Final = b"plan"
 _ASIDE: Final = 4
 
@@ -110,17 +108,12 @@ def _joined(columns: Mapping[str, npt.NDArray[Any]], orders: Mapping[str, Any], 
     return np.concatenate([np.empty(0, kind), *(columns[name][order] for name, order in orders.items())])
 
 
-def was_sampled(evidence: Evidence) -> bool:
-    """Whether only a sample of the expected vectors was made when the evidence was frozen."""
-    return _FILE in evidence.files
-
-
 def frozen_draw(evidence: Evidence, sides: Mapping[str, Sides], requested: int | None) -> Draw:
     """The draw that was made when the evidence was frozen.
 
     Raises InputError where `requested` is another number: there are no other expected vectors. EvidenceError: it is damaged.
     """
-    path = evidence.path / _FILE
+    path = evidence.path / SAMPLE
     try:
         with pa.memory_map(str(path)) as mapped:
             table = pa.ipc.open_file(mapped).read_all()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from vecforensics.diff.passes import Part, Work
-from vecforensics.diff.sampling.draw import Draw, was_sampled
+from vecforensics.diff.sampling.draw import Draw
 from vecforensics.findings import Kind
 
 __all__ = ["left_out", "limits_of_a_sample", "mark_sampled", "not_embedded"]
@@ -35,7 +35,7 @@ def left_out(part: Part, draw: Draw | None) -> int:
 def not_embedded(work: Work, part: Part, draw: Draw) -> bool:
     """Whether only the drawn records have expected vectors, and others have none for that reason."""
     expected = work.case.collections[part.name].expected
-    if expected is None or expected.embedder is None or not was_sampled(work.evidence):
+    if expected is None or expected.embedder is None or not work.evidence.sampled:
         return False
     bare = part.sides.source.integers("digest") == 0
     bare[draw.rows[part.name]] = False
