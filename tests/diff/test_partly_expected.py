@@ -15,8 +15,9 @@ import pytest
 from planted_run import investigate
 from planted_world import World
 
-from vecforensics.diff import Diff
-from vecforensics.diff.explain import resolve
+from vecforensics.diff import Diff, passes
+from vecforensics.diff.pairs import Resolved
+from vecforensics.evidence import Evidence
 
 COUNT, EXPECTED = 200, 50
 
@@ -130,7 +131,14 @@ def test_a_sample_says_what_it_said(world: World, tmp_path: Path, monkeypatch: p
         world.vector(row, world.expected[115])
     diff = investigate(world, tmp_path / "drawn", impact=False, sample=60)
     assert "broadcast" not in kinds(diff)
-    monkeypatch.setattr(resolve, "_SAMPLE", "logs.jsonl")
+    resolve_collection = passes.resolve_collection
+
+    def of_a_sample(*given: Any) -> Resolved:
+        with monkeypatch.context() as embedded:
+            embedded.setattr(Evidence, "sampled", True)
+            return resolve_collection(*given)
+
+    monkeypatch.setattr(passes, "resolve_collection", of_a_sample)
     lose_id(world, 170)
     diff = investigate(world, tmp_path / "embedded", impact=False)
     assert "broadcast" not in kinds(diff)
