@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vecforensics.arrow_columns import usual_length
 from vecforensics.errors import InputError
+from vecforensics.list_lengths import counted_length
 from vecforensics.read_ahead import ahead
 
-__all__ = ["ParquetRows", "open_parquet"]
+__all__ = ["ParquetRows", "length_of_most", "open_parquet"]
 
 # Honest vectors compress by 16 % at most and honest text perhaps twentyfold; beyond this a file is a bomb. The floor spares
 # small files full of equal rows.
@@ -193,6 +195,41 @@ def open_parquet(path: Path, columns: Sequence[str], error: type[InputError], *,
     # A few rows first: a thousand of them could be too much already.
     opened.first(columns or None, _FIRST_ROWS)
     return opened
+
+
+def length_of_most(file: ParquetRows, column: str) -> int:
+    """The length that most lists of a column have, null and empty ones left aside; of lengths equally many it is the shortest.
+
+    What the footer says is enough for a column that is right but for some rows; else it is read until the answer is sure, which
+    takes half of it where the first rows are like most, and at most as long as reading it always does.
+    """
+    first = file.first([column])
+    length = 0 if first is None else usual_length(first.column(0))
+    if length and _most_by_the_footer(file, column, length):
+        return length
+    # A handle of its own: rows are read ahead, so that a thread may still be at it when the answer is sure.
+    apart = open_parquet(file.path, [column], file.error, hint="Name the column that holds the vectors")
+    return counted_length((batch.column(0) for batch in apart.batches([column], 8_192)), file.rows)
+
+
+def _most_by_the_footer(file: ParquetRows, column: str, length: int) -> bool:
+    """Whether the footer's counts show that most lists have a length: each that has not is at least one number too many or too
+    few in its row group. (Too many and too few might cancel out; then the length is still that of the first rows.)"""
+    metadata = file.file.metadata
+    paths = [metadata.schema.column(at).path for at in range(metadata.num_columns)]
+    found = [at for at, path in enumerate(paths) if path.startswith(f"{column}.")]
+    if len(found) != 1:
+        return False
+    right = filled = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        part = group.column(found[0])
+        said = part.statistics
+        # A null or an empty list counts as one value, and as a null; so does a null inside a list, which makes a row look short.
+        nulls = said.null_count if said is not None and said.has_null_count else 0
+        rows = max(0, group.num_rows - nulls)
+        right += max(0, rows - abs(part.num_values - nulls - rows * length))
+        filled += rows
+    return 2 * right > filled
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -11,16 +11,20 @@ import csv
 import io
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
-from vecforensics.arrow_columns import usual_length
+from vecforensics.arrow_columns import as_numpy, flags, numbers
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
+from vecforensics.list_lengths import commonest
 from vecforensics.records import FieldType
 from vecforensics.sources.columns import source_batch, wanted_columns
 from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
@@ -28,6 +32,10 @@ from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
 __all__ = ["CsvSource"]
 
 _BLOCK_BYTES = 8 << 20
+# One row in so many is looked at beyond the first batch: no stretch that could be most of a file is shorter.
+_LOOKED_AT = 64
+# A JSON list that is not empty.
+_FILLED = r"^\s*\[\s*[^\]\s]"
 
 
 class CsvSource:
@@ -45,15 +53,18 @@ class CsvSource:
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
         row, dimension = 1, None
+        wanted = wanted_columns(self._source, self._vector)
         end, ended = uuid.uuid4().hex, False
         try:
-            for block in self._open(end):
+            for block in self._open(end, wanted):
                 ended = bool(block.num_rows) and block.column(self._source.id)[-1].as_py() == end
                 block = block.slice(0, block.num_rows - ended)
                 for start in range(0, block.num_rows, batch_rows):
                     raw = block.slice(start, batch_rows)
                     if self._vector is not None:
-                        raw, dimension = self._with_vectors(raw, dimension, row)
+                        if dimension is None:
+                            dimension = self._length_of_most(self._vector, raw.column(self._vector))
+                        raw = self._with_vectors(raw, row)
                     yield source_batch(
                         raw,
                         self._source,
@@ -78,10 +89,9 @@ class CsvSource:
         """None has one."""
         return dict.fromkeys(self._source.metadata, FieldType.UNTYPED)
 
-    def _open(self, end: str) -> pc_csv.CSVStreamingReader:
-        """The rows, and behind them one with `end` in each column."""
+    def _open(self, end: str, wanted: Sequence[str]) -> pc_csv.CSVStreamingReader:
+        """The rows of the `wanted` columns, and behind them one with `end` in each column."""
         header = self.header()
-        wanted = wanted_columns(self._source, self._vector)
         for name in wanted:
             if header.count(name) != 1:
                 raise SourceError(
@@ -95,7 +105,7 @@ class CsvSource:
             read_options=pc_csv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=self._parse(),
             convert_options=pc_csv.ConvertOptions(
-                include_columns=wanted,
+                include_columns=list(wanted),
                 column_types=dict.fromkeys(wanted, pa.string()),
                 null_values=[""],
                 strings_can_be_null=True,
@@ -176,9 +186,23 @@ class CsvSource:
     def _parse(self, **more: Any) -> pc_csv.ParseOptions:
         return pc_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True, **more)
 
-    def _with_vectors(
-        self, raw: pa.RecordBatch, dimension: int | None, row: int
-    ) -> tuple[pa.RecordBatch, int]:
+    def _length_of_most(self, vector: str, first: pa.StringArray) -> int:
+        """The length that most of the expected vectors have: of all rows, since those of one length may stand together. All are
+        counted only where some of the `first`, or of a few all over the file, have another length than the others."""
+        counts = _lengths(first)
+        try:
+            for block in self._open("", [vector]):
+                counts += _lengths(block.column(0).take(numbers(np.arange(0, block.num_rows, _LOOKED_AT))))
+            if len(counts) != 1:
+                counts = Counter()
+                for block in self._open("", [vector]):
+                    counts += _lengths(block.column(0))
+        except (pa.ArrowInvalid, OSError):
+            # What is broken is for the scan to report, which knows the row.
+            pass
+        return commonest(counts)
+
+    def _with_vectors(self, raw: pa.RecordBatch, row: int) -> pa.RecordBatch:
         index = raw.schema.names.index(str(self._vector))
         try:
             lists = pa.array(
@@ -191,7 +215,14 @@ class CsvSource:
                 where=f"{self.path}, rows from {row}",
                 hint="Check expected.column in the case file",
             ) from None
-        return raw.set_column(index, str(self._vector), lists), dimension or usual_length(lists)
+        return raw.set_column(index, str(self._vector), lists)
+
+
+def _lengths(cells: pa.StringArray) -> Counter[int]:
+    """How many JSON lists there are of each length. One of numbers has one comma less than numbers: none has to be decoded."""
+    commas = as_numpy(pc.count_substring(cells, ","))[flags(pc.match_substring_regex(cells, _FILLED))]
+    sizes, rows = np.unique(commas + 1, return_counts=True)
+    return Counter(dict(zip(sizes.tolist(), rows.tolist(), strict=True)))
 
 
 class _Extended(io.RawIOBase):

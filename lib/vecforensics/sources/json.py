@@ -33,8 +33,14 @@ class JsonSource:
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
+        listed = self._list()
         yield from batches_of_rows(
-            self.rows(), self._source, self._vector, self._doubles, self.path, batch_rows
+            lambda every: _placed(listed, every),
+            self._source,
+            self._vector,
+            self._doubles,
+            self.path,
+            batch_rows,
         )
 
     def field_types(self) -> dict[str, FieldType]:
@@ -43,7 +49,7 @@ class JsonSource:
 
     def rows(self) -> Iterator[tuple[str, Any]]:
         """Each record's object with its place, not looked at yet."""
-        return ((f"record {number}", row) for number, row in enumerate(self._list(), 1))
+        return _placed(self._list())
 
     def _list(self) -> list[Any]:
         try:
@@ -80,3 +86,7 @@ class JsonSource:
                 "holds no list of records", where=str(self.path), hint="Write a list of objects"
             )
         return document
+
+
+def _placed(listed: list[Any], every: int = 1) -> Iterator[tuple[str, Any]]:
+    return ((f"record {number + 1}", listed[number]) for number in range(0, len(listed), every))

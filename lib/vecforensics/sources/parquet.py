@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
+from vecforensics.arrow_columns import is_vector_type, list_dimension
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
-from vecforensics.parquet_files import ParquetRows, open_parquet
+from vecforensics.parquet_files import ParquetRows, length_of_most, open_parquet
 from vecforensics.records import FieldType
 from vecforensics.sources.columns import source_batch, wanted_columns
 from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds
@@ -33,7 +33,9 @@ class ParquetSource:
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches; the first are read at once."""
-        return self._batches(self._open().batches(self._wanted, batch_rows))
+        file = self._open()
+        dimension = self._dimension(file, self._vector) if self._vector is not None and file.rows else None
+        return self._batches(file.batches(self._wanted, batch_rows), dimension)
 
     def field_types(self) -> dict[str, FieldType]:
         """As the file declares its columns."""
@@ -44,25 +46,23 @@ class ParquetSource:
     def _open(self) -> ParquetRows:
         return open_parquet(self.path, self._wanted, SourceError, hint="Set the columns under source")
 
-    def _batches(self, raws: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        row, dimension = 0, None
+    def _batches(self, raws: Iterator[pa.RecordBatch], dimension: int | None) -> Iterator[pa.RecordBatch]:
+        row = 0
         for raw in raws:
-            if self._vector is not None and dimension is None:
-                dimension = self._dimension(raw)
             yield source_batch(
                 raw, self._source, self._vector, dimension, self.path, row, doubles=self._doubles
             )
             row += raw.num_rows
 
-    def _dimension(self, raw: pa.RecordBatch) -> int:
-        column = raw.column(raw.schema.names.index(str(self._vector)))
-        if not is_vector_type(column.type):
+    def _dimension(self, file: ParquetRows, vector: str) -> int:
+        kind = file.schema.field(vector).type
+        if not is_vector_type(kind):
             raise SourceError(
-                f"the column {self._vector!r} holds {column.type}, no vectors",
+                f"the column {vector!r} holds {kind}, no vectors",
                 where=str(self.path),
                 hint="Check expected.column",
             )
-        return list_dimension(column.type) or usual_length(column)
+        return list_dimension(kind) or length_of_most(file, vector)
 
 
 def _field_type(kind: pa.DataType) -> FieldType | None:

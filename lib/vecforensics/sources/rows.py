@@ -2,11 +2,15 @@
 
 A column may be a dotted path (`user.id`). A value's type is kept in metadata and lost in ids, which become text as they are
 written. What cannot be a record is refused with its place: no id, an id that is an object, a text that is null.
+
+The length of vectors is the one that most records have. Counting it means to read everything once more, and most of that is
+decoding numbers. So a few records all over the source are looked at, and all of them only where some have another length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,19 @@ import pyarrow as pa
 from vecforensics.arrow_columns import split_vectors, usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
+from vecforensics.list_lengths import commonest
 from vecforensics.records import canonical_json, source_schema
 from vecforensics.sources.parents import DoubleIds, from_double, unknown
 
 __all__ = ["ABSENT", "batches_of_rows", "look_up", "text_value"]
 
 ABSENT = object()
+
+# One record in so many is looked at beyond the first batch: no stretch that could be most of a source is shorter.
+_LOOKED_AT = 64
+
+Rows = Callable[[int], Iterable[tuple[str, Any]]]
+"""Of a source each n-th record, with its place: all of them for 1."""
 
 
 def look_up(row: Mapping[str, Any], path: str) -> Any:
@@ -41,14 +52,14 @@ def text_value(value: Any) -> str:
 
 
 def batches_of_rows(
-    rows: Iterable[tuple[str, Any]],
+    rows: Rows,
     source: Source,
     vector: str | None,
     doubles: Mapping[str, DoubleIds],
     path: Path,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Source batches from (place, object) pairs. `place` is for messages: "line 12"; `doubles`: by parent collection, whether its
+    """Source batches from (place, object) pairs. A place is for messages: "line 12"; `doubles`: by parent collection, whether its
     ids are doubles."""
     chunk: list[tuple[str, Mapping[str, Any]]] = []
     unseen = {
@@ -59,7 +70,7 @@ def batches_of_rows(
     }
     keys: list[str] = []
     dimension: int | None = None
-    for place, row in rows:
+    for place, row in rows(1):
         if not isinstance(row, Mapping):
             raise SourceError(
                 f"{place} is no object but {type(row).__name__}",
@@ -71,9 +82,9 @@ def batches_of_rows(
         unseen = {name for name in unseen if look_up(row, name) is ABSENT} if unseen else unseen
         chunk.append((place, row))
         if len(chunk) == batch_rows:
-            batch = _batch(chunk, source, vector, doubles, path, dimension)
-            dimension = _dimension(batch, dimension)
-            yield batch
+            if vector is not None and dimension is None:
+                dimension = _length_of_most(rows, (row for _, row in chunk), vector)
+            yield _batch(chunk, source, vector, doubles, path, dimension)
             chunk = []
     if chunk:
         yield _batch(chunk, source, vector, doubles, path, dimension)
@@ -85,10 +96,16 @@ def batches_of_rows(
         )
 
 
-def _dimension(batch: pa.RecordBatch, known: int | None) -> int | None:
-    if known is None and "vector" in batch.schema.names:
-        return int(batch.schema.field("vector").type.list_size)
-    return known
+def _length_of_most(rows: Rows, first: Iterable[Mapping[str, Any]], vector: str) -> int:
+    """The length that most vectors of a source have of which `first` are not all records."""
+    counts = _lengths(first, vector) + _lengths((row for _, row in rows(_LOOKED_AT)), vector)
+    return commonest(counts if len(counts) == 1 else _lengths((row for _, row in rows(1)), vector))
+
+
+def _lengths(rows: Iterable[Any], vector: str) -> Counter[int]:
+    """How many vectors there are of each length. What is no record, or no vector, is somebody else's to refuse."""
+    vectors = (look_up(row, vector) for row in rows if isinstance(row, Mapping))
+    return Counter(len(one) for one in vectors if isinstance(one, list) and one)
 
 
 def _batch(
@@ -116,7 +133,7 @@ def _batch(
         arrays = [pa.array(column, pa.string()) for column in columns]
         if vector is not None:
             lists = pa.array([_or_none(look_up(row, vector)) for _, row in chunk], pa.list_(pa.float32()))
-            dimension = dimension or usual_length(lists)
+            dimension = usual_length(lists) if dimension is None else dimension
             arrays.append(split_vectors(lists, dimension, SourceError, where=str(path))[0])
     except UnicodeEncodeError as error:
         raise SourceError(

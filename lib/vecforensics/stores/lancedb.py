@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_length
 from vecforensics.errors import TargetError, TargetNotThere, printable
+from vecforensics.list_lengths import counted_length
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
@@ -24,7 +25,8 @@ __all__ = ["LanceReader", "LanceWriter"]
 
 # A thousand ids make a filter of some 20 KB; LanceDB plans it in about 60 ms.
 _FETCH_IDS = 1_000
-_SAMPLE_ROWS = 1_024
+_FIRST_ROWS = 1_024
+_READ_ROWS = 8_192
 
 
 class LanceReader(VectorReader):
@@ -33,6 +35,7 @@ class LanceReader(VectorReader):
     def __init__(self, path: Path, columns: Columns = Columns(), *, uri: str = "") -> None:  # noqa: B008  frozen
         self.uri = uri or f"lancedb:{path}"
         self._path, self._columns = path, columns
+        self._lengths: dict[str, tuple[tuple[int, ...], int]] = {}
         if not path.is_dir():
             raise TargetNotThere(
                 "there is no such LanceDB folder", where=self.uri, hint="Check target.uri in the case file"
@@ -74,7 +77,7 @@ class LanceReader(VectorReader):
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids`."""
         table = self._open(collection)
-        dimension = self._dimension(table, collection)
+        dimension = self._dimension(table, collection, counted_before=True)
         parts = [target_schema(dimension).empty_table()]
         for start in range(0, len(ids), _FETCH_IDS):
             found = table.search().where(self._filter(ids[start : start + _FETCH_IDS])).to_arrow()
@@ -117,7 +120,7 @@ class LanceReader(VectorReader):
                 )
         return table
 
-    def _dimension(self, table: Any, collection: str) -> int:
+    def _dimension(self, table: Any, collection: str, *, counted_before: bool = False) -> int:
         kind = table.schema.field(self._columns.vector).type
         if not is_vector_type(kind):
             raise TargetError(
@@ -125,7 +128,27 @@ class LanceReader(VectorReader):
                 where=self.uri,
                 hint="Set target.vector to the column that holds the vectors",
             )
-        return list_dimension(kind) or usual_length(table.head(_SAMPLE_ROWS).column(self._columns.vector))
+        return list_dimension(kind) or self._length_of_most(table, collection, counted_before)
+
+    def _length_of_most(self, table: Any, collection: str, counted_before: bool) -> int:
+        """The length that most lists of the vector column have, which is read alone, and again only for another version.
+
+        `counted_before`: what was counted for an earlier version will do if the first rows say the same: a writer fetches what it
+        wrote after every batch.
+        """
+        stats = table.stats()
+        # Another table of that name may have come to the same version, but hardly with as many rows and bytes.
+        same = (table.version, stats["num_rows"], stats["total_bytes"])
+        known, length = self._lengths.get(collection, ((), 0))
+        if known == same:
+            return length
+        vector = self._columns.vector
+        if counted_before and length and length == usual_length(table.head(_FIRST_ROWS).column(vector)):
+            return length
+        batches = table.search().select([vector]).to_batches(batch_size=_READ_ROWS)
+        length = counted_length((batch.column(0) for batch in batches), stats["num_rows"])
+        self._lengths[collection] = same, length
+        return length
 
     def _filter(self, ids: Sequence[str]) -> str:
         quoted = ", ".join("'" + one.replace("'", "''") + "'" for one in ids)

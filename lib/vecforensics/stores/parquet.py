@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecforensics.arrow_columns import as_numpy, id_text, is_vector_type, list_dimension, usual_length, whole
+from vecforensics.arrow_columns import id_text, is_vector_type, list_dimension, whole
 from vecforensics.errors import TargetError, TargetNotThere
-from vecforensics.parquet_files import ParquetRows, open_parquet
+from vecforensics.parquet_files import ParquetRows, length_of_most, open_parquet
 from vecforensics.records import target_schema
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
@@ -120,7 +118,7 @@ class ParquetReader(VectorReader):
         same = (there.st_ino, there.st_size, there.st_mtime_ns)
         known, length = self._lengths.get(file.path, ((), 0))
         if known != same:
-            length = _length_of_most(file, self._columns.vector)
+            length = length_of_most(file, self._columns.vector)
             self._lengths[file.path] = same, length
         return length
 
@@ -227,52 +225,6 @@ class ParquetWriter(ParquetReader, VectorWriter):
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-
-
-def _length_of_most(file: ParquetRows, column: str) -> int:
-    """The length that most lists of a column have, null and empty ones left aside: of all its rows, since a migration that broke
-    off, or changed its model, leaves rows of one length together. Of lengths equally many it is the shortest.
-
-    What the footer says is enough for a column that is right but for some rows; else it is read until the answer is sure, which
-    takes half of it where the first rows are like most, and at most as long as reading it always does.
-    """
-    first = file.first([column])
-    length = 0 if first is None else usual_length(first.column(0))
-    if length and _most_by_the_footer(file, column, length):
-        return length
-    counts: Counter[int] = Counter()
-    left = file.rows
-    # A handle of its own: rows are read ahead, so that a thread may still be at it when the answer is sure.
-    apart = open_parquet(file.path, [column], file.error, hint="Set target.vector")
-    for batch in apart.batches([column], 8_192):
-        lengths = as_numpy(pc.list_value_length(batch.column(0)))
-        sizes, rows = np.unique(lengths[lengths > 0], return_counts=True)
-        counts.update(dict(zip(sizes.tolist(), rows.tolist(), strict=True)))
-        left -= batch.num_rows
-        ahead, behind = [*(rows for _, rows in counts.most_common(2)), 0, 0][:2]
-        if ahead > behind + left:
-            break
-    return min(counts, key=lambda size: (-counts[size], size), default=0)
-
-
-def _most_by_the_footer(file: ParquetRows, column: str, length: int) -> bool:
-    """Whether the footer's counts show that most lists have a length: each that has not is at least one number too many or too
-    few in its row group. (Too many and too few might cancel out; then the length is still that of the first rows.)"""
-    metadata = file.file.metadata
-    paths = [metadata.schema.column(at).path for at in range(metadata.num_columns)]
-    found = [at for at, path in enumerate(paths) if path.startswith(f"{column}.")]
-    if len(found) != 1:
-        return False
-    right = filled = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        part = group.column(found[0])
-        said = part.statistics
-        # A null or an empty list counts as one value, and as a null; so does a null inside a list, which makes a row look short.
-        nulls = said.null_count if said is not None and said.has_null_count else 0
-        rows = max(0, group.num_rows - nulls)
-        right += max(0, rows - abs(part.num_values - nulls - rows * length))
-        filled += rows
-    return 2 * right > filled
 
 
 def _in(rows: pa.Table, schema: pa.Schema) -> pa.Table:
