@@ -198,3 +198,18 @@ def test_rows_of_a_crowd_that_all_hold_something_else_are_no_broadcast(tmp_path:
     diff = investigate(one, tmp_path, impact=False)
     assert diff.counts["swapped"] > 20
     assert diff.counts["broadcast"] == 0
+
+
+@pytest.mark.parametrize("far", [5, 60])
+def test_records_that_were_exchanged_are_a_pair_however_many_others_of_the_same_text_stand_between_them(
+    tmp_path: Path, far: int
+) -> None:
+    one = world(120)
+    one.expected[10 : 10 + far] = one.expected[10]
+    one.target = [
+        (text, one.expected[row].copy(), metadata) for row, (text, _, metadata) in enumerate(one.target)
+    ]
+    hold(one, {9: 9 + far, 9 + far: 9})
+    found = details(investigate(one, tmp_path, impact=False), "swapped")
+    pair = {"form": "pair"}
+    assert found == {one.ids[9]: (one.ids[9 + far], pair), one.ids[9 + far]: (one.ids[9], pair)}

@@ -18,7 +18,7 @@ from vecforensics.diff.explain.alike import find_alike
 from vecforensics.diff.lookup import Filter, Hashes, ranges
 from vecforensics.diff.sides import Index, Side
 
-__all__ = ["NEAREST", "Owners", "find_owners", "how_many_expect"]
+__all__ = ["NEAREST", "Owners", "find_owners", "how_many_expect", "owners_among"]
 
 _BLOCK: Final = 512
 # Owners that are told apart by nothing but their place (identical expected vectors): this many around the row are considered.
@@ -33,6 +33,11 @@ class Owners:
     owner: Index
     exact: npt.NDArray[np.bool_]
     distance: npt.NDArray[np.float64]
+
+    def and_of(self, other: Owners) -> Owners:
+        """These pairs and others of the same queries."""
+        columns = ("query", "owner", "exact", "distance")
+        return Owners(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns))
 
     def of(self, first: int, stop: int) -> Owners:
         """The pairs of the queries from `first` to before `stop`, these numbered from nought."""
@@ -86,6 +91,29 @@ def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArra
         return at[hit], source.number(bucket, maybe[hit])
 
     key, row = (np.concatenate(column) for column in zip(*source.each(of_bucket), strict=True))
+    return _nearest(source, digests, places, wanted, key, row)
+
+
+def owners_among(source: Side, rows: Index, digests: Hashes, places: Index) -> Owners:
+    """Who among some records, each once in `rows`, expects the vectors of these digests (0: unknown): also where many others
+    stand nearer to the places, `find_owners` having named these alone."""
+    asked = np.flatnonzero(digests != 0)
+    wanted = np.unique(digests[asked])
+    if not len(wanted) or not len(rows):
+        nobody = np.empty(0, np.int64)
+        return Owners(nobody, nobody, np.empty(0, np.bool_), np.empty(0))
+    held = source.integers("digest", rows)
+    at = np.minimum(np.searchsorted(wanted, held), len(wanted) - 1)
+    hit = np.flatnonzero(wanted[at] == held)
+    query, owner = _nearest(source, digests[asked], places[asked], wanted, at[hit], rows[hit])
+    return Owners(asked[query], owner, np.ones(len(query), np.bool_), np.zeros(len(query)))
+
+
+def _nearest(
+    source: Side, digests: Hashes, places: Index, wanted: Hashes, key: npt.NDArray[np.int64], row: Index
+) -> tuple[npt.NDArray[np.int64], Index]:
+    """Pairs (number in `digests`, running source row): of the records `row`, which expect the vectors of `wanted[key]`, at most
+    `NEAREST` on either side of the place."""
     if not len(key):
         return key, row
     position = source.integers("position", row).astype(np.int64)

@@ -233,7 +233,7 @@ def _ask(
     if not len(targets):
         return _Answers(nothing, nothing)
     portion = max(_QUERY_BYTES // (4 * sides.source.dimension), 256)
-    parts = [nothing]
+    whole = nothing
     for start in range(0, len(targets), portion):
         rows = targets[start : start + portion]
         answer = find_owners(
@@ -244,13 +244,7 @@ def _ask(
             tolerance,
             sides.grid,
         )
-        parts.append(Owners(answer.query + start, answer.owner, answer.exact, answer.distance))
-    whole = Owners(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("query", "owner", "exact", "distance")
-        )
-    )
+        whole = whole.and_of(Owners(answer.query + start, answer.owner, answer.exact, answer.distance))
     cut = len(questioned)
     of_orphans = whole.of(cut, len(targets))
     if label is not None:

@@ -12,7 +12,7 @@ from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.exchanges import name_exchanges
 from vecforensics.diff.explain.not_finite import not_finite_parts
-from vecforensics.diff.explain.owners import Owners
+from vecforensics.diff.explain.owners import Owners, owners_among
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
 from vecforensics.diff.explain.said import say, what_is_right
 from vecforensics.diff.explain.unowned import explain_unowned
@@ -83,6 +83,9 @@ def explain_pairs(
     troubled = np.r_[
         pairs.source[wrong_states & (pairs.state != Relation.UNUSABLE)], np.array(sorted(unmatched), np.int64)
     ]
+    held = sides.target.integers("digest", pairs.target[questioned])
+    position = sides.source.integers("position", rows).astype(np.int64)
+    owners = owners.and_of(owners_among(sides.source, np.unique(troubled), held, position))
     chosen = _choose(sides, rows, owners, troubled, states != Relation.WRONG)
     unowned = np.flatnonzero((chosen < 0) & (states != Relation.PART_ZERO))
     earlier = earlier_owners(sides, pairs.target[questioned[unowned]])
