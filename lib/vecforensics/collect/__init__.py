@@ -30,6 +30,7 @@ from vecforensics.custody import record_inputs
 from vecforensics.embedding import Embedder, open_embedder
 from vecforensics.errors import SourceError, TargetNotThere
 from vecforensics.evidence import Evidence
+from vecforensics.memory import give_back
 from vecforensics.progress import progress
 from vecforensics.records import target_schema
 from vecforensics.run_folder import RunFolder
@@ -128,7 +129,10 @@ def collect(
         if choose is not None and isinstance(writer, SampledEvidenceWriter):
             writer.embed_chosen(choose)
         inputs.result()
-        return writer.finish(case=case.case, log_notes=notes)
+        evidence = writer.finish(case=case.case, log_notes=notes)
+    # The threads that decoded are gone, and what Arrow kept for them is nobody's.
+    give_back()
+    return evidence
 
 
 def _readers(case: Case, empty_target: bool) -> dict[str, VectorReader | TargetNotThere]:
