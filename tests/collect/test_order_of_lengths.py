@@ -85,7 +85,12 @@ def test_a_backup_expects_the_length_that_most_of_its_vectors_have(tmp_path: Pat
 def test_a_target_whose_usual_length_is_wrong_is_frozen_as_if_it_were_right(
     tmp_path: Path, usual: int
 ) -> None:
-    odd: list[list[float | None] | None] = [None, [], [float("nan")] * LENGTH, [1.0, None, *[0.0] * (LENGTH - 2)]]
+    odd: list[list[float | None] | None] = [
+        None,
+        [],
+        [float("nan")] * LENGTH,
+        [1.0, None, *[0.0] * (LENGTH - 2)],
+    ]
     rows = [*RIGHT[:5], *CUT[:9], *odd]
     right, other = frozen(tmp_path / "right", rows, LENGTH), frozen(tmp_path / "other", rows, usual)
     assert right.collection("things").digests == other.collection("things").digests
