@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "GLANCE",
     "on_bfloat16",
     "on_coarse_grid",
     "on_float16",
     "on_int8",
     "or_all",
     "some_rows",
-    "within",
     "within_scaled",
 ]
 
@@ -32,7 +32,7 @@ _MOST_STEPS: Final = np.float32(65504) * _STEPS_OF_ONE
 # Fewer components lie on some grid by chance.
 _FEWEST_FOR_GRID: Final = 8
 # So many components are looked at first.
-_GLANCE: Final = 32
+GLANCE: Final = 32
 
 
 def some_rows(matrix: Matrix, rows: npt.NDArray[np.integer[Any]]) -> Matrix:
@@ -68,15 +68,14 @@ def on_float16(actual: Matrix) -> Flags:
 def on_bfloat16(actual: Matrix) -> Flags:
     """Which vectors hold nothing but numbers of bfloat16."""
     # Most vectors are on no such grid, and a few components show it.
-    flags: Flags = ((actual[:, :_GLANCE].view(np.uint32) & _BELOW_BFLOAT16) == 0).all(axis=1)
+    flags: Flags = ((actual[:, :GLANCE].view(np.uint32) & _BELOW_BFLOAT16) == 0).all(axis=1)
     if flags.any():
         rows = or_all(flags)
         flags[rows] &= ((some_rows(actual, rows).view(np.uint32) & _BELOW_BFLOAT16) == 0).all(axis=1)
     return flags
 
 
-def within(actual: Matrix, expected: Matrix, relative: np.float32, floor: np.float32) -> Flags:
-    """Which vectors are, in every component, no farther from the expected ones than a share of it and `floor`."""
+def _within(actual: Matrix, expected: Matrix, relative: np.float32, floor: np.float32) -> Flags:
     away, allowed = actual - expected, np.abs(expected)
     np.abs(away, out=away)
     allowed *= relative
@@ -91,13 +90,14 @@ def within_scaled(
     relative: float,
     floor: float,
 ) -> Flags:
-    """The same, or so where each expected vector is first made `ratio` times as long (NaN: not asked); that is known about as
-    well as a component is, and twice the share is allowed."""
-    fits = within(actual, expected, np.float32(relative), np.float32(floor))
+    """Which vectors are, in every component, no farther from the expected ones than a share of it and `floor`; or are so where
+    each expected vector is first made `ratio` times as long (NaN: not asked), which is known about as well as a component is, so
+    that twice the share is allowed."""
+    fits = _within(actual, expected, np.float32(relative), np.float32(floor))
     left = np.flatnonzero(~fits & ~np.isnan(ratio))
     if len(left):
         scaled = expected[left] * ratio[left, None].astype(np.float32)
-        fits[left] = within(actual[left], scaled, np.float32(2 * relative), np.float32(floor))
+        fits[left] = _within(actual[left], scaled, np.float32(2 * relative), np.float32(floor))
     return fits
 
 
@@ -125,7 +125,7 @@ def on_int8(expected: Matrix, actual: Matrix) -> Flags:
         ):
             rows = np.flatnonzero((spread <= step * 256.5) & (spread >= step * levels) & (step > 0))
             # Most vectors are on no grid, and a few components show it.
-            for few in (_GLANCE, None):
+            for few in (GLANCE, None):
                 level = (actual[rows, :few] - origin[rows, None]) / step[rows, None]
                 rows = rows[(np.abs(level - np.round(level)) <= 0.02).all(axis=1)]
             error = np.abs(actual[rows] - expected[rows]).max(axis=1, initial=0)
@@ -150,7 +150,7 @@ def _smallest_gap(actual: Matrix, spread: npt.NDArray[np.float32]) -> npt.NDArra
     smallest = np.full(len(actual), np.inf, np.float32)
     rows = np.arange(len(actual))
     # A gap between some components that is below a step of 256 rules the vector out.
-    for few in (_GLANCE, None):
+    for few in (GLANCE, None):
         gaps = np.diff(np.sort(actual[rows, :few], axis=1), axis=1)
         gaps[gaps <= spread[rows, None] * np.float32(1e-4)] = np.inf
         gap = gaps.min(axis=1, initial=np.inf)

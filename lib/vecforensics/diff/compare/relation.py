@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare.formats import (
+    GLANCE,
     on_bfloat16,
     on_float16,
     on_int8,
@@ -64,8 +65,6 @@ _AT_ONCE: Final = 256
 # By what share, and by how much, a component may be off in a format, whether the store rounds or cuts off.
 _OF_FLOAT16: Final = (2.0**-10, 2.0**-24)
 _OF_BFLOAT16: Final = (2.0**-7, 0.0)
-# So many components of a copy in bfloat16 are looked at first, whether it may be one in float16.
-_GLANCE: Final = 32
 # Beyond this distance a pair may be a copy in int8.
 _ROUNDED: Final = 1e-9
 # A part counts as right from this share of the components that say anything. Fewer are right by chance in sparse vectors; more
@@ -155,11 +154,11 @@ def compare_rows(
     count, dimension = shape
     relation = np.full(count, Relation.WRONG, np.uint8)
     distance, ratio = np.empty(count), np.empty(count)
-    settled, either = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    settled = np.zeros(count, np.bool_)
     for part in _portions(np.arange(count), dimension):
         one, other = expected(part), actual(part)
         distance[part], ratio[part] = _distances_and_ratios(one, other)
-        relation[part], settled[part], either[part] = _at_a_glance(
+        relation[part], settled[part] = _at_a_glance(
             one, other, distance[part], ratio[part], tolerance, grid is not None
         )
     compared = Comparison(
@@ -172,7 +171,6 @@ def compare_rows(
     furthest = max(tolerance, _FURTHEST_GRID)
     for part in _portions(np.flatnonzero(~settled), dimension):
         _look_closely(compared, part, expected(part), actual(part), ratio[part], furthest, grid)
-    relation[either & (relation == Relation.FLOAT16)] = Relation.EITHER16
     return compared
 
 
@@ -189,10 +187,9 @@ def _at_a_glance(
     ratio: npt.NDArray[np.float64],
     tolerance: float,
     on_grid: bool,
-) -> tuple[npt.NDArray[np.uint8], Flags, Flags]:
-    """The relation of each pair as far as direction, length and the formats of floating point tell it; for which pairs there is
-    no other; and which of those called float16 are as good a copy in bfloat16. `on_grid`: the collection is kept on a grid, so
-    that what looks like noise may be its rounding."""
+) -> tuple[npt.NDArray[np.uint8], Flags]:
+    """The relation of each pair as far as direction, length and the formats of floating point tell it, and for which pairs there
+    is no other. `on_grid`: the collection is kept on a grid, so that what looks like noise may be its rounding."""
     found = np.full(len(expected), Relation.WRONG, np.uint8)
     close = distance <= tolerance
     # Noise of relative size δ turns a vector by δ and stretches it by about δ/√d; a rescaled copy is stretched and not turned.
@@ -207,17 +204,18 @@ def _at_a_glance(
     # A bfloat16 of usual size is a float16 as well, but few of its roundings are as small as those of float16.
     maybe, rows = near & ~brain, np.flatnonzero(brain)
     if len(rows):
-        begin = actual[rows, :_GLANCE], expected[rows, :_GLANCE]
+        begin = actual[rows, :GLANCE], expected[rows, :GLANCE]
         maybe[rows] = within_scaled(*begin, ratio[rows], *_OF_FLOAT16)
     half = _copies(expected, actual, ratio, maybe, on_float16, *_OF_FLOAT16)
     found[brain] = Relation.BFLOAT16
     found[half] = Relation.FLOAT16
+    found[brain & half] = Relation.EITHER16
     settled = brain | half
     if not on_grid:
         settled |= close & (distance <= _ROUNDED)
     # Perhaps the same in value.
     settled &= distance != 0
-    return found, settled, brain & half
+    return found, settled
 
 
 def _copies(
