@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,18 @@ from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.sides import Index, Side, Sides
 
-__all__ = ["Pairs", "Resolved", "joined_pairs", "running"]
+__all__ = ["Elsewhere", "Pairs", "Resolved", "joined_pairs", "running"]
+
+
+class Elsewhere(NamedTuple):
+    """The record of another `collection` that a row seems to be: its running source `row` there and its `id`. `by`: what says so;
+    `candidates`: how many records the row may be as well as this one, this one counted."""
+
+    collection: str
+    row: int
+    id: str
+    by: str
+    candidates: int = 1
 
 
 @dataclass
@@ -41,7 +52,8 @@ class Resolved:
     """What is known of a collection after the second pass. `mangled`: running source row → the target row under another id.
     `late`: source rows that were not to be seen when the evidence was frozen but may well be there; `excused`: those that
     were as they should be at a second look, or are too young to be judged; `excused_strays`: target rows under another id that
-    were gone at a second look, or are too young to be judged. `unordered`: how many records stand there with a parent of which
+    were gone at a second look, or are too young to be judged. `elsewhere`: running target row → the record of another collection
+    that it seems to be. `unordered`: how many records stand there with a parent of which
     nothing says whether it was written before them, where something is known of the writing of others. `broken_references`: how
     many dangling records name a parent that the source does not have either."""
 
@@ -55,6 +67,7 @@ class Resolved:
     unordered: int = 0
     broken_references: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
+    elsewhere: dict[int, Elsewhere] = field(default_factory=dict)
     late: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused: Index = field(default_factory=lambda: np.empty(0, np.int64))
     excused_strays: Index = field(default_factory=lambda: np.empty(0, np.int64))

@@ -22,6 +22,7 @@ from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
+from vecforensics.diff.explain.elsewhere import Other, say_where_missing_stand
 from vecforensics.diff.explain.resolve import resolve_collection
 from vecforensics.diff.explain.whole_rows import join_whole_rows
 from vecforensics.diff.explain.whose_metadata import whose_metadata
@@ -112,10 +113,22 @@ class Work:
                 self.evidence.path, sides, {name: _strays(sides[name], results[name]) for name in self.names}
             )
         )
+        others = [
+            Other(
+                sides[name],
+                running(sides[name].source, [(one.bucket, one.missing) for one in results[name]]),
+            )
+            for name in self.names
+        ]
         for name in self.names:
             settling[name] = look = self._settling(name, sides[name], writes[name], own)
             look.records(results[name])
-            resolved[name] = resolve_collection(sides[name], results[name], self.case.tolerance.cosine)
+            resolved[name] = resolve_collection(
+                sides[name],
+                results[name],
+                self.case.tolerance.cosine,
+                [other for other in others if other.name != name],
+            )
             look.strays(resolved[name], results[name])
         for name in self.names:
             _add_drift(sides[name], results[name], resolved[name].found)
@@ -123,6 +136,7 @@ class Work:
             settling[name].conclude(resolved[name])
             find_dangling(name, sides, results[name], resolved, resolved[name].found)
             find_premature(name, sides, writes, resolved, resolved[name].found)
+        say_where_missing_stand(sides, resolved)
         return resolved
 
     def _compared(

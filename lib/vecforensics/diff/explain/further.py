@@ -14,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.earlier import stale_records
+from vecforensics.diff.explain.elsewhere import Other, owners_elsewhere, said_of
 from vecforensics.diff.explain.ids import related
 from vecforensics.diff.explain.owners import Owners
-from vecforensics.diff.pairs import running
+from vecforensics.diff.pairs import Resolved, running
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind
@@ -70,20 +70,28 @@ class FurtherRows:
     def explain(
         self,
         sides: Sides,
+        others: Sequence[Other],
         missing: Index,
         strangers: Index,
         owners: Owners,
-        found: FoundRows,
-        mangled: dict[int, int],
+        resolved: Resolved,
         tolerance: float,
     ) -> Index:
         """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there."""
         met = _met(sides, missing, strangers, owners)
         held = self._held(sides, tolerance)
+        strange = [place for place, vector in enumerate(held) if vector.get("vector") == "another"]
+        strange = [place for place in strange if int(self.target[place]) not in met]
+        rows = self.target[np.array(strange, np.int64)]
+        away = {
+            int(rows[place]): one for place, one in owners_elsewhere(sides, others, rows, tolerance).items()
+        }
+        resolved.elsewhere |= away
+        found = resolved.found
         for record, row, vector in zip(self.source.tolist(), self.target.tolist(), held, strict=True):
             if row in met:
                 source, name = met[row]
-                mangled[source] = row
+                resolved.mangled[source] = row
                 found.add(
                     Kind.MANGLED_ID,
                     source=source,
@@ -92,7 +100,14 @@ class FurtherRows:
                     detail={"by": "content", "conversion": name},
                 )
             else:
-                found.add(Kind.DUPLICATE, source=record, target=row, detail={"form": "same id", **vector})
+                other = away.get(row)
+                found.add(
+                    Kind.DUPLICATE,
+                    source=record,
+                    target=row,
+                    detail={"form": "same id", **vector, **({} if other is None else said_of(other))},
+                    partner_id=None if other is None else other.id,
+                )
         return missing[~np.isin(missing, np.array([source for source, _ in met.values()], np.int64))]
 
     def _held(self, sides: Sides, tolerance: float) -> list[dict[str, Any]]:

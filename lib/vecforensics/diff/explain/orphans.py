@@ -3,11 +3,13 @@
 The id speaks first (`ids.py`). Where it says nothing the content does: a vector (and metadata) that exactly one missing record
 should have is that record's, under a lost id; one that a present record should have is a further copy of it. Of a record without
 an expected vector, metadata that no other record of the whole source has speak for it. Of those that are nobody's by all this the
-finding says whose id theirs seems to be (`lookalikes.py`); one over the vector of an earlier version of that record is its copy.
+finding says which record of another collection they are (`elsewhere.py`), or whose id theirs seems to be (`lookalikes.py`); one
+over the vector of an earlier version of that record is its copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.earlier import stale_records
+from vecforensics.diff.explain.elsewhere import Other, said_of, strays_elsewhere
 from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.diff.explain.ids import pair_ids, record_of_zero
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
@@ -72,6 +75,7 @@ def _own(sides: Sides, record: int, orphans: Index, numbers: list[int]) -> int:
 
 def explain_orphans(
     sides: Sides,
+    others: Sequence[Other],
     orphans: Index,
     missing: Index,
     bare: Index,
@@ -146,8 +150,23 @@ def explain_orphans(
             )
         else:
             strange[number] = _how_many(unmatched) if unmatched else {}
+    nobodys = [number for number, said in strange.items() if not said]
+    away = _name_elsewhere(sides, others, orphans[nobodys], resolved, tolerance)
+    strange = {number: said for number, said in strange.items() if int(orphans[number]) not in away}
     left = _name_strange(sides, orphans, texts, strange, set(missing.tolist()), resolved, tolerance)
-    return np.array(left, np.int64), np.array(sorted(open_records), np.int64)
+    return np.array(sorted({*left, *away}), np.int64), np.array(sorted(open_records), np.int64)
+
+
+def _name_elsewhere(
+    sides: Sides, others: Sequence[Other], orphans: Index, resolved: Resolved, tolerance: float
+) -> set[int]:
+    """Say which of the orphans are rows of another collection's records; returns these target rows."""
+    owners = strays_elsewhere(sides, others, orphans, tolerance)
+    for place, one in sorted(owners.items()):
+        target = int(orphans[place])
+        resolved.elsewhere[target] = one
+        resolved.found.add(Kind.ORPHAN, target=target, partner_id=one.id, detail=said_of(one))
+    return {int(orphans[place]) for place in owners}
 
 
 def _name_strange(

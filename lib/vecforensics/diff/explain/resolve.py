@@ -2,8 +2,8 @@
 
 In this order, from the most certain explanation to the least: an id that is another spelling of a missing one; an orphan that
 holds what exactly one missing record should hold; a vector that is another record's (exchanged, shifted, broadcast); a part
-that is right beside a block of another record's vector; one vector under many ids that nobody owns; a coherent group of another
-model; drift.
+that is right beside a block of another record's vector; a vector of another collection's record; one vector under many ids that
+nobody owns; a coherent group of another model; drift.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from vecforensics.diff.explain.alone import (
     rows_alone,
 )
 from vecforensics.diff.explain.earlier import stale_records
+from vecforensics.diff.explain.elsewhere import Other
 from vecforensics.diff.explain.further import FurtherRows
 from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.explain.owners import Owners, find_owners
@@ -45,10 +46,11 @@ _QUERY_BYTES: Final = 32 * 2**20
 
 
 def resolve_collection(
-    sides: Sides, results: Sequence[BucketResult], tolerance: float, found: FoundRows | None = None
+    sides: Sides, results: Sequence[BucketResult], tolerance: float, others: Sequence[Other] = ()
 ) -> Resolved:
-    """Explain everything that differs. Deterministic in the content: bucket numbers decide nothing."""
-    found = found or FoundRows()
+    """Explain everything that differs. Deterministic in the content: bucket numbers decide nothing. `others`: the collections
+    whose records a row may be that is nobody's here."""
+    found = FoundRows()
     pairs = joined_pairs(sides, results)
     missing = running(sides.source, [(result.bucket, result.missing) for result in results])
     orphans = running(sides.target, [(result.bucket, result.orphans) for result in results])
@@ -77,19 +79,19 @@ def resolve_collection(
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)
     owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
     of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
-    missing = further.explain(sides, missing, strangers, of_strangers, found, resolved.mangled, tolerance)
+    missing = further.explain(sides, others, missing, strangers, of_strangers, resolved, tolerance)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     bare = _without_vector(sides, missing) if nobody or by_themselves else missing[:0]
     resolved.orphans, resolved.missing = explain_orphans(
-        sides, orphans, missing, bare, owners.of_orphans.of(0, len(orphans)), resolved, tolerance
+        sides, others, orphans, missing, bare, owners.of_orphans.of(0, len(orphans)), resolved, tolerance
     )
     more = np.array(list(resolved.mangled)[paired:], np.int64)
     resolved.unchecked += int(np.isin(more, bare).sum())
     resolved.missing = _by_position(sides, "source", resolved.missing)
     for row in resolved.missing.tolist():
         found.add(Kind.MISSING, source=row)
-    explain_pairs(sides, pairs, questioned, owners.of_pairs, unmatched, resolved, tolerance)
+    explain_pairs(sides, others, pairs, questioned, owners.of_pairs, unmatched, resolved, tolerance)
     _compare_metadata(sides, resolved)
     if nobody and label is not None:
         find_shared_vectors(sides, found, label)

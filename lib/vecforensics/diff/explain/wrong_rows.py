@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from vecforensics.diff.compare.bucket import State
 from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.earlier import earlier_owners
+from vecforensics.diff.explain.elsewhere import Other, owners_elsewhere, said_of
 from vecforensics.diff.explain.exchanges import name_exchanges
 from vecforensics.diff.explain.not_finite import not_finite_parts
 from vecforensics.diff.explain.owners import Owners, owners_among
@@ -63,6 +65,7 @@ def _choose(
 
 def explain_pairs(
     sides: Sides,
+    others: Sequence[Other],
     pairs: Pairs,
     questioned: npt.NDArray[np.intp],
     owners: Owners,
@@ -102,9 +105,36 @@ def explain_pairs(
     )
     done = np.zeros(len(pairs.source), np.bool_)
     done[questioned[owned]] = True
+    _name_elsewhere(sides, others, pairs, questioned[~done[questioned]], resolved, done, tolerance)
     rest = questioned[~done[questioned] & (pairs.state[questioned] != Relation.PART_ZERO)]
     explain_unowned(sides, pairs, rest, resolved, done, tolerance)
     _explain_each(sides, pairs, done, resolved)
+
+
+def _name_elsewhere(
+    sides: Sides,
+    others: Sequence[Other],
+    pairs: Pairs,
+    rest: Index,
+    resolved: Resolved,
+    done: npt.NDArray[np.bool_],
+    tolerance: float,
+) -> None:
+    """Name those of the pairs `rest` that hold a vector of another collection's record, and mark them in `done`."""
+    target, partly = pairs.target[rest], pairs.state[rest] != Relation.WRONG
+    owners = owners_elsewhere(sides, others, target, tolerance, exactly=partly)
+    for place, one in sorted(owners.items()):
+        pair = int(rest[place])
+        resolved.elsewhere[int(pairs.target[pair])] = one
+        resolved.found.add(
+            Kind.SWAPPED,
+            source=int(pairs.source[pair]),
+            target=int(pairs.target[pair]),
+            distance=float(pairs.distance[pair]),
+            detail={"form": "another collection", **said_of(one)},
+            partner_id=one.id,
+        )
+        done[pair] = True
 
 
 def _decide_formats(pairs: Pairs) -> None:
