@@ -26,6 +26,7 @@ from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, findings_table
 from vecforensics.diff.costs import measure_costs
 from vecforensics.diff.hotspots.strays import stray_dimensions
+from vecforensics.diff.other_length import of_other_length
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
 from vecforensics.diff.rows import RowDimensions
@@ -249,7 +250,11 @@ def _summary(part: Part) -> CollectionSummary:
         broken_references=part.resolved.broken_references,
         metadata_fields=part.found.metadata_fields(),
         digests=dict(frozen.digests),
-        notes=(*frozen.notes, *part.resolved.notes),
+        notes=(
+            *of_other_length(part.sides.source.evidence, part.name),
+            *frozen.notes,
+            *part.resolved.notes,
+        ),
     )
 
 
