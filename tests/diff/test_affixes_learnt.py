@@ -128,8 +128,7 @@ def test_looking_whose_long_ids_are_takes_memory_by_their_length_and_not_by_its_
         count = 600
         world = named([f"https://example.com/{'p' * length}/{number:06d}" for number in range(count)])
         _, run = freeze(world, tmp_path / str(length), buckets=1)
-        counts = {"source": [count], "target": [count]}
-        sides = Sides.of(Evidence.open(run.evidence), "things", counts)
+        sides = Sides.of(Evidence.open(run.evidence), "things")
         strange = [f"v2|{text}|x" for text in world.ids]
         tracemalloc.start()
         found, _ = lookalikes(sides, strange)

@@ -49,7 +49,7 @@ def test_whatever_bit_of_whatever_vector_is_flipped_the_pair_is_looked_at_and_no
         ids = evidence.table("things", "source", 0)["id"].to_pylist()
         named = {
             ids[row]: state
-            for row, state in zip(result.source_row.tolist(), result.state.tolist(), strict=True)
+            for row, state in zip(result.pairs.source.tolist(), result.pairs.state.tolist(), strict=True)
         }
     assert named == {text: state for text, state in wanted.items() if state != Relation.EQUAL}
     assert result.compared == COUNT

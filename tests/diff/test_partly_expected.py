@@ -16,7 +16,7 @@ from planted_run import investigate
 from planted_world import World
 
 from vecforensics.diff import Diff, passes
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.evidence import Evidence
 
 COUNT, EXPECTED = 200, 50

@@ -177,9 +177,9 @@ def test_a_bucket_is_compared_from_its_copy_alone(
     for task in tasks_of(run):
         there = compare_shared(task, shared.of("things", task.bucket))
         here = compare_bucket(task, evidence)
-        assert there.source_row.tolist() == here.source_row.tolist()
-        assert there.state.tolist() == here.state.tolist()
-        assert there.detail == here.detail
+        assert there.pairs.source.tolist() == here.pairs.source.tolist()
+        assert there.pairs.state.tolist() == here.pairs.state.tolist()
+        assert there.pairs.detail == here.pairs.detail
 
 
 @pytest.mark.parametrize("storage", ["file", "sftp"], indirect=True)
@@ -216,7 +216,7 @@ def test_what_was_lost_or_cut_off_there_is_copied_again_by_the_next_diff(
     assert publish(evidence, storage[0], copied.append) == shared
     assert len(copied) == 2
     for bucket in (1, 2):
-        assert compare_shared(tasks_of(run)[bucket], shared.of("things", bucket)).source_rows
+        assert compare_shared(tasks_of(run)[bucket], shared.of("things", bucket)).compared
 
 
 def test_a_copy_that_was_broken_off_before_its_index_is_gone_on_with(frozen: World_, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_the_cache_of_a_process_is_bounded_and_takes_nothing_from_a_task(
     place = publish(Evidence.open(run.evidence), f"file://{tmp_path}/store")
     monkeypatch.setattr(shared_module, "_CACHE_BYTES", 1)
     for task in tasks_of(run):
-        assert compare_shared(task, place.of("things", task.bucket)).source_rows
+        assert compare_shared(task, place.of("things", task.bucket)).compared
     cache = shared_module._cache()
     assert len([path for path in cache.folder.iterdir() if path.is_file()]) == 1
 

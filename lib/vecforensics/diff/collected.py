@@ -54,7 +54,7 @@ class FoundRows:
         kinds: Kind | Iterable[Kind],
         source: Index,
         target: Index,
-        distance: npt.NDArray[np.float64],
+        distance: npt.NDArray[np.floating[Any]],
         details: Iterable[Mapping[str, Any]] | None = None,
         partner: Index | None = None,
     ) -> None:

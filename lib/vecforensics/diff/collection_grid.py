@@ -32,16 +32,17 @@ def find_grid(sides: Sides, results: Sequence[BucketResult]) -> Grid | None:
     hashes, source, target, asking = [], [], [], False
     most = int(np.clip(_MOST_VALUES // max(sides.source.dimension, 1), 256, _MOST_ROWS))
     for result in results:
-        near = (result.distance > _NOISE) & (result.distance <= _CLOSE)
-        rows = np.flatnonzero(np.isin(result.state, _TELLING) & near)
+        pairs = result.pairs
+        near = (pairs.distance > _NOISE) & (pairs.distance <= _CLOSE)
+        rows = np.flatnonzero(np.isin(pairs.state, _TELLING) & near)
         if not len(rows):
             continue
-        asking |= bool(np.isin(result.state[rows], _ASKED).any())
-        named = sides.source.column("id_hash", result.bucket)[result.source_row[rows]]
+        asking |= bool(np.isin(pairs.state[rows], _ASKED).any())
+        named = sides.source.column("id_hash", result.bucket)[pairs.source[rows]]
         first = np.argsort(named)[:most]
         hashes.append(named[first])
-        source.append(sides.source.number(result.bucket, result.source_row[rows[first]]))
-        target.append(sides.target.number(result.bucket, result.target_row[rows[first]]))
+        source.append(sides.source.number(result.bucket, pairs.source[rows[first]]))
+        target.append(sides.target.number(result.bucket, pairs.target[rows[first]]))
     if not asking or sum(map(len, hashes)) < FEWEST:
         return None
     first = np.argsort(np.concatenate(hashes))[:most]

@@ -19,7 +19,7 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.moments import NEVER
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Side, Sides
 from vecforensics.diff.writes import Writes
 from vecforensics.evidence import hash_text

@@ -30,11 +30,7 @@ def neighbours_of(
 
 def _neighbours(evidence: Evidence, collection: str, record: str, k: int, memory_mb: int) -> Neighbours:
     frozen = evidence.collection(collection)
-    counts = {
-        side: [evidence.table(collection, side, bucket).num_rows for bucket in range(frozen.buckets)]
-        for side in ("source", "target")
-    }
-    sides = Sides.of(evidence, collection, counts)
+    sides = Sides.of(evidence, collection)
     if not sides.source.dimension:
         raise InputError(
             "there are no expected vectors, so nobody knows who its neighbours should be",

@@ -27,7 +27,7 @@ from vecforensics.diff.explain.resolve import resolve_collection
 from vecforensics.diff.explain.whole_rows import join_whole_rows
 from vecforensics.diff.explain.whose_metadata import whose_metadata
 from vecforensics.diff.hotspots.lines import Population, lay_out
-from vecforensics.diff.pairs import Resolved, running
+from vecforensics.diff.resolved import Resolved, running
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.settling.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
@@ -63,28 +63,12 @@ class Work:
 
     def sides(self, name: str) -> Sides:
         """Both sides of a collection by running row numbers."""
-        buckets = range(self.evidence.collections[name].buckets)
-        counts = {
-            side: [self.evidence.table(name, side, bucket).num_rows for bucket in buckets]
-            for side in ("source", "target")
-        }
-        return Sides.of(self.evidence, name, counts, self.workers)
+        return Sides.of(self.evidence, name, self.workers)
 
     def passed(self, contents: Mapping[str, Index] | None = None) -> Passed:
         """Compare and explain every collection. `contents`: the records whose contents are read (of other collections: all)."""
         results = self._compared(contents)
-        sides = {
-            name: Sides.of(
-                self.evidence,
-                name,
-                {
-                    "source": [result.source_rows for result in results[name]],
-                    "target": [result.target_rows for result in results[name]],
-                },
-                self.workers,
-            )
-            for name in self.names
-        }
+        sides = {name: self.sides(name) for name in self.names}
         writes = place_writes(self.evidence.path, sides)
         # Where something differs the hot spots will ask for all records along all lines. Arrow lays them out meanwhile.
         differs = any(result.differs for some in results.values() for result in some)

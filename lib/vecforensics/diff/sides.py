@@ -46,6 +46,13 @@ class Side:
     _tables: dict[int, pa.Table] = field(default_factory=dict)
     _vectors: dict[int, MappedVectors] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, evidence: Evidence, collection: str, name: str, workers: int = 1) -> Side:
+        """One side, `source` or `target`."""
+        buckets = range(evidence.collection(collection).buckets)
+        counts = [evidence.table(collection, name, bucket).num_rows for bucket in buckets]
+        return cls(evidence, collection, name, np.r_[0, np.cumsum(counts)].astype(np.int64), workers)
+
     @property
     def rows(self) -> int:
         return int(self.offsets[-1])
@@ -188,15 +195,10 @@ class Sides:
     _standing: dict[int, Standing] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, evidence: Evidence, collection: str, counts: dict[str, list[int]], workers: int = 1) -> Sides:
-        """`counts`: rows of each bucket, for `source` and `target`."""
-        sides = {
-            name: Side(
-                evidence, collection, name, np.r_[0, np.cumsum(counts[name])].astype(np.int64), workers
-            )
-            for name in ("source", "target")
-        }
-        return cls(evidence.collection(collection), sides["source"], sides["target"])
+    def of(cls, evidence: Evidence, collection: str, workers: int = 1) -> Sides:
+        """Both sides of a collection of the evidence."""
+        source, target = (Side.of(evidence, collection, name, workers) for name in ("source", "target"))
+        return cls(evidence.collection(collection), source, target)
 
     def standing(self, bucket: int) -> Standing:
         """Which record of a bucket each row of its target stands for, and which rows are the records' own."""

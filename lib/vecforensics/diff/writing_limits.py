@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.writes import Writes
 

@@ -29,6 +29,7 @@ from vecforensics.diff.compare.copies import digests_of, raw_vectors
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.joining import join_ids
 from vecforensics.diff.compare.metadata import drift_of_rows
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.compare.ragged import compare_ragged
 from vecforensics.diff.compare.relation import Relation, compare_rows
 from vecforensics.diff.compare.stale import find_stale
@@ -71,30 +72,20 @@ class BucketTask:
 class BucketResult:
     """What differs in one bucket. Row numbers are those of the bucket's tables.
 
-    Pairs: `source_row`, `target_row`, `state` (a `Relation` or a `State`), `distance`, `right`, `start`, `stop`; `detail` by pair
-    number. `extra_*`: further target rows under an id that has one already, and whether they hold the same vector as that one.
-    `drift`: JSON text by source row, in ascending order, and `drift_target` the target row of each. `parents`: for each parent
-    collection the distinct id hashes that present records name.
+    `pairs`: the joined rows that differ. `extra_*`: further target rows under an id that has one already, and whether they hold
+    the same vector as that one. `drift`: JSON text by source row, in ascending order, and `drift_target` the target row of each.
+    `parents`: for each parent collection the distinct id hashes that present records name.
     """
 
     bucket: int
-    source_rows: int
-    target_rows: int
     compared: int
     unchecked: int
     missing: Rows
     orphans: Rows
-    source_row: Rows
-    target_row: Rows
-    state: npt.NDArray[np.uint8]
-    distance: npt.NDArray[np.float32]
-    right: npt.NDArray[np.float32]
-    start: Rows
-    stop: Rows
+    pairs: Pairs
     extra_source: Rows
     extra_target: Rows
     extra_same: npt.NDArray[np.bool_]
-    detail: dict[int, dict[str, Any]] = field(default_factory=dict)
     drift: dict[int, dict[str, Any]] = field(default_factory=dict)
     drift_target: Rows = field(default_factory=lambda: np.empty(0, np.int32))
     parents: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
@@ -102,7 +93,7 @@ class BucketResult:
     @property
     def differs(self) -> bool:
         """Whether any row of the bucket is not exactly what it should be."""
-        odd = (self.missing, self.orphans, self.source_row, self.extra_source, self.drift)
+        odd = (self.missing, self.orphans, self.pairs, self.extra_source, self.drift)
         return any(len(rows) for rows in odd)
 
 
@@ -112,8 +103,6 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
     frozen = evidence.collection(task.collection)
     bucket = evidence.bucket(task.collection, task.bucket)
     source_row, target_row, extra_source, extra_target = join_ids(bucket.source, bucket.target)
-    missing = _others(bucket.source.num_rows, source_row)
-    orphans = _others(bucket.target.num_rows, np.r_[target_row, extra_target])
     expected, actual = MappedVectors(bucket.source), MappedVectors(bucket.target)
     wanted, held = digests_of(bucket.source)[source_row], digests_of(bucket.target)[target_row]
     has_expected = expected.present[source_row] & (wanted != 0)
@@ -121,35 +110,29 @@ def compare_bucket(task: BucketTask, evidence: Evidence | None = None) -> Bucket
     if task.sampled is not None:
         looked_at = np.isin(source_row, task.sampled)
         has_expected &= looked_at
+    fixed = actual.present[target_row]
+    unequal = np.flatnonzero(has_expected & fixed & (wanted != held))
+    ragged = looked_at & ~fixed
+    bare = looked_at & ~has_expected & fixed
     result = BucketResult(
         bucket=task.bucket,
-        source_rows=bucket.source.num_rows,
-        target_rows=bucket.target.num_rows,
         compared=int(has_expected.sum()),
         unchecked=int((~has_expected).sum()),
-        missing=missing,
-        orphans=orphans,
-        source_row=np.empty(0, np.int32),
-        target_row=np.empty(0, np.int32),
-        state=np.empty(0, np.uint8),
-        distance=np.empty(0, np.float32),
-        right=np.empty(0, np.float32),
-        start=np.empty(0, np.int32),
-        stop=np.empty(0, np.int32),
+        missing=_others(bucket.source.num_rows, source_row),
+        orphans=_others(bucket.target.num_rows, np.r_[target_row, extra_target]),
+        pairs=Pairs.joined(
+            [
+                _related(bucket, expected, actual, source_row[unequal], target_row[unequal], task),
+                _ragged(bucket, expected, source_row[ragged], target_row[ragged], has_expected[ragged], task),
+                _by_itself(actual, source_row[bare], target_row[bare]),
+            ]
+        ),
         extra_source=extra_source,
         extra_target=extra_target,
         extra_same=_same_vector(
             bucket.target, actual, target_row[np.searchsorted(source_row, extra_source)], extra_target
         ),
     )
-    fixed = actual.present[target_row]
-    ragged = looked_at & ~fixed
-    unequal = np.flatnonzero(has_expected & fixed & (wanted != held))
-    _relate(result, bucket, expected, actual, source_row[unequal], target_row[unequal], task)
-    _describe_ragged(
-        result, bucket, expected, source_row[ragged], target_row[ragged], has_expected[ragged], task
-    )
-    _describe_unexpected(result, bucket, actual, source_row, target_row, looked_at & ~has_expected & fixed)
     if frozen.metadata:
         result.drift = drift_of_rows(
             bucket.source["metadata"],
@@ -184,18 +167,17 @@ def _others(count: int, rows: npt.NDArray[np.integer[Any]]) -> Rows:
     return np.flatnonzero(mask).astype(np.int32)
 
 
-def _relate(
-    result: BucketResult,
+def _related(
     bucket: Bucket,
     expected: MappedVectors,
     actual: MappedVectors,
     source_row: Rows,
     target_row: Rows,
     task: BucketTask,
-) -> None:
-    """Say what the differing pairs are."""
+) -> Pairs:
+    """Pairs that hold other bytes than are expected: what they are by their numbers, or of which earlier version."""
     if not len(source_row):
-        return
+        return Pairs.of(source_row, target_row, Relation.EQUAL)
     compared = compare_rows(
         lambda pairs: expected.take(source_row[pairs]),
         lambda pairs: actual.take(target_row[pairs]),
@@ -203,59 +185,42 @@ def _relate(
         task.tolerance,
         task.grid,
     )
-    state = compared.relation.copy()
-    if bucket.earlier.num_rows:
-        _mark_stale(result, bucket, actual, source_row, target_row, state, task)
-    differs = state != Relation.EQUAL
-    _append(
-        result,
-        source_row[differs],
-        target_row[differs],
-        state[differs],
-        compared.distance[differs],
-        compared.right[differs],
-        compared.start[differs],
-        compared.stop[differs],
-    )
-
-
-def _mark_stale(
-    result: BucketResult,
-    bucket: Bucket,
-    actual: MappedVectors,
-    source_row: Rows,
-    target_row: Rows,
-    state: npt.NDArray[np.uint8],
-    task: BucketTask,
-) -> None:
-    """Pairs beyond tolerance whose vector is that of an earlier version of the same record, within the tolerance."""
-    pairs = np.flatnonzero(state >= Relation.PART_ZERO)
+    state, detail = compared.relation.copy(), dict[int, dict[str, Any]]()
+    wrong = np.flatnonzero(state >= Relation.PART_ZERO)
     stale = find_stale(
         bucket.earlier,
-        as_numpy(whole(bucket.source["id_hash"]))[source_row[pairs]],
-        lambda places: actual.take(target_row[pairs[places]]),
+        as_numpy(whole(bucket.source["id_hash"]))[source_row[wrong]],
+        lambda places: actual.take(target_row[wrong[places]]),
         task.tolerance,
         task.grid,
     )
-    named = pairs[np.array(list(stale), np.int64)]
-    state[named] = State.STALE
-    first = len(result.source_row) + np.cumsum(state != Relation.EQUAL) - 1
-    for number, version in zip(named.tolist(), stale.values(), strict=True):
-        result.detail[int(first[number])] = {"version": version}
+    for place, version in stale.items():
+        state[wrong[place]] = State.STALE
+        detail[int(wrong[place])] = {"version": version}
+    pairs = Pairs(
+        source_row,
+        target_row,
+        state,
+        compared.distance.astype(np.float32),
+        compared.right,
+        compared.start,
+        compared.stop,
+        detail,
+    )
+    return pairs.kept(np.flatnonzero(state != Relation.EQUAL))
 
 
-def _describe_ragged(
-    result: BucketResult,
+def _ragged(
     bucket: Bucket,
     expected: MappedVectors,
     source_row: Rows,
     target_row: Rows,
     has_expected: npt.NDArray[np.bool_],
     task: BucketTask,
-) -> None:
-    """Pairs whose target vector has another length."""
+) -> Pairs:
+    """Pairs whose target vector has another length, and how much of the expected one is in it."""
     if not len(source_row):
-        return
+        return Pairs.of(source_row, target_row, State.RAGGED)
     ragged = whole(bucket.target["ragged"]).take(numbers(target_row))
     lengths = as_numpy(pc.list_value_length(ragged)).tolist()
     wanted = expected.dimension or int(bucket.target.schema.field("vector").type.list_size)
@@ -271,61 +236,17 @@ def _describe_ragged(
             strict=True,
         ):
             details[number] = detail
-    base = len(result.source_row)
-    count = len(source_row)
-    _append(
-        result,
-        source_row,
-        target_row,
-        np.full(count, State.RAGGED, np.uint8),
-        np.full(count, np.nan),
-        np.zeros(count, np.float32),
-        np.zeros(count, np.int32),
-        np.zeros(count, np.int32),
-    )
-    result.detail.update({base + number: detail for number, detail in enumerate(details)})
+    return Pairs.of(source_row, target_row, State.RAGGED, dict(enumerate(details)))
 
 
-def _describe_unexpected(
-    result: BucketResult,
-    bucket: Bucket,
-    actual: MappedVectors,
-    source_row: Rows,
-    target_row: Rows,
-    rows: npt.NDArray[np.bool_],
-) -> None:
+def _by_itself(actual: MappedVectors, source_row: Rows, target_row: Rows) -> Pairs:
     """Pairs without an expected vector: what a vector shows by itself, NaN, infinity and nothing but zeros."""
-    pairs = np.flatnonzero(rows)
-    if not len(pairs):
-        return
+    state = np.full(len(target_row), Relation.EQUAL, np.uint8)
     step = rows_at_once(actual.dimension)
-    found, states = [], []
-    for start in range(0, len(pairs), step):
-        part = pairs[start : start + step]
+    for start in range(0, len(target_row), step):
+        part = slice(start, start + step)
         vectors = actual.take(target_row[part])
         finite = np.isfinite(vectors).all(axis=1)
-        state = np.where(
-            ~finite, Relation.NON_FINITE, np.where(vectors.any(axis=1), Relation.EQUAL, Relation.ZERO)
-        )
-        shown = state != Relation.EQUAL
-        found.append(part[shown])
-        states.append(state[shown].astype(np.uint8))
-    number, state = np.concatenate(found), np.concatenate(states)
-    count = len(number)
-    _append(
-        result,
-        source_row[number],
-        target_row[number],
-        state,
-        np.full(count, np.nan),
-        np.zeros(count, np.float32),
-        np.zeros(count, np.int32),
-        np.zeros(count, np.int32),
-    )
-
-
-def _append(result: BucketResult, *columns: npt.NDArray[Any]) -> None:
-    names = ("source_row", "target_row", "state", "distance", "right", "start", "stop")
-    for name, column in zip(names, columns, strict=True):
-        held = getattr(result, name)
-        setattr(result, name, np.concatenate([held, column.astype(held.dtype)]))
+        state[part][~vectors.any(axis=1)] = Relation.ZERO
+        state[part][~finite] = Relation.NON_FINITE
+    return Pairs.of(source_row, target_row, state).kept(np.flatnonzero(state != Relation.EQUAL))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from vecforensics.diff.collected import Found
 from vecforensics.diff.explain.crowded import Agreement
 from vecforensics.diff.explain.owners import NEAREST, find_owners
-from vecforensics.diff.pairs import Elsewhere, Resolved
+from vecforensics.diff.resolved import Elsewhere, Resolved
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.errors import printable
 from vecforensics.findings import Kind

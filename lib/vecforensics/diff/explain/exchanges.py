@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.explain.owners import how_many_expect
 from vecforensics.diff.explain.patterns import Explained, explain_exchanges
 from vecforensics.diff.explain.said import say
-from vecforensics.diff.pairs import Pairs
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind

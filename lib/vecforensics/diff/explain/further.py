@@ -21,7 +21,7 @@ from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.elsewhere import Other, owners_elsewhere, said_of
 from vecforensics.diff.explain.ids import related
 from vecforensics.diff.explain.owners import Owners
-from vecforensics.diff.pairs import Resolved, running
+from vecforensics.diff.resolved import Resolved, running
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind

@@ -22,7 +22,7 @@ from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.diff.explain.ids import pair_ids, record_of_zero
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.spellings import ZEROS_LOST, says_nothing
 from vecforensics.evidence import hash_text

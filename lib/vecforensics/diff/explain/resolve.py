@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult, State
 from vecforensics.diff.compare.copies import raw_vectors
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.compare.ragged import compare_ragged
 from vecforensics.diff.compare.relation import Relation, compare_pairs
 from vecforensics.diff.explain.alone import (
@@ -35,7 +36,7 @@ from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.explain.owners import Owners, find_owners
 from vecforensics.diff.explain.paired_metadata import drift_of_pairs
 from vecforensics.diff.explain.wrong_rows import explain_pairs
-from vecforensics.diff.pairs import Pairs, Resolved, joined_pairs, running
+from vecforensics.diff.resolved import Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
@@ -64,7 +65,7 @@ def resolve_collection(
         found.add(
             Kind.MANGLED_ID, source=source, target=target, detail={"by": "id", "conversion": conversion}
         )
-    _compare_mangled(sides, list(by_id), pairs, tolerance, resolved)
+    pairs = Pairs.joined([pairs, _compare_mangled(sides, list(by_id), tolerance, resolved)])
     joined = np.array(list(by_id), np.int64).reshape(-1, 2)
     missing, orphans = missing[~np.isin(missing, joined[:, 0])], orphans[~np.isin(orphans, joined[:, 1])]
     questioned = np.flatnonzero(
@@ -144,12 +145,13 @@ def _all_held(sides: Sides, rows: Index) -> list[tuple[str, bytes]]:
 
 
 def _compare_mangled(
-    sides: Sides, joined: list[tuple[int, int]], pairs: Pairs, tolerance: float, resolved: Resolved
-) -> None:
+    sides: Sides, joined: list[tuple[int, int]], tolerance: float, resolved: Resolved
+) -> Pairs:
     """The contents of records that stand under a mangled id are compared as if they stood under their own."""
     if not joined or not sides.source.dimension:
         resolved.unchecked += len(joined)
-        return
+        nobody = np.empty(0, np.int64)
+        return Pairs.of(nobody, nobody, State.RAGGED)
     source, target = (np.array(column, np.int64) for column in zip(*joined, strict=True))
     expected = sides.source.take(source)
     actual = sides.target.take(target)
@@ -175,20 +177,9 @@ def _compare_mangled(
     for place, version in stale.items():
         state[wrong[place]] = State.STALE
         detail[int(wrong[place])] = {"version": version}
-    kept = np.flatnonzero(has & (state != Relation.EQUAL))
-    renumbered = {int(np.searchsorted(kept, number)): item for number, item in detail.items()}
-    pairs.append(
-        Pairs(
-            source[kept],
-            target[kept],
-            state[kept],
-            compared.distance[kept],
-            compared.right[kept],
-            compared.start[kept],
-            compared.stop[kept],
-            renumbered,
-        )
-    )
+    columns = (compared.distance, compared.right, compared.start, compared.stop)
+    pairs = Pairs(source, target, state, *columns, detail)
+    return pairs.kept(np.flatnonzero(has & (state != Relation.EQUAL)))
 
 
 def _compare_metadata(sides: Sides, resolved: Resolved) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.pairs import Pairs
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.sides import Index
 from vecforensics.findings import Kind
 

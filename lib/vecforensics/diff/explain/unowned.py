@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.compare.relation import LEAST_RIGHT, Relation
 from vecforensics.diff.explain.foreign import foreign_groups
 from vecforensics.diff.explain.garbled import garbled
 from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
 from vecforensics.diff.explain.partial_copies import owners_of_blocks, partly_right
 from vecforensics.diff.explain.said import say, what_is_right
-from vecforensics.diff.pairs import Pairs, Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from vecforensics.diff.collected import Found
 from vecforensics.diff.explain.paired_metadata import drift_of_pairs
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Sides
 from vecforensics.diff.spellings import says_nothing
 from vecforensics.findings import Kind

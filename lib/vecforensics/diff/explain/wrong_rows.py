@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare.bucket import State
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.earlier import earlier_owners
 from vecforensics.diff.explain.elsewhere import Other, owners_elsewhere, said_of
@@ -18,7 +19,7 @@ from vecforensics.diff.explain.owners import Owners, owners_among
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
 from vecforensics.diff.explain.said import say, what_is_right
 from vecforensics.diff.explain.unowned import explain_unowned
-from vecforensics.diff.pairs import Pairs, Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 

@@ -22,9 +22,10 @@ from vecforensics.diff.hotspots.parts import Part, are_several, covered_by_all, 
 from vecforensics.diff.hotspots.risk import AtRisk, rows_at_risk
 from vecforensics.diff.hotspots.search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
+from vecforensics.errors import printable
 from vecforensics.findings import SEVERITY, Kind, Severity
 
-__all__ = ["HotSpot", "HotSpots", "find_hot_spots", "gather", "joined", "rows_of"]
+__all__ = ["HotSpot", "HotSpots", "Within", "find_hot_spots", "gather", "joined", "rows_of"]
 
 _CORRUPT_KINDS = tuple(kind for kind in Kind if SEVERITY[kind] is Severity.CORRUPT)
 
@@ -42,13 +43,27 @@ def _percent(part: int, whole: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """A place as one collection sees it: `hits` of its `found` rows of the kind stand in `size` of its `rows`. `run`: the first and
+    the last of them, from 0, where they stand on end in the source."""
+
+    collection: str
+    hits: int
+    size: int
+    found: int
+    rows: int
+    run: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class HotSpot:
     """One place where findings of one kind gather.
 
     `hits` of the kind's `found` rows stand in this part of `size` rows out of `rows` (of all collections). `collection`: the
     one in which all of it lies, if there is one. `log10_q`: the adjusted p-value (Benjamini-Yekutieli) as a power of ten.
     `score`: nats of likelihood gained beyond what the description costs. `also`: other names for nearly the same rows. `side`:
-    whose rows they are, the source's or the target's; `sampled`: not all of them were looked at.
+    whose rows they are, the source's or the target's; `sampled`: not all of them were looked at. `within`: the same of each
+    collection that has rows here, since a share of all collections together is that of none of them.
     """
 
     kind: str
@@ -64,11 +79,15 @@ class HotSpot:
     also: tuple[str, ...] = ()
     side: str = "source"
     sampled: bool = False
+    within: tuple[Within, ...] = ()
+
+    @property
+    def _verb(self) -> str:
+        return "hold" if are_several(self.parts) else "holds"
 
     @property
     def sentence(self) -> str:
         name = self.kind.replace("_", " ")
-        verb = "hold" if are_several(self.parts) else "holds"
         held = (
             f"{_percent(self.hits, self.found)} of the {name} rows"
             if self.hits < self.found
@@ -77,7 +96,16 @@ class HotSpot:
         whole = "all rows" if self.side == "source" else "all vectors in the target"
         if self.sampled:
             whole = f"the {self.rows:,} vectors in the target that were looked at"
-        return f"{self.where} {verb} {held} ({_percent(self.size, self.rows)} of {whole})"
+        return f"{self.where} {self._verb} {held} ({_percent(self.size, self.rows)} of {whole})"
+
+    def sentence_of(self, one: Within) -> str:
+        """The same of one collection alone."""
+        every = "all" if one.hits == one.found > 1 else f"{one.hits:,} of the"
+        name = f"{self.kind.replace('_', ' ')} row{'s' if one.found != 1 else ''}"
+        held = f"{every} {one.found:,} {name} of {printable(one.collection, 60)}"
+        whole = "rows" if self.side == "source" else "vectors in the target"
+        looked_at = " that were looked at" if self.sampled else ""
+        return f"{self.where} {self._verb} {held} ({_percent(one.size, one.rows)} of its {whole}{looked_at})"
 
     @property
     def rate(self) -> float:
@@ -101,6 +129,16 @@ class HotSpot:
             "log10_p_value": round(self.log10_q, 2),
             "also": list(self.also),
             "sentence": self.sentence,
+            "within": {
+                one.collection: {
+                    "rows": one.hits,
+                    "of": one.size,
+                    "found": one.found,
+                    "run": None if one.run is None else list(one.run),
+                    "sentence": self.sentence_of(one),
+                }
+                for one in self.within
+            },
         }
 
     def __str__(self) -> str:
@@ -194,7 +232,26 @@ def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64]) -> H
         tuple(in_words(parts) for parts in claim.also),
         population.side,
         population.sampled,
+        tuple(_within(mask, population, bad)),
     )
+
+
+def _within(
+    mask: npt.NDArray[np.bool_], population: Population, bad: npt.NDArray[np.int64]
+) -> Iterator[Within]:
+    """What a mask over all rows covers of each collection; `bad` ascends."""
+    for name, start, end in zip(
+        population.collections, population.starts.tolist(), population.ends.tolist(), strict=True
+    ):
+        here, hurt = mask[start:end], bad[slice(*np.searchsorted(bad, (start, end)))]
+        if size := int(np.count_nonzero(here)):
+            first, last = int(np.argmax(here)), len(here) - 1 - int(np.argmax(here[::-1]))
+            # Rows of a target stand in no order that means anything.
+            on_end = population.side == "source" and last - first + 1 == size
+            hits = int(np.count_nonzero(mask[hurt]))
+            yield Within(
+                name, hits, size, len(hurt), len(here), (first, last) if on_end else None
+            )
 
 
 def gather(

@@ -24,7 +24,7 @@ from vecforensics.diff.collected import Found
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.compare.relation import Relation
 from vecforensics.diff.explain.leftovers import nobodys_groups
-from vecforensics.diff.pairs import Resolved
+from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.settling.second_look import (
     Sight,
     count_ids,
@@ -161,9 +161,10 @@ class Settling:
         parts = [np.empty(0, np.int64)]
         copies: dict[int, list[int]] = {}
         for result in results:
-            bad = (result.state >= Relation.NON_FINITE) & (result.state != Relation.UNUSABLE)
+            pairs = result.pairs
+            bad = (pairs.state >= Relation.NON_FINITE) & (pairs.state != Relation.UNUSABLE)
             drifted = np.array(list(result.drift), np.int32)
-            rows = np.r_[result.missing, result.source_row[bad], drifted, result.extra_source]
+            rows = np.r_[result.missing, pairs.source[bad], drifted, result.extra_source]
             parts.append(self.sides.source.number(result.bucket, rows))
             for record, target in zip(
                 self.sides.source.number(result.bucket, result.extra_source).tolist(),
@@ -319,11 +320,8 @@ def _take_out(sides: Sides, results: list[BucketResult], fine: Index, appeared: 
         copies = ~np.isin(sides.source.number(result.bucket, result.extra_source), fine)
         for name in ("extra_source", "extra_target", "extra_same"):
             setattr(result, name, getattr(result, name)[copies])
-        kept = np.flatnonzero(~np.isin(sides.source.number(result.bucket, result.source_row), fine))
-        renumbered = {old: new for new, old in enumerate(kept.tolist())}
-        result.detail = {renumbered[old]: item for old, item in result.detail.items() if old in renumbered}
-        for name in ("source_row", "target_row", "state", "distance", "right", "start", "stop"):
-            setattr(result, name, getattr(result, name)[kept])
+        wrong = ~np.isin(sides.source.number(result.bucket, result.pairs.source), fine)
+        result.pairs = result.pairs.kept(np.flatnonzero(wrong))
 
 
 def frozen_moment(facts: Any) -> datetime:

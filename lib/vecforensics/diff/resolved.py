@@ -1,19 +1,20 @@
-"""What the stages of the second pass hand on: joined rows that differ, and what is known of a collection."""
+"""What the stages of the second pass hand on: the joined rows that differ, and what is known of a collection."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.compare.bucket import BucketResult, State
+from vecforensics.diff.compare.pairs import Pairs
 from vecforensics.diff.sides import Index, Side, Sides
 
-__all__ = ["Elsewhere", "Pairs", "Resolved", "joined_pairs", "running"]
+__all__ = ["Elsewhere", "Resolved", "joined_pairs", "running"]
 
 
 class Elsewhere(NamedTuple):
@@ -25,26 +26,6 @@ class Elsewhere(NamedTuple):
     id: str
     by: str
     candidates: int = 1
-
-
-@dataclass
-class Pairs:
-    """Joined rows that differ, by running numbers; the columns of `BucketResult` end to end."""
-
-    source: Index
-    target: Index
-    state: npt.NDArray[np.uint8]
-    distance: npt.NDArray[np.float64]
-    right: npt.NDArray[np.float32]
-    start: npt.NDArray[np.int32]
-    stop: npt.NDArray[np.int32]
-    detail: dict[int, dict[str, Any]] = field(default_factory=dict)
-
-    def append(self, other: Pairs) -> None:
-        base = len(self.source)
-        for name in ("source", "target", "state", "distance", "right", "start", "stop"):
-            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
-        self.detail.update({base + number: detail for number, detail in other.detail.items()})
 
 
 @dataclass
@@ -79,27 +60,19 @@ def running(side: Side, parts: Iterable[tuple[int, npt.NDArray[np.int32]]]) -> I
 
 
 def joined_pairs(sides: Sides, results: Sequence[BucketResult]) -> Pairs:
-    empty = np.empty(0, np.int64)
-    pairs = Pairs(
-        empty,
-        empty,
-        np.empty(0, np.uint8),
-        np.empty(0),
-        np.empty(0, np.float32),
-        empty.astype(np.int32),
-        empty.astype(np.int32),
+    """The pairs of all buckets, by running numbers."""
+    nobody = np.empty(0, np.int64)
+    return Pairs.joined(
+        [
+            Pairs.of(nobody, nobody, State.RAGGED),
+            *(
+                replace(
+                    result.pairs,
+                    source=sides.source.number(result.bucket, result.pairs.source),
+                    target=sides.target.number(result.bucket, result.pairs.target),
+                    distance=result.pairs.distance.astype(np.float64),
+                )
+                for result in results
+            ),
+        ]
     )
-    for result in results:
-        pairs.append(
-            Pairs(
-                sides.source.number(result.bucket, result.source_row),
-                sides.target.number(result.bucket, result.target_row),
-                result.state,
-                result.distance.astype(np.float64),
-                result.right,
-                result.start,
-                result.stop,
-                result.detail,
-            )
-        )
-    return pairs
