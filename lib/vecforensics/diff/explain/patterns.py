@@ -152,30 +152,36 @@ def _components(row: Index, owner: Index) -> Index:
 
 def _runs(row: Index, offset: Index, component: Index, single: Flags) -> list[npt.NDArray[np.intp]]:
     """Members of each shifted run, rows in order."""
-    order = np.argsort(row, kind="stable")
-    order = order[single[order]]
+    by_row = np.argsort(row, kind="stable")
+    order = by_row[single[by_row]]
     if len(order) < _SHORTEST_RUN:
         return []
     breaks = (np.diff(offset[order]) != 0) | (np.diff(row[order]) > 1 + _GAP)
     pieces = np.split(order, np.flatnonzero(breaks) + 1)
-    by_component = np.argsort(component, kind="stable")
-    ordered = component[by_component]
+    # Of each row how many are in its exchange, and how many of these moved as it did.
+    size = _counts(component)
+    _, figure = np.unique(np.stack([component, offset]), axis=1, return_inverse=True)
+    alike = _counts(figure.reshape(-1))
+    ordered = row[by_row]
     runs = []
     for piece in pieces:
-        span = int(row[piece[-1]] - row[piece[0]]) + 1
-        if len(piece) < max(_SHORTEST_RUN, _LEAST_DENSITY * span):
+        first, last = int(row[piece[0]]), int(row[piece[-1]])
+        if len(piece) < max(_SHORTEST_RUN, _LEAST_DENSITY * (last - first + 1)):
             continue
-        named = np.unique(component[piece])
-        bounds = zip(np.searchsorted(ordered, named), np.searchsorted(ordered, named, "right"), strict=True)
-        together = np.sort(np.concatenate([by_component[low:high] for low, high in bounds]))
-        steady = (offset[together] == offset[piece[0]]).mean()
-        if len(piece) >= _LONG_RUN or steady >= _SAME_OFFSET:
-            # A block that was rotated: the last rows of the run point back to its beginning.
-            block = np.r_[piece, together[offset[together] != offset[piece[0]]]]
-            low, high = row[piece].min(), row[piece].max() + abs(int(offset[piece[0]]))
-            inside = (row[block] >= low - abs(int(offset[piece[0]]))) & (row[block] <= high)
-            wraps = np.abs(offset[block]) == len(block) - np.abs(offset[piece[0]])
-            runs.append(block[(offset[block] == offset[piece[0]]) | (inside & wraps)])
+        moved = int(offset[piece[0]])
+        named, place = np.unique(component[piece], return_index=True)
+        together, steady = int(size[piece[place]].sum()), int(alike[piece[place]].sum())
+        if len(piece) < _LONG_RUN and steady < _SAME_OFFSET * together:
+            continue
+        # A block that was rotated: the last rows of the run point back to its beginning.
+        low, high = (
+            np.searchsorted(ordered, first - abs(moved)),
+            np.searchsorted(ordered, last + abs(moved) + 1),
+        )
+        near = np.sort(by_row[low:high])
+        over = np.isin(component[near], named) & (offset[near] != moved)
+        over &= np.abs(offset[near]) == len(piece) + together - steady - abs(moved)
+        runs.append(np.r_[piece, near[over]])
     return runs
 
 
