@@ -17,7 +17,13 @@ from vecforensics.race.catalogue import NAMES
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Damage, EventKind, Moment, OperationKind, Verdict, Witness
 from vecforensics.race.views.prose import explain, explain_verdict
+from vecforensics.race.views.swimlanes import swimlanes
+from vecforensics.race.views.text import lanes_text
+from vecforensics.records import Record
 
+RECORDS_OF_ONE_KIND = tuple(
+    Record(f"{number:06d}", f"product {number}", collection="products") for number in range(1, 13)
+)
 ROLES = ("trigger", "mechanism", "unnoticed", "consequence")
 
 
@@ -210,3 +216,50 @@ def test_damage_that_a_write_carried_is_told_with_its_line(migrate: Any, said: s
     mechanism = explain(found.witness).sentences[1]
     assert re.search(f"The write of .* carried it so: {said}", mechanism.text), mechanism.text
     assert "store.upsert" in mechanism.places[0].text
+
+
+async def one_slot_for_all(records: Any, embed: Any, store: Any) -> None:
+    last: dict[str, Any] = {}
+
+    async def one(record: Any) -> None:
+        last["vector"] = await embed(record)
+        await asyncio.sleep(0)
+        await store.upsert(record.id, last["vector"], record.metadata)
+
+    await asyncio.gather(*(one(record) for record in records))
+
+
+def test_answers_that_met_in_one_round_are_told_as_a_meeting_and_not_as_an_order() -> None:
+    found = explore(one_slot_for_all, records=RECORDS_OF_ONE_KIND, prefer=("swapped",))
+    witness = found.witness
+    assert witness is not None
+    assert witness.granularity == "fine"
+    trigger, mechanism, unnoticed, _ = explain(witness).sentences
+    assert (
+        trigger.text
+        == "The vectors of product 000001 and product 000002 arrived in the same round of the event loop."
+    )
+    assert "nothing in the code makes the one wait until the other is through" in mechanism.text
+    assert "carried the vector of product 000002" in mechanism.text
+    assert unnoticed.text.startswith("It hides: when answers arrive one at a time")
+    picture = " ".join((lanes_text(witness), swimlanes(witness))).lower()
+    assert "missing:" not in picture
+    assert (
+        "together: 1 embed(product 000001) and 2 embed(product 000002), in the same round of the event loop"
+        in picture
+    )
+    assert "another order" not in picture
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_the_program_is_shown_under_two_sentences(name: str) -> None:
+    shown = [place for sentence in explain(scenes.witness_of(name)).sentences for place in sentence.places]
+    assert len(shown) == len(set(shown))
+
+
+def test_the_verdict_says_which_schedule_was_the_first_to_fail_and_that_records_were_generated() -> None:
+    found = explore(one_slot_for_all, records=4)
+    assert f"the first failing one was schedule {found.schedules_to_first_failure}." in explain_verdict(found)
+    assert "of 4 generated records were tried" in explain_verdict(found)
+    given = explore(one_slot_for_all, records=RECORDS_OF_ONE_KIND)
+    assert "of 12 records were tried" in explain_verdict(given)

@@ -6,6 +6,9 @@ parent before write of the child"; a stale vector, that the older write comes fi
 written later wants "write before return". Where the damage names none (a shared buffer, a counter), the constraints of the
 schedule are turned round: if the failure needs A before B, what is missing is B before A. Either way no analysis of the code is
 needed: the run at hand is the proof that nothing in the program enforces the edge.
+
+Answers that have to arrive in one round of the event loop are no order: the failure needs both at once, and one at a time they do
+no harm. Such pairs are `meetings`, and no edge is made of them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Final
 from vecforensics.findings import Kind
 from vecforensics.race.model import EventKind, Moment, Operation, OperationKind, Witness
 
-__all__ = ["RETURN", "MissingEdge", "missing_edges"]
+__all__ = ["RETURN", "MissingEdge", "meetings", "missing_edges"]
 
 RETURN: Final = "return"
 _MOST: Final = 3
@@ -38,13 +41,28 @@ def missing_edges(witness: Witness) -> tuple[MissingEdge, ...]:
     pairs = dict.fromkeys(_from_damage(witness))
     if not pairs:
         known = {item.id for item in trace.operations}
+        met = meetings(witness)
         pairs = dict.fromkeys(
             (item.then, item.first)
             for item in witness.constraints
-            if not item.fault and item.then in known and (item.first in known or item.first == RETURN)
+            if not item.fault
+            and item.then in known
+            and (item.first in known or item.first == RETURN)
+            and (item.first, item.then) not in met
         )
     return tuple(
         MissingEdge(chr(ord("A") + n), before, after) for n, (before, after) in enumerate(list(pairs)[:_MOST])
+    )
+
+
+def meetings(witness: Witness) -> tuple[tuple[str, str], ...]:
+    """Pairs of operations among the conditions whose answers arrived in the same round of the event loop."""
+    if witness.granularity != "fine":
+        return ()
+    at = {event.operation: event.time_s for event in witness.trace.events if event.kind is EventKind.COMPLETE}
+    pairs = ((item.first, item.then) for item in witness.constraints if not item.fault)
+    return tuple(
+        (first, then) for first, then in pairs if first in at and then in at and at[first] == at[then]
     )
 
 

@@ -13,7 +13,7 @@ from vecforensics.race.model import (
     Trace,
     Witness,
 )
-from vecforensics.race.views.edges import missing_edges
+from vecforensics.race.views.edges import meetings, missing_edges
 from vecforensics.race.views.words import Names
 
 __all__ = ["Facts", "Sentence", "capital", "in_order_of_asking"]
@@ -39,6 +39,7 @@ class Facts:
             (event.kind, event.operation): event.seq for event in self.trace.events if event.operation
         }
         self.orders = [Constraint(edge.after, edge.before, "") for edge in missing_edges(witness)]
+        self.met = [(self.by_id[first], self.by_id[then]) for first, then in meetings(witness)]
         self.faults = [item for item in witness.constraints if item.fault]
         self.began: dict[str, Source | None] = {
             event.task: event.source for event in self.trace.events if event.kind is EventKind.TASK_START

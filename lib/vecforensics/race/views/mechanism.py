@@ -46,6 +46,8 @@ class Mechanism(Facts):
                 return self._not_awaited(then)
             if first is not None and then is not None:
                 return self._concurrent(first, then)
+        if self.met:
+            return self._side_by_side(*self.met[0])
         lost = self.trace.outcome.lost
         if lost:
             places = tuple(item.source for item in lost if item.source is not None)
@@ -186,6 +188,19 @@ class Mechanism(Facts):
             "mechanism",
             f"{who}, and nothing in the code makes {names.the_act(first)} wait for {names.the_act(then)}: {state}{so}",
             places,
+        )
+
+    def _side_by_side(self, first: Operation, then: Operation) -> Sentence:
+        """Two answers in one round: both tasks are awake before either has come to its next wait."""
+        said, more = self.flow()
+        started = [self.began.get(task) for task in dict.fromkeys((first.task, then.task))]
+        places = [*(place for place in started if place is not None), *self.places(first, then), *more]
+        so = f"; so {said}." if said else "."
+        return Sentence(
+            "mechanism",
+            "Their tasks were awake at the same time and took their next steps in turn, and nothing in the code makes the one "
+            f"wait until the other is through{so}",
+            tuple(dict.fromkeys(places))[:4],
         )
 
     def _after_fault(self, item: Constraint) -> Sentence:

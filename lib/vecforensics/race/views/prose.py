@@ -12,8 +12,11 @@ completions. "Nothing in the code makes A wait for B" needs no analysis of the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+from vecforensics.errors import SuspectError
+from vecforensics.race.exchange import parse_replay
 from vecforensics.race.model import (
     Exploration,
     Source,
@@ -64,18 +67,38 @@ def explain(witness: Witness) -> Prose:
     """The prose of one witness."""
     tale = Tale(witness)
     trigger = tale.trigger()
-    return Prose(trigger.text, (trigger, tale.mechanism(), tale.unnoticed(), tale.consequence()))
+    told = (trigger, tale.mechanism(), tale.unnoticed(), tale.consequence())
+    return Prose(trigger.text, tuple(_each_place_once(told)))
+
+
+def _each_place_once(told: Iterable[Sentence]) -> Iterator[Sentence]:
+    """The sentences, each with those of its places that no earlier one has shown: the same lines twice tell nothing."""
+    shown: set[Source] = set()
+    for item in told:
+        yield replace(item, places=tuple(place for place in item.places if place not in shown))
+        shown.update(item.places)
+
+
+def _were_generated(exploration: Exploration) -> bool:
+    """Whether the records are known to have been made by the laboratory; only a witness says where they came from."""
+    if exploration.witness is None:
+        return False
+    try:
+        return parse_replay(exploration.witness.replay).generated is not None
+    except SuspectError:
+        return False
 
 
 def explain_verdict(exploration: Exploration) -> str:
     """One sentence for the three values of a verdict, with the size at which it holds."""
     certificate = exploration.certificate
-    size = f"{certificate.records} record{'s' if certificate.records != 1 else ''}"
+    made = "generated " if _were_generated(exploration) else ""
+    size = f"{certificate.records} {made}record{'s' if certificate.records != 1 else ''}"
     tried = f"{certificate.schedules:,} schedule{'s' if certificate.schedules != 1 else ''}"
     match exploration.verdict:
         case Verdict.FAILING:
             first = exploration.schedules_to_first_failure
-            found = f"; the first of them was schedule {first:,}" if first is not None else ""
+            found = f"; the first failing one was schedule {first:,}" if first is not None else ""
             were = "was" if certificate.schedules == 1 else "were"
             return f"There are orders of events in which this migration goes wrong: {tried} of {size} {were} tried{found}."
         case Verdict.PROVED:

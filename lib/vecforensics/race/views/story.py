@@ -96,7 +96,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Both runs. `parting` is the first row in which they differ (None: there is but one run, or they never differ)."""
+    """Both runs. `parting` is the first row in which they differ (None: there is but one run, or they never differ).
+
+    `met`: pairs of operations that have to be answered in one round of the event loop, where that is what makes it fail.
+    """
 
     names: Names
     failing: Run
@@ -104,17 +107,23 @@ class Story:
     parting: int | None
     missing: tuple[MissingEdge, ...]
     left_out: int
+    met: tuple[tuple[str, str], ...] = ()
 
     def edge_text(self, edge: MissingEdge) -> str:
         """ "4 upsert(user 10001) before 2 upsert(post p-10001-1)"; the numbers are those of the failing run's completions."""
-        said = []
-        for name in (edge.before, edge.after):
-            operation = self.failing.trace.operation(name)
-            rows = (row.number for row in self.failing.rows if row.event and row.event.operation == name)
-            number = next(rows, 0)
-            label = self.names.label(operation) if operation is not None else "the return"
-            said.append(f"{number} {label}" if number else label)
-        return " before ".join(said)
+        return f"{self._numbered(edge.before)} before {self._numbered(edge.after)}"
+
+    def meeting_text(self, met: tuple[str, str]) -> str:
+        """ "1 embed(user 10001) and 2 embed(user 10002)"."""
+        return " and ".join(map(self._numbered, met))
+
+    def _numbered(self, name: str) -> str:
+        """An operation with its number among the completions of the failing run."""
+        operation = self.failing.trace.operation(name)
+        rows = (row.number for row in self.failing.rows if row.event and row.event.operation == name)
+        number = next(rows, 0)
+        label = self.names.label(operation) if operation is not None else "the return"
+        return f"{number} {label}" if number else label
 
 
 def took_effect(event: Event) -> bool:

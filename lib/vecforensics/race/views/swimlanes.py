@@ -64,7 +64,7 @@ class _Painter:
             self.sheet.say(sizes.margin, y, line, size=16, bold=True)
             y += 21
         # Where no order and no fault is to blame the headline is the result already; then the mechanism says more.
-        plain = not self.story.missing and not self.witness.faults
+        plain = not self.story.missing and not self.story.met and not self.witness.faults
         result = prose.sentences[1 if plain else -1].text
         for line in wrap(result, sizes.width - 2 * sizes.margin, 12, 2):
             self.sheet.say(sizes.margin, y - 1, line, size=12, fill=GREY)
@@ -157,6 +157,10 @@ class _Painter:
             self.sheet.say(
                 left + 58, y + 4, fit(said, room, 12, bold=True), size=12, bold=True, fill=RED_TEXT
             )
+            y += 22
+        for met in self.story.met:
+            said = f"Together: {self.story.meeting_text(met)}, in the same round of the event loop."
+            self.sheet.say(left, y + 4, fit(said, room, 12, bold=True), size=12, bold=True, fill=RED_TEXT)
             y += 22
         y += 4
         x = left

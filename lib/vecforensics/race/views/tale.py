@@ -6,6 +6,7 @@ from vecforensics.race.model import (
     Constraint,
     EventKind,
     Moment,
+    Operation,
     OperationKind,
 )
 from vecforensics.race.views.edges import RETURN
@@ -21,10 +22,13 @@ class Tale(Mechanism):
     """Trigger, mechanism, why it was not noticed, consequence."""
 
     def trigger(self) -> Sentence:
-        """The first missing edge, the plainest there is; a fault where no order is needed; else the damage itself."""
+        """The first missing edge, the plainest there is; else answers that met in one round, a fault, or the damage itself."""
         if self.orders:
             best = self.orders[0]
             return Sentence("trigger", self._order(best), self.places(*self.pair(best)))
+        if self.met:
+            first, then = self.met[0]
+            return Sentence("trigger", self._meeting(first, then), self.places(first, then))
         if self.faults:
             return self._fault(self.faults[0])
         what = clauses(self.trace.outcome, self.names)[0]
@@ -70,13 +74,21 @@ class Tale(Mechanism):
         if first.kind is OperationKind.UPSERT and then.kind is OperationKind.DELETE and first.key == then.key:
             return f"{capital(names.thing(first.key))} was deleted after it had been written, not before."
         if first.kind is then.kind is OperationKind.EMBED and first.key != then.key:
-            return f"{capital(names.happened(first))} before that of {names.thing(then.key)} did."
+            return f"{capital(names.happened(first))} before that of {names.thing(then.key)}."
         before = (
             "it became visible"
             if then.label.startswith("visibility") and first.key == then.key
             else names.happened(then)
         )
         return f"{capital(names.happened(first))} before {before}."
+
+    def _meeting(self, first: Operation, then: Operation) -> str:
+        names = self.names
+        if first.kind is then.kind is OperationKind.EMBED and first.key != then.key:
+            both = f"the vectors of {names.thing(first.key)} and {names.thing(then.key)} arrived"
+        else:
+            both = f"{names.the_act(first)} and {names.the_act(then)} were answered"
+        return f"{capital(both)} in the same round of the event loop."
 
     def _fault(self, item: Constraint) -> Sentence:
         operation = self.by_id.get(item.then)
@@ -116,6 +128,15 @@ class Tale(Mechanism):
             return Sentence(
                 "unnoticed",
                 f"It hides: while every operation succeeds at the first attempt, {same} out right.",
+            )
+        if self.met and not self.orders and not self.faults:
+            calm = (
+                " and in the order of the questions, as from a store in memory"
+                if in_order_of_asking(passing)
+                else ""
+            )
+            return Sentence(
+                "unnoticed", f"It hides: when answers arrive one at a time{calm}, {same} out right."
             )
         if in_order_of_asking(self.trace) and not self.faults:
             return Sentence(

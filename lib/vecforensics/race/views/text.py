@@ -88,6 +88,9 @@ def _edges(story: Story, width: int) -> list[str]:
     for edge in story.missing:
         text = f"missing: {story.edge_text(edge)}. Nothing in the code makes it so."
         found += textwrap.wrap(f"~{edge.letter}~ {ascii_only(text)}", width, subsequent_indent="    ")
+    for met in story.met:
+        text = f"together: {story.meeting_text(met)}, in the same round of the event loop."
+        found += textwrap.wrap(ascii_only(text), width, subsequent_indent="    ")
     if story.left_out:
         found.append(f"operations of the run that are not drawn: {story.left_out}")
     return found
