@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Container, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from vecforensics.errors import printable
 from vecforensics.evidence import Evidence, directory_name
 from vecforensics.findings import SEVERITY, Kind, Severity
-from vecforensics.run_folder import RunFolder, write_json, write_whole
+from vecforensics.run_folder import RunFolder, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,15 +67,15 @@ def draw_diff(run: RunFolder, diff: Diff) -> Figures:
     """Kinds over all; for each damaged collection where the damage lies along the source, and what it costs."""
     from vecforensics.diff.plots import plot_along_source, plot_impact, plot_kinds
 
-    drawn = {"kinds.png": (plot_kinds(diff.counts), "Findings of each kind, zeros shown")}
+    drawn = {"kinds.png": (plot_kinds(diff.counts), "Findings of each kind; those with none are named")}
     evidence = Evidence.open(run.evidence)
     for name, one in diff.collections.items():
         damaged = _damaged_rows(diff, evidence, name) if one.rows_corrupt else {}
         if damaged:
             spots = list(_spots(diff, name))
-            # Where no run along the source stands out by itself, another line of the same damage may.
-            told = [spots[0][1]] if spots else _sentences(diff, name, damaged)
-            title = f"{name}: {told[0]}" if told else ""
+            title = f"{name}: {one.records_corrupt:,} of {one.source_rows:,} records are damaged"
+            if not diff.hot_spots:
+                title += "; no place stands out beyond chance"
             earlier = evidence.collection(name).rows["earlier"]
             counted = (
                 "row of the source, the newest version of each record" if earlier else "row of the source"
@@ -136,26 +137,21 @@ def _damaged_rows(diff: Diff, evidence: Evidence, name: str) -> dict[str, npt.ND
     return found
 
 
-def _spots(diff: Diff, name: str) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
-    """The hot spots that are a run along the source: kind, sentence, the rows that they cover."""
-    # Hot spots count the rows of all collections on end.
-    start = sum(one.source_rows for other, one in diff.collections.items() if other < name)
+def _spots(diff: Diff, name: str) -> Iterator[tuple[str, str, npt.NDArray[np.bool_] | None]]:
+    """The hot spots as this collection sees them, where more of its damage stands than of its rows: kind, sentence, and the rows
+    covered where they are a run of its source."""
+    rows = diff.collections[name].source_rows
     for spot in diff.hot_spots:
-        parts = spot["parts"]
-        if (
-            spot["collection"] == name
-            and len(parts) == 1
-            and parts[0]["dimension"] == "position"
-            and parts[0]["form"] == "run"
-        ):
-            mask = np.zeros(diff.collections[name].source_rows, bool)
-            mask[parts[0]["first"] - start : parts[0]["last"] + 1 - start] = True
-            yield spot["kind"], spot["sentence"], mask
-
-
-def _sentences(diff: Diff, name: str, kinds: Container[str]) -> list[str]:
-    """What the hot spots say of the damage in one collection, along whichever line they lie."""
-    return [s["sentence"] for s in diff.hot_spots if s["collection"] in (None, name) and s["kind"] in kinds]
+        here = spot["within"].get(name)
+        # Of a whole collection there is nothing to be seen in its own figure.
+        if spot["side"] != "source" or not here or here["of"] == rows:
+            continue
+        if here["rows"] * rows > here["of"] * here["found"]:
+            mask = None
+            if here["run"]:
+                mask = np.zeros(rows, bool)
+                mask[here["run"][0] : here["run"][1] + 1] = True
+            yield spot["kind"], here["sentence"], mask
 
 
 def _captions(run: RunFolder) -> dict[str, dict[str, str]]:
@@ -180,17 +176,24 @@ def _keep(
             captions[name] = {
                 "title": title,
                 "caption": caption,
-                "alt": f"{caption}. {title}",
+                "alt": ". ".join([caption, *dict.fromkeys([title, *_headings(figure)])]),
                 "stage": stage,
             }
-        write_json(run.figures / _CAPTIONS, captions)
+        # Within a stage the figures stay in the order in which they were drawn.
+        ordered = dict(sorted(captions.items(), key=lambda item: item[1].get("stage", "")))
+        write_whole(run.figures / _CAPTIONS, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
     return figures_of(run, stage)
 
 
 def _title(figure: Figure) -> str:
     """The finding that the figure carries: its own title, or that of its first axes."""
+    return next(iter(_headings(figure)), "")
+
+
+def _headings(figure: Figure) -> list[str]:
+    """All that stands over the figure and its panels."""
     titles = [
         figure.get_suptitle(),
         *(axes.get_title(place) for axes in figure.axes for place in ("left", "center")),
     ]
-    return next((" ".join(title.split()) for title in titles if title), "")
+    return [" ".join(title.split()) for title in titles if title]

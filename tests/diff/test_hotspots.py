@@ -38,6 +38,36 @@ def test_batches_17_to_19_of_worker_3_lost() -> None:
     assert told["p_value"] < 1e-200
 
 
+def test_a_place_in_two_collections_has_the_numbers_of_each() -> None:
+    users = rows(4000, {Kind.MISSING: np.arange(3900, 4000)}, {"day": np.arange(4000) // 100})
+    lost = [*range(100), *range(100, 3000, 29)]
+    posts = rows(3000, {Kind.MISSING: lost}, {"day": np.arange(3000) // 100 + 39}, collection="posts")
+    spots = find_hot_spots([users, posts])
+    told = spots[0].as_dict()
+    assert (told["rows"], told["of"], told["collection"]) == (200, 200, None)
+    assert told["within"] == {
+        "users": {
+            "rows": 100,
+            "of": 100,
+            "found": 100,
+            "run": [3900, 3999],
+            "sentence": f"{told['where']} holds all 100 missing rows of users (2.5 % of its rows)",
+        },
+        "posts": {
+            "rows": 100,
+            "of": 100,
+            "found": 200,
+            "run": [0, 99],
+            "sentence": f"{told['where']} holds 100 of the 200 missing rows of posts (3.3 % of its rows)",
+        },
+    }
+
+
+def test_a_place_whose_rows_are_strewn_is_no_run() -> None:
+    spots = find_hot_spots([rows(N, {Kind.MISSING: some(NUMBERS[7::10], 0.9)}, LINES)])
+    assert [one.run for one in spots[0].within] == [None]
+
+
 def test_one_worker_dies() -> None:
     spots = find_hot_spots([rows(N, {Kind.ZERO: some(np.flatnonzero(WORKER == 2), 0.5)}, LINES)])
     assert [spot.where for spot in spots] == ["worker 2"]

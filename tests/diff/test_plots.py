@@ -37,32 +37,66 @@ def impact(lost: tuple[int, ...]) -> Impact:
     )  # fmt: skip
 
 
-def test_every_kind_stands_in_the_chart_zeros_too() -> None:
+def patches(figure: object, kind: type) -> list[object]:
+    return figure.findobj(kind)  # type: ignore[attr-defined,no-any-return]
+
+
+def test_every_kind_is_named_in_the_chart_those_without_a_finding_in_one_sentence() -> None:
     figure = plot_kinds({"missing": 1200, "normalised": 5})
-    assert all(kind.value.replace("_", " ") in texts(figure) for kind in Kind)
-    assert texts(figure).count("\n0") >= len(Kind) - 3
-    assert "1,200 corrupt findings of 1 kind" in texts(figure)
+    said = " ".join(texts(figure).split())
+    assert all(kind.value.replace("_", " ") in said for kind in Kind)
+    assert "None of these: orphan, mangled id, duplicate," in said
+    assert {"1,200", "5", "corrupt", "benign"} <= set(texts(figure).splitlines())
+    assert "unknown" not in said
+    assert "1,200 corrupt findings of 1 kind" in said
     assert "No corrupt finding" in texts(plot_kinds({"noise": 3}))
+    assert "None of these: missing," in texts(plot_kinds({}))
 
 
-def test_hot_spots_are_marked_and_give_the_title() -> None:
+def test_sixty_findings_make_a_bar_three_times_as_long_as_twenty() -> None:
+    from matplotlib.patches import Rectangle
+
+    figure = plot_kinds({"missing": 60, "swapped": 40, "mangled_id": 20, "zero": 1})
+    [axes] = figure.axes
+    bars = [patch for patch in patches(axes, Rectangle) if patch is not axes.patch]
+    left, right = (axes.transData.transform((at, 0))[0] for at in (0, 20))
+    ends = [axes.transData.transform((bar.get_width(), 0))[0] for bar in bars]
+    assert [round((end - left) / (right - left), 6) for end in ends] == [3, 1, 2, 0.05]
+
+
+def test_hot_spots_are_marked_and_head_the_panel_of_their_kind() -> None:
     hurt = np.arange(1000, 1100)
     source = rows(4000, {Kind.MISSING: hurt}, {"worker": np.arange(4000) % 3})
     spots, population = find_hot_spots([source]), lay_out([source])
     figure = plot_along_source(
-        {"missing": hurt}, 4000, [(spot.kind, spot.sentence, rows_of(spot, population)) for spot in spots]
+        {"missing": hurt, "zero": np.asarray([7])},
+        4000,
+        [(spot.kind, spot.sentence, rows_of(spot, population)) for spot in spots],
     )
-    assert "Rows 1,001–1,100 hold all 100 missing rows" in texts(figure)
+    assert figure.get_suptitle() == "101 of 4,000 rows are damaged"
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "missing: rows 1,001–1,100 hold all 100 missing rows (2.5 % of all rows)",
+        "zero: 1 row",
+    ]
     from matplotlib.colors import to_hex
     from matplotlib.patches import StepPatch
 
-    colours = [to_hex(patch.get_facecolor()) for patch in figure.findobj(StepPatch)]
-    assert colours.count("#d55e00") == 2
+    colours = [to_hex(patch.get_facecolor()) for patch in patches(figure, StepPatch)]
+    assert colours == ["#d55e00", "#202020", "#d55e00"]
+    assert {"corrupt", "hot spot: far more gathers there than chance would put"} <= set(
+        texts(figure).splitlines()
+    )
+
+
+def test_a_place_whose_rows_do_not_stand_on_end_is_said_and_not_marked() -> None:
+    figure = plot_along_source({"zero": np.arange(0, 900, 10)}, 900, [("zero", "every 10th row", None)])
+    assert "zero: every 10th row" in texts(figure)
+    assert "hot spot" not in texts(figure)
 
 
 def test_damage_in_which_no_place_was_found_claims_no_more_than_that() -> None:
-    assert "No place stands out beyond chance" in texts(
-        plot_along_source({"zero": np.asarray([5, 900])}, 1000)
+    assert plot_along_source({"zero": np.asarray([5, 900])}, 1000).get_suptitle() == (
+        "2 of 1,000 rows are damaged; no place stands out beyond chance"
     )
     assert "Nothing is damaged" in texts(plot_along_source({}, 0))
 

@@ -140,7 +140,10 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     marked = [mark_sampled(part, draw) for part in passed.parts]
     for part in passed.parts:
         _note_unchecked(part, draw)
-    summaries = {part.name: _summary(part) for part in passed.parts}
+    # Shown in the order in which the case file names them, as in the report.
+    order = {name: number for number, name in enumerate(work.case.collections)}
+    by_case = sorted(passed.parts, key=lambda part: order.get(part.name, len(order)))
+    summaries = {part.name: _summary(part) for part in by_case}
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
     table, hot_spots, notes = _found_and_where(work, passed, list(rows.values()))
@@ -153,7 +156,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
         collections=summaries,
         table=table,
         hot_spots=hot_spots,
-        impact=impact or None,
+        impact={name: impact[name] for name in summaries if name in impact} or None,
         estimate=estimate(draw, passed) if draw is not None else None,
         limits=(
             *_limits(work.case, passed.parts, draw, set(impact)),

@@ -109,7 +109,9 @@ def plot_kinds(counts: Mapping[str, int], *, title: str = "") -> Figure:
         several = f"{len(corrupt)} kind{'s' if len(corrupt) != 1 else ''}"
         total = sum(corrupt.values())
         title = (
-            f"{total:,} corrupt finding{'s' if total != 1 else ''} of {several}" if corrupt else "No corrupt finding"
+            f"{total:,} corrupt finding{'s' if total != 1 else ''} of {several}"
+            if corrupt
+            else "No corrupt finding"
         )
     shown = [one for one in Severity if one in {SEVERITY[kind] for kind in found}]
     # The legend stands at the right of these lines.
@@ -118,10 +120,14 @@ def plot_kinds(counts: Mapping[str, int], *, title: str = "") -> Figure:
         figure = _figure(7.2, 0.85 + 0.32 * max(len(found), 1) + 0.17 * len(zeros))
         axes = figure.add_subplot()
         places = np.arange(len(found))
-        axes.barh(places, list(found.values()), height=0.66, color=[_COLOURS[SEVERITY[kind]] for kind in found])
+        axes.barh(
+            places, list(found.values()), height=0.66, color=[_COLOURS[SEVERITY[kind]] for kind in found]
+        )
         axes.set_xlim(0, 1.12 * max([*found.values(), 1]))
         for place, count in zip(places, found.values(), strict=True):
-            axes.annotate(f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", color=INK)
+            axes.annotate(
+                f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", color=INK
+            )
         axes.set_yticks(places, [kind.value.replace("_", " ") for kind in found])
         axes.set_ylim(max(len(found), 1) - 0.5, -0.5)
         axes.xaxis.set_visible(False)
@@ -219,7 +225,7 @@ def plot_impact(impact: Impact, *, title: str = "") -> Figure:
                 color=INK if count else "#B0B0B0",
             )  # fmt: skip
         axes.set_xticks(places)
-        axes.set_xlabel(f"right neighbours lost, out of {impact.k}")
+        axes.set_xlabel(f"right neighbours lost to a search with the right vector, out of {impact.k}")
         axes.set_ylabel(f"% of {impact.queries:,} queries")
         axes.set_ylim(0, 112 * float(counts.max()) / impact.queries)
         axes.set_title(_title(title, 70))

@@ -44,8 +44,8 @@ def _percent(part: int, whole: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A place as one collection sees it: `hits` of its `found` rows of the kind stand in `size` of its `rows`. `run`: the first and
-    the last of them, from 0, where they stand on end in the source."""
+    """A place as one collection sees it: `hits` of its `found` rows of the kind stand in `size` of its `rows`. `run`: the first
+    and the last of the `size`, from 0, where they stand on end in the source."""
 
     collection: str
     hits: int
@@ -249,9 +249,7 @@ def _within(
             # Rows of a target stand in no order that means anything.
             on_end = population.side == "source" and last - first + 1 == size
             hits = int(np.count_nonzero(mask[hurt]))
-            yield Within(
-                name, hits, size, len(hurt), len(here), (first, last) if on_end else None
-            )
+            yield Within(name, hits, size, len(hurt), len(here), (first, last) if on_end else None)
 
 
 def gather(
