@@ -25,7 +25,7 @@ __all__ = ["race"]
     "--records",
     type=click.IntRange(min=1),
     default=None,
-    help="Generated records, about three children to a parent.",
+    help="Generated records, about three children to a parent; of a case, so many of its own.",
 )
 @click.option(
     "--schedules",
@@ -128,16 +128,25 @@ def _explored(suspect: str, given: dict[str, Any], out: Path | None) -> tuple[Ex
     from vecforensics.race import explore
     from vecforensics.race.views.files import check_folder, exploration_files, write_folder
 
+    made = (
+        "records: generated ones, posts among them that depend on users (premature, dangling: a post before or without its "
+        "user); your own, with the dependencies that they really have: vecforensics race CASE.yaml"
+    )
     if out is None:
         found = explore(suspect, **given)
-        failing = found.witness is not None and given.get("replay") is None
-        return found, ["files: --out DIR writes repro.py, the picture and the traces"] if failing else []
+        if given.get("replay") is not None:
+            return found, []
+        failing = found.witness is not None
+        return found, [
+            made,
+            *(["files: --out DIR writes repro.py, the picture and the traces"] if failing else []),
+        ]
     here = Path.cwd()  # a suspect may go elsewhere
     check_folder(out)
     found = explore(suspect, folder=here, **given)
     files = exploration_files(found, here)
     write_folder(here / out, files)
-    lines = [f"files: {printable(out)}/ {', '.join(files)}"]
+    lines = [made, f"files: {printable(out)}/ {', '.join(files)}"]
     if "repro.py" in files:
         lines.append(f"run it: python {shlex.quote(str(out / 'repro.py'))}")
     return found, [printable(line, 2_000) for line in lines]

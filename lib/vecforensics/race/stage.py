@@ -8,12 +8,13 @@ Four questions, each answered alone so that a notebook can ask them one after th
     failure_curve_of_case   and with how much in flight at once?     race/curve.json
 
 The records are those of the frozen evidence: the ones that the diff found mangled, dangling or missing come first, with their
-parents, so that the witness speaks of ids that the person knows.
+parents, so that the witness speaks of ids that the person knows. Where the code turns out to do other damage than those records
+show, it is explored again on records that show what it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any, Final
@@ -28,6 +29,7 @@ from vecforensics.errors import CaseError, printable
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
 from vecforensics.race.counterpart import counterpart
+from vecforensics.race.exchange import digest_of_records, exploration_from_json, parse_replay
 from vecforensics.race.explore import explore
 from vecforensics.race.model import Exploration
 from vecforensics.race.records import generate_records
@@ -107,20 +109,29 @@ def reproduce(
         return _NO_SUSPECT
     if settings.get("replay") is not None:
         # One schedule played again is a look, not a result: the run stays as it is.
-        chosen, _ = _chosen(run, records, seed)
+        chosen = _as_explored(run, records, seed, settings["replay"])
         found = explore(case.suspect, records=chosen, folder=case.folder, **settings)
         return replace(found, replayed_from=str(run.path))
     with run.stage("reproduce", {"records": records, "schedules": schedules, "seed": seed}):
+        suspect, folder = case.suspect, case.folder
+
+        def explored(chosen: Sequence[Record], prefer: Sequence[str]) -> Exploration:
+            return explore(
+                suspect,
+                records=chosen,
+                schedules=schedules,
+                seed=seed,
+                prefer=prefer,
+                folder=folder,
+                **settings,
+            )
+
         chosen, kinds = _chosen(run, records, seed)
-        found = explore(
-            case.suspect,
-            records=chosen,
-            schedules=schedules,
-            seed=seed,
-            prefer=kinds,
-            folder=case.folder,
-            **settings,
-        )
+        found = explored(chosen, kinds)
+        shown = _shown(kinds, found.failures)
+        if shown and shown[0] != kinds[0]:
+            again = explored(_chosen(run, records, seed, shown)[0], shown)
+            found = again if _shown(shown, again.failures) else found
         found = replace(found, replayed_from=str(run.path))
         _draw(case, run, found)
         return found
@@ -210,8 +221,25 @@ def _first(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return
 
 
-def _chosen(run: RunFolder, count: int, seed: int) -> tuple[Sequence[Record], tuple[str, ...]]:
-    """`count` records that the damage points at, parents first, and the kinds that a witness should show."""
+def _shown(kinds: Sequence[str], failures: Container[str]) -> tuple[str, ...]:
+    """The kinds that the diff found and that the suspect produces."""
+    return tuple(kind for kind in kinds if kind in failures)
+
+
+def _as_explored(run: RunFolder, count: int, seed: int, replay: str) -> Sequence[Record]:
+    """The records of the exploration that printed `replay`: those of all telling kinds, or of those that the suspect produces."""
+    chosen, kinds = _chosen(run, count, seed)
+    origin = parse_replay(replay).origin
+    if origin.startswith("g") and origin != f"g{digest_of_records(chosen)}" and run.witness_json.is_file():
+        found = exploration_from_json(run.witness_json.read_text(encoding="utf-8"), str(run.witness_json))
+        return _chosen(run, count, seed, _shown(kinds, found.failures))[0]
+    return chosen
+
+
+def _chosen(
+    run: RunFolder, count: int, seed: int, only: Sequence[str] | None = None
+) -> tuple[Sequence[Record], tuple[str, ...]]:
+    """`count` records that the damage points at (of the kinds `only`), parents first, and kinds that a witness should show."""
     frozen = _frozen(run)
     by_id = {record.id: record for record in frozen.values()}
     wanted: dict[str, Record] = {}
@@ -221,7 +249,7 @@ def _chosen(run: RunFolder, count: int, seed: int) -> tuple[Sequence[Record], tu
         if len(wanted.keys() | {one.id for one in (record, *family)}) <= count:
             wanted.update({one.id: one for one in (*family, record)})
 
-    kinds, damaged = _damaged(run)
+    kinds, damaged = _damaged(run, only)
     for key in damaged:
         if key in frozen and len(wanted) < count:
             take(frozen[key])
@@ -237,14 +265,16 @@ def _chosen(run: RunFolder, count: int, seed: int) -> tuple[Sequence[Record], tu
     return (parents_first(wanted.values()) if wanted else generate_records(count, seed)), kinds
 
 
-def _damaged(run: RunFolder) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+def _damaged(
+    run: RunFolder, only: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     """The telling kinds that the diff found, and the records behind them, those with several kinds of damage first in line."""
     if not run.findings_parquet.is_file():
         return (), []
     table = pq.read_table(run.findings_parquet, columns=["collection", "source_id", "kind"])
     found: list[tuple[str, str]] = []
     kinds: list[str] = []
-    for kind in _TELLING:
+    for kind in _TELLING if only is None else map(Kind, only):
         rows = table.filter(
             pc.and_(pc.equal(table["kind"], kind.value), pc.is_valid(table["source_id"]))
         ).slice(0, 64)
