@@ -42,6 +42,11 @@ async def by_level(records: Any, embed: Any, store: Any) -> None:
         await asyncio.gather(*(one(record) for record in level))
 
 
+async def one_by_one(records: Any, embed: Any, store: Any) -> None:
+    for record in records:
+        await store.upsert(record.id, await embed(record), record.metadata)
+
+
 def program(function: Any) -> AsyncioProgram:
     return AsyncioProgram(function, function.__name__, (__file__,))
 
@@ -102,10 +107,11 @@ def test_acknowledged_writes_reach_the_sink_in_order() -> None:
 
 def test_the_rehearsal_tells_both_sides_apart_with_intervals() -> None:
     found = rehearse(program(looks_its_parent_up), program(by_level), RECORDS, Physics(), runs=8, seed=57)
-    error, latency, crashes, failed = found.metrics
-    assert (error.name, latency.name, crashes.name, failed.name) == (
+    error, latency, duration, crashes, failed = found.metrics
+    assert (error.name, latency.name, duration.name, crashes.name, failed.name) == (
         "error_rate",
         "latency_ms",
+        "duration_s",
         "crashes",
         "failed_runs",
     )
@@ -123,6 +129,28 @@ def test_the_rehearsal_tells_both_sides_apart_with_intervals() -> None:
             program(looks_its_parent_up), program(by_level), RECORDS, Physics(), runs=8, seed=57
         ).to_json()
     )
+
+
+def test_a_run_may_take_longer_although_its_inserts_are_answered_sooner() -> None:
+    """All at once, into a store that is the slower the more is under way, against one after the other."""
+    found = rehearse(program(looks_its_parent_up), program(one_by_one), RECORDS, Physics(), runs=6, seed=57)
+    figures = {metric.name: metric for metric in found.metrics}
+    latency, duration = figures["latency_ms"], figures["duration_s"]
+    assert latency.after.value < latency.before.value
+    assert duration.after.value > 2 * duration.before.value
+    assert duration.after.n == 6
+    assert f"{duration.after.value:.1f} s" in str(found)
+
+
+def test_repeated_requests_are_spoken_of_only_where_there_were_any() -> None:
+    calm, limited = (
+        rehearse(program(by_level), program(by_level), RECORDS, physics, runs=3, seed=57)
+        for physics in (Physics(), Physics(embed_rate_per_s=20, embed_burst=4))
+    )
+    assert not any("429" in metric.method for metric in calm.metrics)
+    refused = sum(run.refusals for run in limited.after)
+    assert refused > 0
+    assert f"there were {refused:,} such in its runs" in limited.metrics[0].method
 
 
 def test_more_connections_make_the_failure_likelier() -> None:

@@ -1,9 +1,10 @@
 """How often does it fail in practice, and how quick is it: both migrations, many seeded runs, in simulated conditions.
 
 A witness shows that an order of events is possible; it does not say how likely it is. Here the operations take realistic times
-(`Physics`), a seed a run, and what stands in the target at the end is compared with what should. Three figures come of it, each
-with its number of runs and an interval: the share of records that are wrong, the mean latency of an insert, the runs that
-crashed. They are simulated and say so; nothing of them was measured on a real provider.
+(`Physics`), a seed a run, and what stands in the target at the end is compared with what should. The figures that come of it
+have a number of runs and an interval each: the share of records that are wrong, the mean latency of an insert and how long a run
+takes (the one may fall while the other grows), the runs that crashed and those that left anything wrong. They are simulated and
+say so; nothing of them was measured on a real provider.
 
 What ends a run is what ends the process: in JavaScript an unhandled rejection, or the last answer; under asyncio the return of
 `migrate`, since `asyncio.run` cancels whatever is left.
@@ -189,6 +190,32 @@ class Rehearsal:
         }
         return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Rehearsal:
+        """The rehearsal that `to_json` wrote, but for what a program printed. Raises ValueError where the text is none."""
+        try:
+            plain = json.loads(text)
+            played: dict[str, list[Played]] = {"before": [], "after": []}
+            for run in plain["runs"]:
+                facts = {name: value for name, value in run.items() if name not in ("side", "run")}
+                played[run["side"]].append(Played(**facts))
+            metrics = [
+                Metric(**{**metric, "before": Share(**metric["before"]), "after": Share(**metric["after"])})
+                for metric in plain["metrics"]
+            ]
+            return cls(
+                before=tuple(played["before"]),
+                after=tuple(played["after"]),
+                metrics=tuple(metrics),
+                physics=Physics(**plain["physics"]),
+                physics_after=Physics(**plain["physics_after"]),
+                seed=plain["seed"],
+                before_name=plain["before"],
+                after_name=plain["after"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no rehearsal ({error})") from None
+
     def _rows(self) -> list[tuple[str, str, str, str]]:
         return [(m.name, _shown(m.before, m.unit), _shown(m.after, m.unit), m.method) for m in self.metrics]
 
@@ -213,8 +240,12 @@ class Rehearsal:
 def _shown(share: Share, unit: str) -> str:
     if unit == "share":
         return f"{share.value:.1%} ({share.low:.1%}–{share.high:.1%})"
+    if unit in ("ms", "s") and not share.n:
+        return "not measured"
     if unit == "ms":
         return f"{share.value:.0f} ms ({share.low:.0f}–{share.high:.0f})"
+    if unit == "s":
+        return f"{share.value:.1f} s ({share.low:.1f}–{share.high:.1f})"
     return f"{share.value:.0f} of {share.n} ({share.low:.1f}–{share.high:.1f})"
 
 
@@ -227,7 +258,7 @@ def rehearse(
     seed: int,
     physics_after: Physics | None = None,
 ) -> Rehearsal:
-    """Both programs, `runs` times each, run k of both with the seed `seed`/k.
+    """Both programs, `runs` times each on the same records, run k of both with the seed `seed`/k.
 
     `physics_after`: conditions of the corrected side; by default the same, with the client's retry of 429 switched on, since the
     corrected migration runs behind one retry authority.
@@ -242,9 +273,11 @@ def rehearse(
         )
 
     first, second = in_own_thread(work)
+    refused = sum(run.refusals for run in second)
     retried = (
-        " The corrected side repeats a request that was refused with 429 after the time that the provider asks for."
-        if after_physics.retry_rate_limited and not physics.retry_rate_limited
+        f" The corrected side repeats a request that was refused with 429 after the time that the provider asks for; there were "
+        f"{refused:,} such in its runs."
+        if refused and after_physics.retry_rate_limited and not physics.retry_rate_limited
         else ""
     )
     metrics = (
@@ -265,10 +298,18 @@ def rehearse(
             "simulated.",
         ),
         Metric(
+            "duration_s",
+            "s",
+            mean_share([run.duration_s for run in first if not _broke_off(run)]),
+            mean_share([run.duration_s for run in second if not _broke_off(run)]),
+            "From the start of a run to its end, by the virtual clock; mean over the runs that did not crash, 95 % bootstrap "
+            "interval; simulated.",
+        ),
+        Metric(
             "crashes",
             "count",
-            count_of([run.crashed or bool(run.raised) for run in first]),
-            count_of([run.crashed or bool(run.raised) for run in second]),
+            count_of([_broke_off(run) for run in first]),
+            count_of([_broke_off(run) for run in second]),
             "Runs that ended with an unhandled error; interval after Clopper and Pearson, 95 %, in runs; simulated.",
         ),
         Metric(
@@ -280,6 +321,11 @@ def rehearse(
         ),
     )
     return Rehearsal(first, second, metrics, physics, after_physics, seed, before.name, after.name)
+
+
+def _broke_off(run: Played) -> bool:
+    """Whether an unhandled error ended the run."""
+    return run.crashed or bool(run.raised)
 
 
 def mean_share(values: Sequence[float]) -> Share:
