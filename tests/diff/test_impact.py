@@ -178,8 +178,14 @@ def test_a_missing_record_is_lost_to_its_neighbours_and_gets_nothing() -> None:
     assert impact.returnable == N - 1
     assert all(one.lost == ("user-42",) for one in impact.hurt)
     after = compare_neighbours(vectors, records(), "user-42")
-    assert after.after == ()
+    assert after.after is None
     assert len(after.before) == 10
+    # Nobody else is gone, so whoever asks with its expected vector still finds all of them.
+    assert after.searched == after.before
+    assert after.right == 10
+    assert str(after).startswith(
+        "user-42 has no usable vector under its id in the target; asked with the expected one, "
+    )
 
 
 def test_an_orphan_steals_places() -> None:
@@ -254,6 +260,7 @@ def test_a_row_under_a_mangled_id_is_returned_instead_of_its_record(tmp_path: Pa
     assert said["returnable"] == 300
     assert all("(a row that is no record's own)" in one["instead"] for one in said["hurt"])
     shown = neighbours_of(RunFolder.open(diff.path), "things", world.ids[1])
+    assert shown.after is not None
     assert "(a row that is no record's own)" in {one.id for one in shown.after}
 
 
@@ -288,7 +295,9 @@ def test_records_without_expected_vector_do_not_ask_and_steal_no_places(metric: 
     assert "200 without an expected vector are left out" in str(impact)
     shown = compare_neighbours(vectors, records(), "user-4", metric=metric)
     assert shown.outside == 200
-    assert not {f"user-{row}" for row in range(0, N, 3)} & {one.id for one in shown.after}
+    for side in (shown.searched, shown.after):
+        assert side
+        assert not {f"user-{row}" for row in range(0, N, 3)} & {one.id for one in side}
 
 
 def test_a_record_that_should_be_zero_is_not_found_and_steals_a_place_where_it_is() -> None:
@@ -357,8 +366,38 @@ def test_neighbours_before_and_after() -> None:
     actual[nearest[0]] = -actual[nearest[0]]
     told = compare_neighbours(target(expected, actual), records(), "user-0")
     assert [one.id for one in told.before] == [f"user-{row}" for row in nearest]
-    assert [one.id for one in told.after][:9] == [f"user-{row}" for row in nearest[1:]]
-    assert len(told.after) == 10
+    assert told.after == told.searched
+    assert [one.id for one in told.searched][:9] == [f"user-{row}" for row in nearest[1:]]
+    assert len(told.searched) == 10
+    assert told.right == 9
+    assert "found with its own vector" not in str(told)
+
+
+def test_a_record_with_the_wrong_vector_is_asked_for_with_the_right_one_and_its_own() -> None:
+    expected = clustered()
+    actual = expected.copy()
+    order = np.argsort(-(expected @ expected[0]) / np.linalg.norm(expected, axis=1), kind="stable")
+    pair = [0, int(next(row for row in order if row))]
+    actual[pair] = actual[pair[::-1]]
+    vectors = target(expected, actual)
+    told = compare_neighbours(vectors, records(), "user-0")
+    recalls, _ = by_hand(vectors, "cosine", 10)
+    assert told.right / 10 == recalls[0]
+    assert told.after != told.searched
+    assert "found with its own vector" in str(told)
+    assert "<th style='text-align:left'>found with its own vector</th>" in told._repr_html_()
+
+
+def test_the_columns_stand_under_their_heads() -> None:
+    expected = clustered()
+    actual = expected.copy()
+    actual[0] = -actual[0]
+    named = rows(N, {}, name=lambda row: f"user-{'x' * (row % 50)}{row}")
+    lines = str(compare_neighbours(target(expected, actual), named, "user-0")).splitlines()
+    assert len(lines) == 12
+    for title in ("should be found", "found in the target", "found with its own vector"):
+        at = lines[1].index(title)
+        assert all(line[at - 1] == " " and line[at : at + 5] == "user-" for line in lines[2:]), title
 
 
 def test_refuses_what_cannot_be_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,10 @@ def test_what_a_swapped_record_recommends_before_and_after(tmp_path: Path) -> No
     likeness = unit @ unit[one]
     likeness[one] = -2
     assert [near.id for near in found.before] == [world.ids[row] for row in np.argsort(-likeness)[:5]]
+    assert found.after is not None
     assert {near.id for near in found.before} != {near.id for near in found.after}
-    assert f"{world.ids[one]}:" in str(found)
+    assert str(found).startswith(f"{world.ids[one]}: asked with the expected vector, a search finds ")
+    assert "found with its own vector" in str(found)
 
 
 def test_a_stray_vector_takes_a_place_and_a_missing_record_gets_nothing(tmp_path: Path) -> None:
@@ -36,9 +39,38 @@ def test_a_stray_vector_takes_a_place_and_a_missing_record_gets_nothing(tmp_path
     del world.target[20]
     _, run = freeze(world, tmp_path)
     after = neighbours_of(run, "things", world.ids[7], k=3).after
+    assert after
     assert after[0].id not in world.ids
     assert after[0].similarity == pytest.approx(1, abs=1e-6)
-    assert neighbours_of(run, "things", world.ids[20], k=3).after == ()
+    assert neighbours_of(run, "things", world.ids[20], k=3).after is None
+
+
+@pytest.mark.parametrize("how", ["missing", "mangled_id", "zero", "wrong_dimension"])
+def test_a_record_without_a_usable_vector_is_asked_for_with_the_expected_one_and_its_fate_is_told(
+    tmp_path: Path, how: str
+) -> None:
+    world = World.make(count=200, dimension=24, clustered=True, seed=4, shape="numeric")
+    world.parents = [None] * 200
+    text, vector, metadata = world.target[20]
+    world.target[20] = (
+        f"{text}.0" if how == "mangled_id" else text,
+        {"zero": np.zeros(24, np.float32), "wrong_dimension": vector[:8]}.get(how, vector),
+        metadata,
+    )
+    if how == "missing":
+        del world.target[20]
+    case, run = freeze(world, tmp_path)
+    alone = neighbours_of(run, "things", text, k=5)
+    assert alone.said == ()
+    diff_vectors(case, run, impact=False)
+    found = neighbours_of(run, "things", text, k=5)
+    assert (found.before, found.searched, found.after) == (alone.before, alone.searched, None)
+    assert len(found.searched) == 5
+    said = f"{how}, stands under the id '{text}.0'" if how == "mangled_id" else how
+    expected = f"{text} has no usable vector under its id in the target ({said}); asked with the expected one, a search finds "
+    assert str(found).startswith(expected)
+    assert "(nothing)" not in str(found)
+    assert expected.replace("'", "&#39;") in found._repr_html_()
 
 
 def test_the_verb_shows_it_and_bad_input_is_one_line(
@@ -50,7 +82,12 @@ def test_the_verb_shows_it_and_bad_input_is_one_line(
         pass
     assert main(["neighbours", str(run.path), "things", world.ids[3], "--k", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [f"{world.ids[3]}:", "expected", "target"]
+    assert (
+        lines[0]
+        == f"{world.ids[3]}: asked with the expected vector, a search finds 2 of the 2 right neighbours"
+    )
+    assert re.split(" {2,}", lines[1]) == ["", "should be found", "found in the target"]
+    assert [line[:6] for line in lines[2:4]] == ["   1. ", "   2. "]
     assert lines[-1] == str(run.path)
     assert main(["neighbours", str(run.path), "things", "nobody"]) == 2
     assert "no record 'nobody'" in capsys.readouterr().err

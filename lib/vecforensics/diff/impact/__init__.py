@@ -287,7 +287,7 @@ def compare_neighbours(
     metric: Metric = "cosine",
     memory_mb: int = 128,
 ) -> Neighbours:
-    """The neighbours of one record before and after; after: asked with what stands under its id (nothing, if nothing does).
+    """The neighbours of one record before and after: asked with its expected vector, and with what stands under its id.
 
     Raises InputError where the collection has no such record, or where it has no usable expected vector.
     """
@@ -303,7 +303,7 @@ def compare_neighbours(
         raise InputError(f"record {record!r} has no expected vector to ask with", where=where)
     find = _finder(vectors, k, metric, memory_mb, "exact")
     search, recommended, answered = _ask(vectors, one, k, metric, find)
-    before, after = search[0], recommended[0]
+    fresh, own = search[0], recommended[0]
     total = vectors.rows
 
     def named(side: Rows, scores: npt.NDArray[np.float64]) -> tuple[Neighbour, ...]:
@@ -314,7 +314,9 @@ def compare_neighbours(
 
     return Neighbours(
         record,
-        named(before.before, before.before_scores),
-        () if after is None else named(after.after, after.after_scores),
+        named(fresh.before, fresh.before_scores),
+        named(fresh.after, fresh.after_scores),
+        fresh.found,
+        None if own is None else named(own.after, own.after_scores),
         answered.outside,
     )

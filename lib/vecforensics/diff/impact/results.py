@@ -132,48 +132,88 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest records of one record by the expected vectors (`before`) and by the target as it is (`after`). `outside`: how
-    many records have no expected vector and are in neither."""
+    """The nearest records of one record: by the expected vectors (`before`), what a search with its expected vector finds in the
+    target (`searched`; `right` of them are as near as they should be), and what it finds with the vector that stands under its
+    own id (`after`; None where there is none that a search can use). `outside`: how many records have no expected vector and are
+    in none of these; `said`: what the diff found of this record.
+    """
 
     id: str
     before: tuple[Neighbour, ...]
-    after: tuple[Neighbour, ...]
+    searched: tuple[Neighbour, ...]
+    right: int
+    after: tuple[Neighbour, ...] | None
     outside: int = 0
+    said: tuple[str, ...] = ()
+
+    @property
+    def _sentence(self) -> str:
+        """What was asked, and what came of it."""
+        name, said = printable(self.id, 80), "; ".join(printable(one) for one in self.said)
+        if self.after is None:
+            why = f" ({said})" if said else ""
+            how = f"{name} has no usable vector under its id in the target{why}; asked with the expected one, a search finds"
+        else:
+            how = f"{name}{f' ({said})' if said else ''}: asked with the expected vector, a search finds"
+        return f"{how} {self.right} of the {len(self.before)} right neighbours"
+
+    @property
+    def _columns(self) -> tuple[tuple[str, tuple[Neighbour, ...]], ...]:
+        """What is shown side by side; the own vector only where it finds something else."""
+        own = (
+            () if self.after in (None, self.searched) else (("found with its own vector", self.after or ()),)
+        )
+        return (("should be found", self.before), ("found in the target", self.searched), *own)
 
     @property
     def _left_out(self) -> str:
         return f"{self.outside:,} records without an expected vector are left out" if self.outside else ""
 
-    def __str__(self) -> str:
-        lines = [f"{printable(self.id)}: {'expected':<40} {'target':<40}"]
-        for place in range(max(len(self.before), len(self.after))):
-            sides = (
-                f"{printable(side[place].id, 30)} {side[place].similarity:.4f}"
+    def _cells(self, limit: int) -> list[list[str]]:
+        """Row by row what each column names."""
+        return [
+            [
+                f"{printable(side[place].id, limit)} {side[place].similarity:.4f}"
                 if place < len(side)
                 else "(nothing)"
-                for side in (self.before, self.after)
-            )
-            lines.append(f"{place + 1:>3}. " + " ".join(f"{text:<40}" for text in sides).rstrip())
+                for _, side in self._columns
+            ]
+            for place in range(max(len(side) for _, side in self._columns))
+        ]
+
+    def __str__(self) -> str:
+        table = [[title for title, _ in self._columns], *self._cells(40)]
+        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+        lines = [self._sentence]
+        for place, row in enumerate(table):
+            number = f"{place:>4}. " if place else " " * 6
+            lines.append((number + "  ".join(map(str.ljust, row, widths))).rstrip())
         return "\n".join([*lines, self._left_out] if self.outside else lines)
 
     def _repr_html_(self) -> str:
         from markupsafe import Markup
 
-        kept = {one.id for one in self.before} & {one.id for one in self.after}
-        rows = Markup("")
-        for place in range(max(len(self.before), len(self.after))):
-            cells = Markup("")
-            for side in (self.before, self.after):
-                text = (
-                    f"{printable(side[place].id, 80)} ({side[place].similarity:.4f})"
-                    if place < len(side)
-                    else "nothing"
-                )
-                same = place < len(side) and side[place].id in kept
-                cells += Markup("<td>{}</td>").format(text if same else Markup("<b>{}</b>").format(text))
-            rows += Markup("<tr><td>{}</td>{}</tr>").format(place + 1, cells)
-        head = Markup("<tr><th>{}</th><th>expected</th><th>in the target</th></tr>").format(
-            printable(self.id, 80)
+        def shown(cell: str, one: Neighbour | None, in_all: set[str]) -> Markup:
+            text = Markup("{}") if one is not None and one.id in in_all else Markup("<b>{}</b>")
+            return Markup("<td style='text-align:left'>{}</td>").format(text.format(cell))
+
+        kept = set.intersection(*({one.id for one in side} for _, side in self._columns))
+        rows = Markup("").join(
+            Markup("<tr><td>{}</td>{}</tr>").format(
+                place + 1,
+                Markup("").join(
+                    shown(cell, side[place] if place < len(side) else None, kept)
+                    for cell, (_, side) in zip(cells, self._columns, strict=True)
+                ),
+            )
+            for place, cells in enumerate(self._cells(80))
+        )
+        head = Markup("").join(
+            Markup("<th style='text-align:left'>{}</th>").format(title) for title, _ in self._columns
         )
         told = Markup("<p><small>{}</small></p>").format(self._left_out) if self.outside else ""
-        return str(Markup("<table>{}{}</table>{}").format(head, rows, told))
+        return str(
+            Markup("<p>{}</p><table><tr><th></th>{}</tr>{}</table>{}").format(
+                self._sentence, head, rows, told
+            )
+        )
