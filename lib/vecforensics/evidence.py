@@ -55,6 +55,13 @@ FORMAT: Final = 3
 INDEX: Final = "evidence.json"
 SAMPLE: Final = "sample.arrow"
 SIDES: Final = ("source", "target", "earlier")
+
+
+def bucket_file(side: str, bucket: int) -> str:
+    """The name of the file that holds one side of one bucket, in the folder of its collection."""
+    return f"{side}-{bucket:04d}.arrow"
+
+
 # Columns of a source side that freezing makes; `position` is given out with the record.
 _ADDED: Final = frozenset({"id_hash", "digest", "sketch"})
 
@@ -172,6 +179,10 @@ class Evidence:
             raise EvidenceError(
                 "no evidence has been frozen here", where=str(folder), hint="Run first: vecforensics collect"
             ) from None
+        except OSError as error:
+            raise EvidenceError(
+                f"the index cannot be read ({error.strerror})", where=str(file), hint="Collect again"
+            ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvidenceError(
                 f"the index is damaged ({type(error).__name__}: {error})",
@@ -227,7 +238,7 @@ class Evidence:
     def table(self, name: str, side: str, bucket: int) -> pa.Table:
         """One side of one bucket, memory-mapped: nothing is copied until it is touched."""
         one = self.collection(name)
-        relative = f"{one.directory}/{side}-{bucket:04d}.arrow"
+        relative = f"{one.directory}/{bucket_file(side, bucket)}"
         if side == "earlier" and relative not in self.files:
             none = self.table(name, "source", bucket).slice(0, 0)
             return none.append_column("rank", numbers(np.empty(0, np.int64)))

@@ -389,3 +389,18 @@ def test_two_known_good_ids_that_share_a_hash_each_have_their_own_vector(
     ) as good:
         found = good.vectors(pa.array(["c", "nowhere", "a", "d"])).to_pylist()
     assert found == [[6, 7, 8], None, [0, 1, 2], [9, 10, 11]]
+
+
+def test_an_embedder_whose_later_vectors_are_shorter_is_refused(folder: Path) -> None:
+    lines = [json.dumps({"id": f"{n:05d}", "bio": f"writes about {n}", "plan": "free"}) for n in range(9_000)]
+    (folder / "users.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "model.py").write_text(
+        "import numpy\ncalls = []\n"
+        "def embed(texts):\n    calls.append(1)\n    return numpy.ones((len(texts), 32 if len(calls) < 2 else 16))\n"
+    )
+    (folder / "case.yaml").write_text(CASE.replace("hashing-32", "model.py:embed"))
+    with pytest.raises(
+        CaseError, match=r"model\.py:embed: gave vectors of 32 components first and of 16 then"
+    ):
+        begin(folder)
+    assert not list((folder / "reports").rglob("evidence.json"))

@@ -41,8 +41,10 @@ def test_any_texts_come_in_the_order_of_their_bytes_whether_by_words_or_as_texts
     assert found.dtype == np.int32
 
 
-def test_a_word_is_eight_bytes_that_sort_as_they_do_and_zeros_beyond_the_end() -> None:
-    ids = pa.array(["abcdefghij", "abc", None, "", "ÿ"], pa.string())
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_word_is_eight_bytes_that_sort_as_they_do_and_zeros_beyond_the_end(kind: pa.DataType) -> None:
+    """More than 2 GB of ids in one piece are a large string."""
+    ids = pa.array(["abcdefghij", "abc", None, "", "ÿ"], kind)
     first = ["abcdefgh", "abc\0\0\0\0\0", "\0" * 8, "\0" * 8]
     assert words(ids, 0)[:4].tolist() == [int.from_bytes(text.encode(), "big") for text in first]
     assert words(ids, 0)[4] == int.from_bytes("ÿ".encode().ljust(8, b"\0"), "big")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from planted_world import World
 
 from vecforensics.diff import Diff
 from vecforensics.diff.explain.not_finite import not_finite_parts
+from vecforensics.diff.explain.partial_copies import owners_of_blocks
 
 
 def said(diff: Diff) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -67,3 +70,38 @@ def test_of_bytes_in_the_wrong_order_nothing_is_right() -> None:
     details = [detail for _, detail in not_finite_parts(wanted, odd)]
     assert {detail["others"] for detail in details} == {"not right"}
     assert {detail["right"] for detail in details} == {0}
+
+
+class Listed:
+    """A side whose records come in some order, some at a time."""
+
+    def __init__(self, vectors: np.ndarray, order: list[int]) -> None:
+        self.rows, self._vectors, self._order = len(vectors), vectors, order
+
+    def blocks(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for row in self._order:
+            yield np.array([row]), self._vectors[[row]]
+
+    def integers(self, column: str, rows: np.ndarray) -> np.ndarray:
+        assert column == "position"
+        return rows
+
+
+def test_of_owners_that_are_nearly_equal_the_first_in_the_source_is_named_in_whatever_order_they_are_read() -> (
+    None
+):
+    """Similarities 0.8e-6 apart: each is as good as the next one, and the last is not as good as the first."""
+    block = np.zeros(16, np.float32)
+    block[0] = 1
+    near = np.repeat(block[None], 3, axis=0)
+    near[:, 1] = np.sqrt(2 * np.array([1.6e-6, 0.8e-6, 0]))
+    own, one = np.array([99]), np.array([0])
+    found = {
+        int(
+            owners_of_blocks(Listed(near, list(order)), own, block[None], one, one + 16, np.array([1e-3]))[0][
+                0
+            ]
+        )
+        for order in permutations(range(3))
+    }
+    assert len(found) == 1

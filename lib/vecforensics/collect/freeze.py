@@ -36,7 +36,15 @@ from vecforensics.collect.buckets import cut_into_files
 from vecforensics.collect.row_hashes import empty_schema, hash_vectors, of_dimension, row_lanes
 from vecforensics.collect.versions import NEWEST, version_ranks
 from vecforensics.errors import EvidenceError
-from vecforensics.evidence import FORMAT, INDEX, Evidence, FrozenCollection, directory_name, hash_text
+from vecforensics.evidence import (
+    FORMAT,
+    INDEX,
+    Evidence,
+    FrozenCollection,
+    bucket_file,
+    directory_name,
+    hash_text,
+)
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import sync, write_json
 
@@ -239,7 +247,7 @@ class EvidenceWriter:
         if not grown.buckets:
             first, expected = _peek(batches, self._bytes, rows_hint or 0)
             grown.buckets = self._buckets or _bucket_count(expected)
-        paths = [grown.directory / f"{side}-{number:04d}.arrow" for number in range(grown.buckets)]
+        paths = [grown.directory / bucket_file(side, number) for number in range(grown.buckets)]
         frozen = self._all_frozen(grown, side, itertools.chain(_emptied(first), batches))
         head = deque(itertools.islice(frozen, 1))
         if head:
@@ -288,17 +296,19 @@ class EvidenceWriter:
     def _split_versions(self, grown: _Growing, where: str) -> None:
         """Move the lower versions of a record from `source-NNNN` to `earlier-NNNN`; refuse an id that cannot be told apart."""
         verdicts = version_ranks(
-            [grown.directory / f"source-{number:04d}.arrow" for number in range(grown.buckets)], where
+            [grown.directory / bucket_file("source", number) for number in range(grown.buckets)], where
         )
         source, earlier = grown.sides["source"], grown.sides.setdefault("earlier", _Side())
         for number, ranks in verdicts:
-            path = grown.directory / f"source-{number:04d}.arrow"
+            path = grown.directory / bucket_file("source", number)
             fresh = path.with_suffix(".fresh")
             with pa.memory_map(str(path)) as mapped:
                 reader = pa.ipc.open_file(mapped)
                 kept = BucketFile(fresh, reader.schema, self._appender)
                 with_rank = reader.schema.append(pa.field("rank", pa.int64()))
-                lower = BucketFile(grown.directory / f"earlier-{number:04d}.arrow", with_rank, self._appender)
+                lower = BucketFile(
+                    grown.directory / bucket_file("earlier", number), with_rank, self._appender
+                )
                 start = 0
                 for index in range(reader.num_record_batches):
                     batch = reader.get_batch(index)

@@ -22,8 +22,15 @@ from vecforensics.collect.bucket_files import BucketFile
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.collect.row_hashes import row_lanes
 from vecforensics.embedding import Embedder
-from vecforensics.errors import CaseError
-from vecforensics.evidence import FORMAT, INDEX, SAMPLE, Evidence, FrozenCollection, directory_name
+from vecforensics.evidence import (
+    FORMAT,
+    INDEX,
+    SAMPLE,
+    Evidence,
+    FrozenCollection,
+    bucket_file,
+    directory_name,
+)
 from vecforensics.run_folder import write_json
 
 __all__ = ["Chooser", "Chosen", "SampledEvidenceWriter"]
@@ -81,7 +88,7 @@ class SampledEvidenceWriter(EvidenceWriter):
         """What is written so far, as evidence that can be read; its digests are not known yet."""
         collections = {}
         for name, grown in self._growing.items():
-            sides = {side: one for side, one in grown.sides.items() if one is not None}
+            sides = grown.sides
             collections[name] = FrozenCollection(
                 name=name,
                 directory=directory_name(name),
@@ -107,7 +114,7 @@ class SampledEvidenceWriter(EvidenceWriter):
         grown = self._growing[name]
         first = 0
         for bucket in range(grown.buckets):
-            path = grown.directory / f"source-{bucket:04d}.arrow"
+            path = grown.directory / bucket_file("source", bucket)
             with pa.memory_map(str(path)) as mapped:
                 hashes = as_numpy(whole(pa.ipc.open_file(mapped).read_all()["id_hash"]))
             inside = rows[(rows >= first) & (rows < first + len(hashes))] - first
@@ -115,7 +122,7 @@ class SampledEvidenceWriter(EvidenceWriter):
             drawn = np.zeros(len(hashes), np.bool_)
             drawn[inside] = True
             self._rewrite(name, one, "source", path, drawn)
-            earlier = grown.directory / f"earlier-{bucket:04d}.arrow"
+            earlier = grown.directory / bucket_file("earlier", bucket)
             if earlier.is_file():
                 with pa.memory_map(str(earlier)) as mapped:
                     older = as_numpy(whole(pa.ipc.open_file(mapped).read_all()["id_hash"]))
@@ -149,14 +156,7 @@ class SampledEvidenceWriter(EvidenceWriter):
         places = np.flatnonzero(mask)
         texts = batch["text"].take(numbers(places)).to_pylist()
         for at in range(0, len(places), _AT_ONCE):
-            vectors = one.embedder.embed(texts[at : at + _AT_ONCE])
-            if vectors.shape[1] != one.dimension:
-                raise CaseError(
-                    f"gave vectors of {one.dimension} components first and of {vectors.shape[1]} then",
-                    where=one.embedder.name,
-                    hint="Return vectors of one length, whatever the texts",
-                )
-            matrix[places[at : at + _AT_ONCE]] = vectors
+            matrix[places[at : at + _AT_ONCE]] = one.embedder.embed(texts[at : at + _AT_ONCE])
         own = [
             column
             for column in batch.schema.names

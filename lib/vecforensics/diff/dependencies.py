@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
+from vecforensics.diff.lookup import find
 from vecforensics.diff.moments import NEVER
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Side, Sides
@@ -49,7 +50,6 @@ def find_dangling(
 ) -> None:
     """Add a finding for each present record of collection `name` whose parent stands in no target row under its own id."""
     sides, here = all_sides[name], resolved[name]
-    gone = np.concatenate([here.missing, np.array(list(here.mangled), np.int64)])
     for parent in sides.frozen.parents:
         named = [result.parents[parent] for result in results if len(result.parents.get(parent, ()))]
         under_another_id = sides.source.text(PARENT_PREFIX + parent, np.array(list(here.mangled), np.int64))
@@ -64,10 +64,9 @@ def find_dangling(
         for bucket in range(sides.source.buckets):
             column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
             hashes = hash_text(column)
-            at = np.minimum(np.searchsorted(absent, hashes), len(absent) - 1)
-            lost = (absent[at] == hashes) & arrow.present(column)
+            lost = find(absent, hashes)[1] & arrow.present(column)
             rows = sides.source.number(bucket, np.flatnonzero(lost))
-            still_here = ~np.isin(rows, gone) | np.isin(rows, np.array(list(here.mangled), np.int64))
+            still_here = ~np.isin(rows, here.missing)
             texts = column.take(arrow.numbers(np.flatnonzero(lost))).to_pylist()
             in_source = ~np.isin(hashes[lost], nowhere)
             here.broken_references += int(np.count_nonzero(still_here & ~in_source))
@@ -127,8 +126,8 @@ def find_premature(
             column = arrow.whole(sides.source.table(bucket)[PARENT_PREFIX + parent])
             valid = arrow.present(column)
             asked = hash_text(column)
-            at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))
-            child = np.flatnonzero(valid & (ordered[at] == asked))
+            at, there = find(ordered, asked)
+            child = np.flatnonzero(valid & there)
             elder = order[at[child]]
             row = sides.source.number(bucket, child)
             both = ~np.isin(row, absent) & ~np.isin(elder, parent_missing)

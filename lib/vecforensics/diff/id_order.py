@@ -37,7 +37,9 @@ def words(texts: pa.StringArray, at: int) -> Words:
     if not len(texts):
         return np.empty(0, np.uint64)
     _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    # More than 2 GB of texts in one piece count their offsets in eight bytes.
+    wide = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    ends = np.frombuffer(offsets, wide)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     first, last = int(ends[0]), int(ends[-1])
     # Seven bytes behind the last one, since each row reads eight.
     held = np.zeros(last - first + _WORD, np.uint8)

@@ -1,4 +1,4 @@
-"""The result of a diff: plain data that shows itself, and the two files that everything after it reads."""
+"""The result of a diff: plain data that shows itself, and that findings.json and findings.parquet are written from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,9 @@ from vecforensics.finding_words import in_words
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
 
 __all__ = ["CollectionSummary", "Diff"]
+
+# Findings of each kind that findings.json shows.
+_EXAMPLES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class Diff:
         """The findings of one kind."""
         return self.table.filter(pc.equal(self.table["kind"], text(Kind(kind).value)))
 
-    def as_dict(self, examples: int = 5) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The content of findings.json (format 1)."""
         return {
             "format": 1,
@@ -141,7 +144,7 @@ class Diff:
             "rows_checked": self.rows_checked,
             "hot_spots": [dict(spot) for spot in self.hot_spots],
             "impact": dict(self.impact) if self.impact is not None else None,
-            "examples": [row for kind in Kind for row in self.of_kind(kind).slice(0, examples).to_pylist()],
+            "examples": [row for kind in Kind for row in self.of_kind(kind).slice(0, _EXAMPLES).to_pylist()],
             "settings": dict(self.settings),
             "limits": list(self.limits),
             "evidence_digest": self.evidence_digest,

@@ -33,11 +33,10 @@ from vecforensics.errors import (
     holds_password,
     printable,
 )
-from vecforensics.evidence import INDEX, Evidence
+from vecforensics.evidence import INDEX, SIDES, Evidence, bucket_file
 
 __all__ = ["SharedEvidence", "compare_shared", "publish", "without_secret"]
 
-_SIDES: Final = ("source", "target", "earlier")
 _UPLOADS: Final = 4
 # What a worker process keeps of buckets that it has compared; a second pass or another diff of the same run finds them there.
 _CACHE_BYTES: Final = int(float(os.environ.get("VECFORENSICS_CACHE_GB", "4")) * 2**30)
@@ -52,7 +51,7 @@ class SharedEvidence:
 
     def of(self, directory: str, bucket: int) -> SharedEvidence:
         """The index and the files of one bucket."""
-        names = [INDEX, *(f"{directory}/{side}-{bucket:04d}.arrow" for side in _SIDES)]
+        names = [INDEX, *(f"{directory}/{bucket_file(side, bucket)}" for side in SIDES)]
         return SharedEvidence(self.url, {name: self.files[name] for name in names if name in self.files})
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from vecforensics.arrow_columns import present
 
-__all__ = ["MappedVectors", "rows_at_once"]
+__all__ = ["MappedVectors", "lengths", "rows_at_once"]
 
 # Blocks of vectors are gathered and forgotten thousands of times. glibc gives freed memory back to the system above a threshold
 # that starts low, and every block would fault in its pages anew, at three times the cost of comparing it. The threshold follows
@@ -35,20 +35,26 @@ def rows_at_once(dimension: int) -> int:
     return max(_BYTES_AT_ONCE // (4 * max(dimension, 1)), _FEWEST_ROWS)
 
 
+def lengths(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Of each vector (n, d), in double precision, in which no finite length is too great or too small to be squared."""
+    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return np.sqrt(squares)
+
+
 class MappedVectors:
     """The column `vector` of a table as float32 rows. `present` is bool (n,): which rows have a vector of the right length."""
 
-    def __init__(self, table: pa.Table, column: str = "vector") -> None:
+    def __init__(self, table: pa.Table) -> None:
         self.rows = table.num_rows
         self.dimension = 0
         self.present: npt.NDArray[np.bool_] = np.zeros(self.rows, np.bool_)
         # Row r of batch b begins at float `_base[b] + r * dimension` of the file.
         self._first: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._base: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        if column not in table.schema.names:
+        if "vector" not in table.schema.names:
             return
-        self.dimension = int(table.schema.field(column).type.list_size)
-        chunks = [chunk for chunk in table[column].chunks if len(chunk)]
+        self.dimension = int(table.schema.field("vector").type.list_size)
+        chunks = [chunk for chunk in table["vector"].chunks if len(chunk)]
         if not chunks or not self.dimension:
             return
         addresses = [chunk.buffers()[2].address for chunk in chunks]

@@ -22,6 +22,7 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.counters import counters
 from vecforensics.diff.log_keys import Keys
 from vecforensics.diff.log_writes import PLAIN_FIELDS, FirstWrites, Told
+from vecforensics.diff.lookup import find
 from vecforensics.diff.metadata_writes import (
     SEQUENCE_FIELDS,
     TIME_FIELDS,
@@ -113,8 +114,7 @@ def _from_log(told: Told, keys: Keys, all_sides: Mapping[str, Side], placed: dic
         if not len(mine):
             continue
         first = FirstWrites.of(told, spoken[mine], told.event[mine])
-        place = np.minimum(np.searchsorted(first.id_number, id_number), len(first.id_number) - 1)
-        told_of = first.id_number[place] == id_number
+        place, told_of = find(first.id_number, id_number)
         _fill_in(placed[name], told, first, row[told_of], place[told_of])
 
 
@@ -168,8 +168,8 @@ def _rows_of(side: Side, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.in
     rows, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for bucket in range(side.buckets):
         held = side.column("id_hash", bucket)
-        place = np.minimum(np.searchsorted(ids, held), len(ids) - 1)
-        there = np.flatnonzero(ids[place] == held)
+        place, known = find(ids, held)
+        there = np.flatnonzero(known)
         rows.append(side.number(bucket, there))
         places.append(place[there])
     return np.concatenate(rows), np.concatenate(places)

@@ -23,7 +23,7 @@ _HASHING: Final = re.compile(r"hashing-([0-9]{1,5})")
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors. The same text gives the same vector, whatever else is in the batch."""
+    """Turns texts into vectors of one length. The same text gives the same vector, whatever else is in the batch."""
 
     name: str
 

@@ -20,9 +20,10 @@ class FunctionEmbedder:
     def __init__(self, reference: str, folder: Path) -> None:
         self.name = reference
         self._function = load_function(reference, folder, CaseError)
+        self._dimension = 0
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """An (n, d) float32 matrix. Raises CaseError where the function fails or gives another shape."""
+        """An (n, d) float32 matrix. Raises CaseError where the function fails, gives another shape, or another d than before."""
         try:
             result = np.asarray(self._function(list(texts)), dtype=np.float32)
         except Exception as error:
@@ -36,5 +37,12 @@ class FunctionEmbedder:
                 f"gave the shape {result.shape} for {len(texts)} texts",
                 where=self.name,
                 hint="Return one vector a text: an array of shape (n, d)",
+            )
+        self._dimension = self._dimension or result.shape[1]
+        if result.shape[1] != self._dimension:
+            raise CaseError(
+                f"gave vectors of {self._dimension} components first and of {result.shape[1]} then",
+                where=self.name,
+                hint="Return vectors of one length, whatever the texts",
             )
         return result

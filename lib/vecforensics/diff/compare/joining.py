@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, numbers, whole
 from vecforensics.diff.compare.copies import own_first
+from vecforensics.diff.lookup import find
 
 __all__ = ["Standing", "join_ids"]
 
@@ -49,10 +50,9 @@ def join_ids(source: pa.Table, target: pa.Table) -> tuple[Rows, Rows, Rows, Rows
     if np.array_equal(ordered, wanted_hash):
         source_row, target_row = order.astype(np.int32), target_order.astype(np.int32)
     else:
-        at = np.minimum(np.searchsorted(ordered, wanted_hash), max(len(ordered) - 1, 0))
-        hit = ordered[at] == wanted_hash if len(ordered) else np.zeros(len(wanted_hash), np.bool_)
+        at, hit = find(ordered, wanted_hash)
         target_row = target_order[hit].astype(np.int32)
-        source_row = order[at[hit]].astype(np.int32) if len(ordered) else target_row
+        source_row = order[at[hit]].astype(np.int32)
     source_row, target_row = _by_source(source_row, target_row, source.num_rows)
     ids = whole(source["id"])
     if len(source_row) < source.num_rows or (source_row[1:] == source_row[:-1]).any():

@@ -49,6 +49,7 @@ __all__ = [
     "compare_pairs",
     "compare_rows",
     "cosine_distances",
+    "stretches",
 ]
 
 Matrix = npt.NDArray[np.float32]
@@ -103,7 +104,8 @@ _IF_NOT_ON_GRID: Final = (Relation.NOISE, Relation.NORMALISED, Relation.WRONG)
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Arrays over k pairs: `relation` uint8, `distance` float64 (cosine; NaN where it has none), `right` float32 (the share of
-    informative components that are bit for bit right), `start` and `stop` int32 (the block of components that is not)."""
+    telling components that are right: bit for bit, or up to one factor where hardly any are, or on the grid that is known),
+    `start` and `stop` int32 (the block of components that is not)."""
 
     relation: npt.NDArray[np.uint8]
     distance: npt.NDArray[np.float64]
@@ -301,7 +303,7 @@ def _parts(
         rest_zero = ~(wrong & (actual != 0)).any(axis=1)
         is_zero = some & rest_zero
         is_block = some & ~is_zero & (share <= MOST_RIGHT)
-        is_block[is_block] = _blocks(wrong[is_block], telling[is_block]) == 1
+        is_block[is_block] = stretches(wrong[is_block], ~telling[is_block]) == 1
         if grid is not None:
             # One component in some hundred is right by chance: no proof beside a block of something, but beside nothing.
             held = (expected != 0) | ~grid.nothing(actual)
@@ -347,13 +349,12 @@ def _equal_up_to_scale(expected: Matrix, actual: Matrix) -> Flags:
     return equal
 
 
-def _blocks(wrong: Flags, telling: Flags) -> npt.NDArray[np.int64]:
-    """In how many separate blocks the wrong components stand, components that say nothing left out."""
-    state = np.where(wrong, np.int8(1), np.where(telling, np.int8(0), np.int8(-1)))
-    # Carry the last telling state over the silent ones.
-    index = np.where(state >= 0, np.arange(state.shape[1]), 0)
+def stretches(flags: Flags, silent: Flags) -> npt.NDArray[np.int64]:
+    """In how many stretches the flags of each row (n, d) stand, int64 (n,); components that say nothing are left out."""
+    # Carry the last component that says something over the silent ones.
+    index = np.where(silent, 0, np.arange(flags.shape[1]))
     np.maximum.accumulate(index, axis=1, out=index)
-    carried = np.maximum(np.take_along_axis(state, index, axis=1), 0)
-    begins = np.diff(carried, axis=1, prepend=np.int8(0)) == 1
-    count: npt.NDArray[np.int64] = begins.sum(axis=1)
+    carried = np.take_along_axis(flags & ~silent, index, axis=1)
+    begins = carried[:, :1].astype(np.int64).sum(axis=1) + (carried[:, 1:] & ~carried[:, :-1]).sum(axis=1)
+    count: npt.NDArray[np.int64] = begins
     return count

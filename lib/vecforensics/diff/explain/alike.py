@@ -22,7 +22,7 @@ import numpy.typing as npt
 from vecforensics.diff.compare.formats import on_coarse_grid
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.relation import Relation, compare_pairs, cosine_distances
-from vecforensics.diff.lookup import Filter, Hashes, ranges
+from vecforensics.diff.lookup import Filter, Hashes, find, ranges
 from vecforensics.diff.sides import Index, Side
 from vecforensics.sketch import DIRECTIONS, NO_DIRECTION, out_of_range, project, reach, sketch
 
@@ -191,7 +191,7 @@ class _Search:
             if bucket not in kept:
                 _, cells = self.coarse(bucket)
                 rows = wanted.maybe(cells)
-                rows = rows[_found(crowded, cells[rows])[1]]
+                rows = rows[find(crowded, cells[rows])[1]]
                 keys = np.zeros(len(rows), np.uint64)
                 for start in range(0, len(rows), _BLOCK):
                     part = slice(start, start + _BLOCK)
@@ -210,7 +210,7 @@ class _Search:
 
         def of_bucket(bucket: int) -> Numbers:
             _, cells = rows_of(bucket)
-            at, hit = _found(keys, cells[asked.maybe(cells)])
+            at, hit = find(keys, cells[asked.maybe(cells)])
             return np.bincount(at[hit], minlength=len(keys))
 
         total = sum(self.source.each(of_bucket), np.zeros(len(keys), np.int64))
@@ -233,7 +233,7 @@ class _Search:
         def of_bucket(bucket: int) -> Alike:
             rows, cells = rows_of(bucket)
             maybe = asked.maybe(cells)
-            at, hit = _found(keys, cells[maybe])
+            at, hit = find(keys, cells[maybe])
             rows, at = rows[maybe[hit]], at[hit]
             positions = self.source.column("position", bucket)[rows]
             meetings = self._meetings(keys, at, positions, probes, radius)
@@ -310,12 +310,6 @@ def _touched(
 def _mixed(keys: Hashes, part: Hashes, axis: int) -> Hashes:
     del axis
     return keys * _SPREAD + part
-
-
-def _found(keys: Hashes, held: Hashes) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Where each of `held` stands among the ascending `keys`, and whether it does."""
-    at = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
-    return at, keys[at] == held
 
 
 def _direction_apart(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

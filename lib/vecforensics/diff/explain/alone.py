@@ -20,6 +20,7 @@ from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.explain.leftovers import nobodys_groups
 from vecforensics.diff.explain.neighbours import find_lonely
 from vecforensics.diff.explain.owners import Owners
+from vecforensics.diff.lookup import ranges
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
@@ -73,8 +74,7 @@ def copies_of_present(sides: Sides, orphans: Index, label: Index) -> Owners:
     low = np.searchsorted(held, label[orphans[asked]])
     count = np.minimum(np.searchsorted(held, label[orphans[asked]], "right") - low, _MOST_HOLDERS)
     query = np.repeat(asked, count).astype(np.int64)
-    inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    owner = record[np.repeat(low, count) + inside]
+    owner = record[ranges(low, count)]
     return Owners(query, owner, np.ones(len(query), np.bool_), np.zeros(len(query)))
 
 

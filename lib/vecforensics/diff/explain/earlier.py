@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.stale import Places, find_stale
+from vecforensics.diff.lookup import find
 from vecforensics.diff.sides import Index, Sides
 
 __all__ = ["earlier_owners", "stale_records"]
@@ -49,8 +50,8 @@ def earlier_owners(sides: Sides, target: Index) -> dict[int, tuple[int, str | No
     for bucket in range(sides.source.buckets):
         earlier = sides.source.evidence.table(sides.frozen.name, "earlier", bucket)
         held = arrow.as_numpy(arrow.whole(earlier["digest"]))
-        low = np.searchsorted(ordered, held)
-        hits = np.flatnonzero((held != 0) & (ordered[np.minimum(low, len(ordered) - 1)] == held))
+        low, there = find(ordered, held)
+        hits = np.flatnonzero((held != 0) & there)
         if not len(hits):
             continue
         some = earlier.select(["id", "version", "rank", "position"]).take(arrow.numbers(hits))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vecforensics.diff.collected import Found
 from vecforensics.diff.explain.crowded import Agreement
 from vecforensics.diff.explain.owners import NEAREST, find_owners
+from vecforensics.diff.lookup import find, portions
 from vecforensics.diff.resolved import Elsewhere, Resolved
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.errors import printable
@@ -26,8 +27,6 @@ from vecforensics.findings import Kind
 
 __all__ = ["Other", "owners_elsewhere", "said_of", "say_where_missing_stand", "strays_elsewhere"]
 
-# How many bytes of vectors in question are held at once.
-_QUERY_BYTES: Final = 32 * 2**20
 _NAME: Final = 60
 _SAID_OF: Final = frozenset({Kind.SWAPPED, Kind.ORPHAN, Kind.DUPLICATE})
 
@@ -66,9 +65,8 @@ def owners_elsewhere(
     if not comparable:
         return owners
     exactly = np.zeros(len(target), np.bool_) if exactly is None else exactly
-    portion = max(_QUERY_BYTES // (4 * sides.target.dimension), 256)
-    for start in range(0, len(asked), portion):
-        places = asked[start : start + portion]
+    for part in portions(len(asked), 4 * sides.target.dimension):
+        places = asked[part]
         owners |= _owners(sides, comparable, target, places, digests[places], exactly[places], tolerance)
     return owners
 
@@ -132,8 +130,8 @@ def _by_id(sides: Sides, other: Other, orphans: Index, places: Index) -> Iterabl
     held = sides.target.integers("id_hash", orphans[places])
     wanted = source.integers("id_hash", missing)
     order = np.argsort(wanted, kind="stable")
-    at = np.minimum(np.searchsorted(wanted[order], held), len(wanted) - 1)
-    met = np.flatnonzero(wanted[order][at] == held)
+    at, there = find(wanted[order], held)
+    met = np.flatnonzero(there)
     records, rows = missing[order[at[met]]], orphans[places[met]]
     for place, record, theirs, ours in zip(
         places[met].tolist(),

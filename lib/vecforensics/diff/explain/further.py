@@ -21,6 +21,7 @@ from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.elsewhere import Other, owners_elsewhere, said_of
 from vecforensics.diff.explain.ids import related
 from vecforensics.diff.explain.owners import Owners
+from vecforensics.diff.lookup import portions
 from vecforensics.diff.resolved import Resolved, running
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.spellings import conversion
@@ -28,8 +29,6 @@ from vecforensics.findings import Kind
 
 __all__ = ["FurtherRows"]
 
-# How many bytes of vectors are looked at together.
-_TOGETHER: Final = 32 * 2**20
 _ITS_OWN: Final = {
     Relation.EQUAL: "its own",
     Relation.NOISE: "its own but for float noise",
@@ -119,9 +118,8 @@ class FurtherRows:
         known = sides.source.integers("digest", self.source[others]) != 0
         whole = sides.target.integers("digest", self.target[others]) != 0
         others = others[known & whole]
-        portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
-        for start in range(0, len(others), portion):
-            part = others[start : start + portion]
+        for stretch in portions(len(others), 8 * sides.source.dimension):
+            part = others[stretch]
             source, actual = self.source[part], sides.target.take(self.target[part])
             relation = compare_pairs(sides.source.take(source), actual, tolerance, sides.grid).relation
             for place, number in zip(part.tolist(), relation.tolist(), strict=True):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.relation import Relation, compare_pairs
+from vecforensics.diff.vectors import lengths
 
 __all__ = ["garbled"]
 
@@ -62,7 +63,7 @@ def garbled(
             if wanted.shape[1] == 1:
                 # A number is a multiple of any other.
                 same &= ~rescaled
-            ratio = np.where(rescaled, _lengths(held) / _lengths(wanted), 1)
+            ratio = np.where(rescaled, lengths(held) / lengths(wanted), 1)
             _say(said, rows[same], [form.name] * int(same.sum()), ratio[same])
             left[rows[same]] = False
         _name_other_orders(said, expected, actual, np.flatnonzero(left))
@@ -72,11 +73,6 @@ def garbled(
 def _say(said: list[dict[str, Any]], rows: Rows, names: list[str], ratio: Wide) -> None:
     for row, name, scale in zip(rows.tolist(), names, ratio.tolist(), strict=True):
         said[row] = {"form": name} if scale == 1 else {"form": name, "scale": float(f"{scale:.4g}")}
-
-
-def _lengths(vectors: Matrix) -> Wide:
-    lengths: Wide = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    return lengths
 
 
 class _Form(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare.relation import cosine_distances
+from vecforensics.diff.lookup import find, portions, ranges
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.sketch import project
 
@@ -64,14 +65,12 @@ def block_owners(
         sums = _running_sums(block)
         for low, high, keys, members in wanted:
             own = sums[:, high] - sums[:, low]
-            first = np.searchsorted(keys, own)
-            rows = np.flatnonzero(keys[np.minimum(first, len(keys) - 1)] == own)
+            first, there = find(keys, own)
+            rows = np.flatnonzero(there)
             if not len(rows):
                 continue
             many = np.searchsorted(keys, own[rows], "right") - first[rows]
-            place = np.repeat(first[rows], many) + (
-                np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-            )
+            place = ranges(first[rows], many)
             pair, owner = members[place], np.repeat(numbers[rows], many)
             other = owner != source[pair]
             pair, owner, row = pair[other], owner[other], np.repeat(rows, many)[other]
@@ -147,8 +146,11 @@ def _nearly_same(
     groups = []
     full = counts[inverse] >= fewest
     for members in _apart(rows[full], inverse[full]):
-        vectors = sides.target.take(target[members])
-        close = cosine_distances(np.broadcast_to(vectors[0], vectors.shape).copy(), vectors) <= _SAME
+        one = sides.target.take(target[members[:1]])
+        close = np.empty(len(members), np.bool_)
+        for part in portions(len(members), 8 * sides.target.dimension):
+            vectors = sides.target.take(target[members[part]])
+            close[part] = cosine_distances(np.broadcast_to(one, vectors.shape), vectors) <= _SAME
         if close.sum() >= fewest:
             groups.append(members[close])
     return groups

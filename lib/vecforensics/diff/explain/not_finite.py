@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.compare.grids import Grid
+from vecforensics.diff.compare.relation import stretches
 from vecforensics.diff.explain.partial_copies import right_components
 from vecforensics.findings import Kind
 
@@ -42,7 +43,7 @@ def not_finite_parts(
     held = np.where(finite, actual, np.float32(0))
     # A component that is zero on both sides says nothing, and does not part a stretch.
     silent: Flags = np.zeros_like(finite) if expected is None else finite & (held == 0) & (expected == 0)
-    one_stretch = _stretches(~finite, silent) == 1
+    one_stretch = stretches(~finite, silent) == 1
     counts = (~finite).sum(axis=1)
     first = (~finite).argmax(axis=1)
     last = finite.shape[1] - (~finite)[:, ::-1].argmax(axis=1)
@@ -96,14 +97,3 @@ def _others(
         for row in range(len(held))
     ]
     return share, others, exact | close
-
-
-def _stretches(flags: Flags, silent: Flags) -> npt.NDArray[np.int64]:
-    """In how many stretches the flags of each row stand, silent components left out."""
-    # Carry the last component that says something over the silent ones.
-    index = np.where(silent, 0, np.arange(flags.shape[1]))
-    np.maximum.accumulate(index, axis=1, out=index)
-    carried = np.take_along_axis(flags, index, axis=1)
-    begins = carried & ~np.concatenate([np.zeros((len(flags), 1), np.bool_), carried[:, :-1]], axis=1)
-    count: npt.NDArray[np.int64] = begins.sum(axis=1)
-    return count

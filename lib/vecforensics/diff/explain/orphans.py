@@ -22,6 +22,7 @@ from vecforensics.diff.explain.id_affixes import pair_by_affix
 from vecforensics.diff.explain.ids import pair_ids, record_of_zero
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
+from vecforensics.diff.lookup import find
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.spellings import ZEROS_LOST, says_nothing
@@ -247,8 +248,8 @@ def _by_metadata(
     seen = np.zeros(len(order), np.int64)
     for bucket in range(sides.source.buckets):
         held = hash_text(arrow.whole(sides.source.table(bucket)["metadata"]))
-        at = np.minimum(np.searchsorted(order, held), len(order) - 1)
-        np.add.at(seen, at[order[at] == held], 1)
+        at, hit = find(order, held)
+        np.add.at(seen, at[hit], 1)
     alone = seen[np.searchsorted(order, hashes)] == 1
     return {
         orphan: int(missing[record])

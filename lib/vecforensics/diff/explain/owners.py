@@ -7,7 +7,8 @@ byte. What finds no owner there may be an owner's vector with a difference (floa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.explain.alike import find_alike
-from vecforensics.diff.lookup import Filter, Hashes, ranges
+from vecforensics.diff.lookup import Filter, Hashes, find, ranges
 from vecforensics.diff.sides import Index, Side
 
 __all__ = ["NEAREST", "Owners", "find_owners", "how_many_expect", "owners_among"]
@@ -34,15 +35,20 @@ class Owners:
     exact: npt.NDArray[np.bool_]
     distance: npt.NDArray[np.float64]
 
-    def and_of(self, other: Owners) -> Owners:
-        """These pairs and others of the same queries."""
+    @classmethod
+    def joined(cls, parts: Sequence[Owners]) -> Owners:
+        """The pairs of all parts, of the same queries."""
         columns = ("query", "owner", "exact", "distance")
-        return Owners(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+    def kept(self, which: npt.NDArray[np.bool_]) -> Owners:
+        """Only these of the pairs."""
+        return Owners(self.query[which], self.owner[which], self.exact[which], self.distance[which])
 
     def of(self, first: int, stop: int) -> Owners:
         """The pairs of the queries from `first` to before `stop`, these numbered from nought."""
-        mine = (self.query >= first) & (self.query < stop)
-        return Owners(self.query[mine] - first, self.owner[mine], self.exact[mine], self.distance[mine])
+        mine = self.kept((self.query >= first) & (self.query < stop))
+        return replace(mine, query=mine.query - first)
 
 
 def find_owners(
@@ -55,8 +61,8 @@ def find_owners(
 ) -> Owners:
     """All records whose expected vector is one of `vectors` (m, d), exactly or within what `compare_pairs` calls benign.
 
-    `digests` uint64 (m,) of those vectors (0: unknown); `places` int64 (m,): a source row number near which an owner is likelier,
-    used where more than a few records expect the same vector.
+    `digests` uint64 (m,) of those vectors (0: unknown); `places` int64 (m,): a position in the source near which an owner is
+    likelier, used where more than a few records expect the same vector.
     """
     asked = np.flatnonzero(digests != 0)
     pair, row = _expecting(source, digests[asked], places[asked])
@@ -86,8 +92,7 @@ def _expecting(source: Side, digests: Hashes, places: Index) -> tuple[npt.NDArra
     def of_bucket(bucket: int) -> tuple[npt.NDArray[np.int64], Index]:
         held = source.column("digest", bucket)
         maybe = asked.maybe(held)
-        at = np.minimum(np.searchsorted(wanted, held[maybe]), len(wanted) - 1)
-        hit = wanted[at] == held[maybe]
+        at, hit = find(wanted, held[maybe])
         return at[hit], source.number(bucket, maybe[hit])
 
     key, row = (np.concatenate(column) for column in zip(*source.each(of_bucket), strict=True))
@@ -103,8 +108,8 @@ def owners_among(source: Side, rows: Index, digests: Hashes, places: Index) -> O
         nobody = np.empty(0, np.int64)
         return Owners(nobody, nobody, np.empty(0, np.bool_), np.empty(0))
     held = source.integers("digest", rows)
-    at = np.minimum(np.searchsorted(wanted, held), len(wanted) - 1)
-    hit = np.flatnonzero(wanted[at] == held)
+    at, there = find(wanted, held)
+    hit = np.flatnonzero(there)
     query, owner = _nearest(source, digests[asked], places[asked], wanted, at[hit], rows[hit])
     return Owners(asked[query], owner, np.ones(len(query), np.bool_), np.zeros(len(query)))
 
@@ -139,8 +144,8 @@ def how_many_expect(source: Side, digests: Hashes) -> npt.NDArray[np.int64]:
     def of_bucket(bucket: int) -> npt.NDArray[np.int64]:
         held = source.column("digest", bucket)
         held = held[asked.maybe(held)]
-        at = np.minimum(np.searchsorted(wanted, held), len(wanted) - 1)
-        return np.bincount(at[wanted[at] == held], minlength=len(wanted))
+        at, hit = find(wanted, held)
+        return np.bincount(at[hit], minlength=len(wanted))
 
     total = sum(source.each(of_bucket), np.zeros(len(wanted), np.int64))
     counts: npt.NDArray[np.int64] = total[np.searchsorted(wanted, digests)]

@@ -18,9 +18,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.compare.formats import on_bfloat16, on_float16
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.compare.relation import LEAST_RIGHT, MOST_RIGHT
+from vecforensics.diff.lookup import find
 from vecforensics.diff.sides import Index, Side
+from vecforensics.diff.vectors import lengths
 
 __all__ = ["PartlyRight", "coarseness", "owners_of_blocks", "partly_right", "right_components"]
 
@@ -36,6 +39,8 @@ _FARTHEST: Final = 0.1
 # Multiplications that looking for the owners of blocks may cost: about a second a core.
 _BUDGET: Final = 4e10
 _ROWS: Final = 4096
+_DIGITS: Final = 6
+_NOWHERE: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,8 @@ def _rounding(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """By what share, and by how much, a component may be off in the row's own format; the cosine distance that this allows."""
     # A bfloat16 of usual size is a float16 as well, but not the other way round.
-    brain = ((actual.view(np.uint32) & np.uint32(0xFFFF)) == 0).all(axis=1)
-    half = (actual.astype(np.float16).astype(np.float32) == actual).all(axis=1) & ~brain
+    brain = on_bfloat16(actual)
+    half = on_float16(actual) & ~brain
     step = np.abs(actual).max(axis=1) / np.float32(127)
     level = actual / step[:, None]
     nearest = np.round(level)
@@ -175,26 +180,22 @@ def _owners(
     source: Side, own: Index, block: Matrix, low: int, high: int, coarse: npt.NDArray[np.float64]
 ) -> Index:
     with np.errstate(all="ignore"):
-        unit = (block / _lengths(block)[:, None]).astype(np.float32)
+        unit = (block / lengths(block)[:, None]).astype(np.float32)
     best, owner = np.full(len(own), -2.0), np.full(len(own), -1, np.int64)
-    place = np.full(len(own), np.iinfo(np.int64).max)
+    place = np.full(len(own), _NOWHERE)
     for numbers, vectors in source.blocks(_ROWS):
         part = vectors[:, low:high]
         with np.errstate(all="ignore"):
-            length = _lengths(part).astype(np.float32)
+            length = lengths(part).astype(np.float32)
             similar = np.nan_to_num((part @ unit.T) / length[:, None], nan=-2.0)
-        similar[
-            np.searchsorted(numbers, own[np.isin(own, numbers)]), np.flatnonzero(np.isin(own, numbers))
-        ] = -2
-        at = similar.argmax(axis=0)
-        score = similar[at, np.arange(len(own))].astype(np.float64)
-        position = source.integers("position", numbers[at]).astype(np.int64)
-        better = (score > best + 1e-6) | ((score > best - 1e-6) & (position < place))
-        best[better], owner[better], place[better] = score[better], numbers[at][better], position[better]
+        at, there = find(numbers, own)
+        similar[at[there], np.flatnonzero(there)] = -2
+        # What the last digits say hangs on which rows are multiplied together; among equals the first in the source is said.
+        similar = similar.round(_DIGITS)
+        position = source.integers("position", numbers).astype(np.int64)
+        score = similar.max(axis=0)
+        first = np.where(similar == score, position[:, None], _NOWHERE).argmin(axis=0)
+        better = (score > best) | ((score == best) & (position[first] < place))
+        best[better], owner[better] = score[better], numbers[first[better]]
+        place[better] = position[first[better]]
     return np.where(1 - best <= coarse, owner, -1)
-
-
-def _lengths(vectors: Matrix) -> npt.NDArray[np.float64]:
-    """In double precision, in which no finite length is too great or too small to be squared."""
-    squares: npt.NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares)

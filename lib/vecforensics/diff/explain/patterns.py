@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vecforensics.diff.lookup import find
 from vecforensics.findings import Kind
 
 __all__ = ["Explained", "explain_exchanges"]
@@ -193,9 +194,9 @@ def _cycle_lengths(row: Index, owner: Index, component: Index) -> Index:
     """
     count = len(row)
     order = np.argsort(row)
-    at = np.minimum(np.searchsorted(row[order], owner), max(count - 1, 0))
+    at, there = find(row[order], owner)
     # One place more, for those who came to an end.
-    step = np.append(np.where(row[order][at] == owner, order[at], count), count)
+    step = np.append(np.where(there, order[at], count), count)
     for _ in range(count.bit_length()):
         step = step[step]
     on_cycle = np.zeros(count + 1, np.bool_)

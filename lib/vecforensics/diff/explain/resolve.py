@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +36,12 @@ from vecforensics.diff.explain.orphans import explain_orphans, pair_by_id
 from vecforensics.diff.explain.owners import Owners, find_owners
 from vecforensics.diff.explain.paired_metadata import drift_of_pairs
 from vecforensics.diff.explain.wrong_rows import explain_pairs
+from vecforensics.diff.lookup import portions
 from vecforensics.diff.resolved import Resolved, joined_pairs, running
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
 __all__ = ["resolve_collection"]
-
-# How many bytes of vectors in question are held at once.
-_QUERY_BYTES: Final = 32 * 2**20
 
 
 def resolve_collection(
@@ -225,28 +223,23 @@ def _ask(
         return _Answers(nothing, nothing if label is None else copies_of_present(sides, orphans, label))
     if not len(targets):
         return _Answers(nothing, nothing)
-    portion = max(_QUERY_BYTES // (4 * sides.source.dimension), 256)
-    whole = nothing
-    for start in range(0, len(targets), portion):
-        rows = targets[start : start + portion]
+    answers = [nothing]
+    for part in portions(len(targets), 4 * sides.source.dimension):
+        rows = targets[part]
         answer = find_owners(
             sides.source,
             sides.target.take(rows),
             sides.target.integers("digest", rows),
-            places[start : start + portion],
+            places[part],
             tolerance,
             sides.grid,
         )
-        whole = whole.and_of(Owners(answer.query + start, answer.owner, answer.exact, answer.distance))
+        answers.append(replace(answer, query=answer.query + part.start))
+    whole = Owners.joined(answers)
     cut = len(questioned)
     of_orphans = whole.of(cut, len(targets))
     if label is not None:
         copies = copies_of_present(sides, orphans, label)
         new = ~np.isin(copies.query, of_orphans.query)
-        of_orphans = Owners(
-            np.r_[of_orphans.query, copies.query[new]],
-            np.r_[of_orphans.owner, copies.owner[new]],
-            np.r_[of_orphans.exact, copies.exact[new]],
-            np.r_[of_orphans.distance, copies.distance[new]],
-        )
+        of_orphans = Owners.joined([of_orphans, copies.kept(new)])
     return _Answers(whole.of(0, cut), of_orphans)

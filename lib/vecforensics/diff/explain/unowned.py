@@ -20,14 +20,13 @@ from vecforensics.diff.explain.garbled import garbled
 from vecforensics.diff.explain.leftovers import block_owners, nobodys_groups
 from vecforensics.diff.explain.partial_copies import owners_of_blocks, partly_right
 from vecforensics.diff.explain.said import say, what_is_right
+from vecforensics.diff.lookup import portions
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
 
 __all__ = ["explain_unowned"]
 
-# How many bytes of vectors are looked at together.
-_TOGETHER: Final = 32 * 2**20
 # So many vectors are looked at closely whatever the store; 0.1 s.
 _FEW: Final = 5000
 _MOSTLY_RIGHT: Final = 0.5
@@ -85,9 +84,9 @@ def _name_strangers(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, d
 
 def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> int:
     """Returns how many with one wrong block were not looked up by it."""
-    left, portion = 0, max(_TOGETHER // (16 * sides.source.dimension), 256)
-    for first in range(0, len(rest), portion):
-        part = rest[first : first + portion]
+    left = 0
+    for stretch in portions(len(rest), 16 * sides.source.dimension):
+        part = rest[stretch]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
         partly = partly_right(expected, actual, sides.grid)
         owner = np.full(len(part), -1, np.int64)
@@ -126,14 +125,13 @@ def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRow
 def _name_foreign_and_drifted(
     sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done, tolerance: float
 ) -> None:
-    portion = max(_TOGETHER // (8 * sides.source.dimension), 256)
     forms: list[dict[str, Any]] = []
     meant = np.empty(len(rest), np.bool_)
-    for start in range(0, len(rest), portion):
-        part = rest[start : start + portion]
+    for stretch in portions(len(rest), 8 * sides.source.dimension):
+        part = rest[stretch]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
         forms += garbled(expected, actual, tolerance, sides.grid)
-        meant[start : start + portion] = expected.any(axis=1) & actual.any(axis=1)
+        meant[stretch] = expected.any(axis=1) & actual.any(axis=1)
     # What is right bit for bit in the greater part is no other model's.
     meant &= pairs.right[rest] < _MOSTLY_RIGHT
     number, scores = np.full(len(rest), -1, np.int64), np.zeros(len(rest))

@@ -19,6 +19,7 @@ from vecforensics.diff.explain.owners import Owners, owners_among
 from vecforensics.diff.explain.owners_of_rests import owners_of_rests
 from vecforensics.diff.explain.said import say, what_is_right
 from vecforensics.diff.explain.unowned import explain_unowned
+from vecforensics.diff.lookup import portions
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.findings import Kind
@@ -26,8 +27,6 @@ from vecforensics.findings import Kind
 __all__ = ["explain_pairs"]
 
 _FORMATS: Final = {Relation.FLOAT16: "float16", Relation.BFLOAT16: "bfloat16", Relation.INT8: "int8"}
-# How many bytes of vectors that are not finite are looked at together.
-_TOGETHER: Final = 32 * 2**20
 
 
 def _choose(
@@ -89,7 +88,7 @@ def explain_pairs(
     ]
     held = sides.target.integers("digest", pairs.target[questioned])
     position = sides.source.integers("position", rows).astype(np.int64)
-    owners = owners.and_of(owners_among(sides.source, np.unique(troubled), held, position))
+    owners = Owners.joined([owners, owners_among(sides.source, np.unique(troubled), held, position)])
     chosen = _choose(sides, rows, owners, troubled, states != Relation.WRONG)
     unowned = np.flatnonzero((chosen < 0) & (states != Relation.PART_ZERO))
     earlier = earlier_owners(sides, pairs.target[questioned[unowned]])
@@ -173,11 +172,10 @@ def _not_finite(
     if not len(rows):
         return said, owner
     known = sides.source.integers("digest", pairs.source[rows]) != 0
-    portion = max(_TOGETHER // (16 * sides.target.dimension), 256)
     for has_expected in (True, False):
         some = rows[known == has_expected]
-        for start in range(0, len(some), portion):
-            part = some[start : start + portion]
+        for stretch in portions(len(some), 16 * sides.target.dimension):
+            part = some[stretch]
             expected = sides.source.take(pairs.source[part]) if has_expected else None
             answers = not_finite_parts(expected, sides.target.take(pairs.target[part]), sides.grid)
             said.update(zip(part.tolist(), answers, strict=True))
