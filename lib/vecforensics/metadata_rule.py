@@ -33,10 +33,12 @@ FALSE_CELLS: Final = ("false", "False", "FALSE", "f", "0")
 # More digits than any number that anybody stores; Python refuses to read some thousands of them.
 _NUMBER: Final = re.compile(r"-?(?:(?:0|[1-9]\d{0,400})(\.\d{0,400})?|(\.\d{1,400}))([eE][+-]?\d{1,3})?")
 _MOMENT: Final = re.compile(
-    r"([1-9]\d{3})-(\d\d)-(\d\d)"
-    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?)?"
+    r"(\d{4}|[+-]\d{6,12})-(\d\d)-(\d\d)"
+    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d){0,2})?)?"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# The Gregorian calendar repeats itself after so many years and seconds: a year that `datetime` lacks is read in another cycle.
+_CYCLE_YEARS, _CYCLE_S = 400, 146_097 * 86_400
 
 
 class Moment(NamedTuple):
@@ -52,25 +54,27 @@ class Moment(NamedTuple):
 
 def moment(text: Any) -> Moment | None:
     """The moment that a text names, None where it is none."""
-    found = _MOMENT.fullmatch(text) if isinstance(text, str) and len(text) <= 40 else None
+    found = _MOMENT.fullmatch(text) if isinstance(text, str) and len(text) <= 50 else None
     if found is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = found.groups()
+    cycles, in_cycle = divmod(int(year), _CYCLE_YEARS)
     try:
         clock = (int(hour or 0), int(minute or 0), int(second or 0))
-        at = datetime(int(year), int(month), int(day), *clock, tzinfo=UTC)
+        at = datetime(_CYCLE_YEARS + in_cycle, int(month), int(day), *clock, tzinfo=UTC)
     except ValueError:
         return None
     fraction = (fraction or "").rstrip("0")
-    wall = ((at - _EPOCH) // timedelta(seconds=1)) * 10**9 + int(fraction.ljust(9, "0"))
+    wall_s = (at - _EPOCH) // timedelta(seconds=1) + (cycles - 1) * _CYCLE_S
+    wall = wall_s * 10**9 + int(fraction.ljust(9, "0"))
     return Moment(wall - _offset_s(zone) * 10**9, wall, zone is not None, hour is None, fraction)
 
 
 def _offset_s(zone: str | None) -> int:
     if zone is None or zone == "Z":
         return 0
-    digits = zone[1:].replace(":", "").ljust(4, "0")
-    return int(zone[0] + "1") * (3600 * int(digits[:2]) + 60 * int(digits[2:]))
+    digits = zone[1:].replace(":", "").ljust(6, "0")
+    return int(zone[0] + "1") * (3600 * int(digits[:2]) + 60 * int(digits[2:4]) + int(digits[4:]))
 
 
 @dataclass(frozen=True, slots=True)

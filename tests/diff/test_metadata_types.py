@@ -347,3 +347,33 @@ def test_a_typed_parquet_written_as_json_is_clean(tmp_path: Path, rows: int, zon
     (row,) = diff.table.to_pylist()
     assert row["source_id"] == "3"
     assert json.loads(row["detail"])["fields"]["ts"]["form"] == "zone lost"
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Mars/Phobos"])
+@pytest.mark.parametrize("rows", [4, 400])
+def test_a_time_stamp_beyond_the_years_of_python_is_compared_like_any_other(
+    tmp_path: Path, rows: int, zone: str | None
+) -> None:
+    """PostgreSQL's infinity, the year 10000 and the year 0, in a zone that nobody knows too."""
+    counts = [2**63 - 1, 253_402_300_800 * 10**6, -62_167_219_200 * 10**6, 0] * (rows // 4)
+    stamps = pa.array(counts, pa.int64()).view(pa.timestamp("us", zone))
+    table = pa.table(
+        {
+            "id": [str(n) for n in range(rows)],
+            "body": ["t"] * rows,
+            "until": stamps,
+            "emb": fixed_vectors(VECTORS[:rows]),
+        }
+    )
+    pq.write_table(table, tmp_path / "s.parquet")
+    end = "Z" if zone else ""
+    spelt = [
+        "+294247-01-10T04:00:54.775807",
+        "+010000-01-01 00:00",
+        "0000-01-01T00:00:00.000",
+        "1970-01-01T00:00:00",
+    ]
+    held = [{"until": spelt[n % 4] + end} for n in range(rows)]
+    held[1]["until"] = "+010000-01-01T00:00:01" + end
+    diff = investigated(tmp_path, "s.parquet", ["until"], held)
+    assert [row["source_id"] for row in diff.table.to_pylist()] == ["1"]

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, text, texts
+from vecforensics.arrow_values import values_of
 from vecforensics.errors import TargetError
 from vecforensics.records import NO_ID, canonical_json, target_schema
 from vecforensics.stores.protocol import Columns
 
-__all__ = ["as_target_batch", "own_columns", "some_have_ids"]
+__all__ = ["as_target_batch", "is_text", "own_columns", "some_have_ids"]
 
 _HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
@@ -62,16 +63,17 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
     names = batch.schema.names
     if columns.metadata in names:
         column = batch.column(names.index(columns.metadata))
-        if _is_text(column.type):
+        if is_text(column.type):
             # Metadata repeats itself (a plan, a country): each text is spelt once a batch.
             encoded = column.dictionary_encode()
             spelt = [_canonical(text) for text in encoded.dictionary.to_pylist()]
             return texts(spelt).take(encoded.indices)
-        return texts(None if value is None else canonical_json(value) for value in column.to_pylist())
+        return texts(None if value is None else canonical_json(value) for value in values_of(column))
     rest = [name for name in names if name not in (columns.id, columns.vector) and not name.startswith("_")]
     if not rest:
         return pa.nulls(batch.num_rows, pa.string())
-    return texts(canonical_json(row) for row in batch.select(rest).to_pylist())
+    rows = zip(*(values_of(batch.column(names.index(name))) for name in rest), strict=True)
+    return texts(canonical_json(dict(zip(rest, row, strict=True))) for row in rows)
 
 
 def _canonical(text: str | None) -> str | None:
@@ -92,7 +94,7 @@ def own_columns(batch: pa.Table, columns: Columns, schema: pa.Schema, *, where: 
     """Our rows in a store's own columns: metadata as one JSON text, or each key in the column of its name, where absent keys
     become null. Columns beside id, vector and one JSON text are left out. Raises TargetError where a row has no place in them."""
     spelt = batch.column("metadata")
-    if columns.metadata in schema.names and _is_text(schema.field(columns.metadata).type):
+    if columns.metadata in schema.names and is_text(schema.field(columns.metadata).type):
         filled = {columns.metadata: spelt}
     else:
         rows = [json.loads(text) if text else {} for text in spelt.to_pylist()]
@@ -133,5 +135,6 @@ def _fitted(
         ) from None
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of that type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
