@@ -21,7 +21,7 @@ __all__ = ["write_case_file"]
 _TEMPLATE: Final = """\
 # A case file for vecforensics. Relative paths are relative to this file. Check it with: vecforensics collect {name}
 case: {case}                # letters, digits, - and _; names the folder under reports/
-title: {title}
+# title: What happened, in one line     # heads the report
 
 collections:
   {collection}:                       # any name; one entry for each pair of source and target
@@ -93,7 +93,6 @@ def write_case_file(folder: Path, source: Path | None, target: str) -> Path:
     text = _TEMPLATE.format(
         name=file,
         case=case if CASE_ID.fullmatch(case) else "my-case",
-        title="What happened, in one line",
         collection=collection,
         uri=_quoted(_relative(source, folder)) if source is not None else "items.jsonl",
         columns=f"      # columns of that file: {listed}; id and text below are guesses\n" if columns else "",

@@ -43,9 +43,8 @@ def _picture(run: RunFolder, name: str, about: Facts, plain: str) -> Picture | N
     ):
         return None
     data = path.read_bytes()
-    title, caption = about.text("title"), about.text("caption", plain)
-    if title and not caption.startswith(title):
-        caption = f"{title.rstrip('.')}. {caption}".strip()
+    # The finding is drawn over the figure as its title; whoever cannot see it hears it in `alt`.
+    caption = about.text("caption", plain)
     alt = about.text("alt") or caption or name
     if data.startswith(_PNG):
         return Picture(f"figures/{name}", data, "image/png", alt, caption)

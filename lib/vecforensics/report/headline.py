@@ -8,7 +8,8 @@ from typing import Final
 from vecforensics.findings import Kind, Verdict
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import visible
-from vecforensics.report.explanation import explained, unexplained
+from vecforensics.report.crash import Crash, crash_of
+from vecforensics.report.explanation import explained, left_to_explain, unexplained, unrehearsed
 from vecforensics.report.ledger import LedgerDigest
 from vecforensics.report.wording import count, listing, plural, share
 
@@ -78,46 +79,64 @@ def _estimated(account: Account) -> str:
 
 
 def cause_phrase(account: Account) -> str:
-    """The cause in a clause, or that it is not known."""
+    """The causes in a clause each, what explains most of the damage first, or that they are not known."""
+    crash = crash_of(account)
+    if crash is None or not crash.missing:
+        return _cause_in_code(account)
+    died = f"the process died of an error that nothing caught ({visible(crash.error, 100)})"
+    if not explained(account) and not unexplained(account):
+        return f"cause: {died}"
+    by_crash = f"cause of {plural(crash.missing, 'missing row')}: {died}"
+    by_code = _cause_in_code(account, crash)
+    behind = sum(left_to_explain(account, kind) for kind in explained(account))
+    return "; ".join((by_crash, by_code) if crash.missing >= behind else (by_code, by_crash))
+
+
+def _cause_in_code(account: Account, crash: Crash | None = None) -> str:
+    """What the race laboratory found, as the cause of all damage or of what the crash leaves."""
+    of_rest = " of the rest" if crash is not None else ""
     if not account.exploration:
-        return (
-            "cause not examined"
-            if account.case.suspect
-            else "cause not examined, since the case names no code"
+        return f"cause{of_rest} not examined" + (
+            "" if account.case.suspect else ", since the case names no code"
         )
     suspect = account.exploration.facts.text("suspect") or account.case.suspect or "the migration"
     suspect = visible(_file_name(suspect), 60)
     match account.race_verdict:
         case "failing":
-            return _cause_found(account, suspect)
+            return _cause_found(account, suspect, of_rest)
         case "proved":
-            return f"cause not found: {suspect} has no failing order of events at the size examined"
+            return f"cause{of_rest} not found: {suspect} has no failing order of events at the size examined"
         case "sampled":
-            return f"cause not found: no failing order of events among those tried in {suspect}"
-    return "cause not established"
+            return f"cause{of_rest} not found: no failing order of events among those tried in {suspect}"
+    return f"cause{of_rest} not established"
 
 
-def _cause_found(account: Account, suspect: str) -> str:
-    """A race was found: what it does, and of which damage it is the cause."""
+def _cause_found(account: Account, suspect: str, of_rest: str) -> str:
+    """A race was found: what it does, and of which damage it is the cause; only likely the cause where no rehearsal shows it."""
     does = f"{suspect} {_what_it_does(account)}"
     if account.broken_references:
         does += f" ({plural(account.broken_references, 'dangling reference')} to no record of the source left aside)"
     known, rest = explained(account), unexplained(account)
     if not known:
-        return f"cause not found: {does}, which explains none of this damage"
+        return (
+            f"cause{of_rest} not found: {does}, which explains none of {'it' if of_rest else 'this damage'}"
+        )
+    calm = unrehearsed(account)
+    cause = "likely cause" if calm else "cause"
+    does += f", though in none of {plural(calm, 'rehearsal')}" if calm else ""
     if not rest:
-        return f"cause: {does}"
+        return f"{cause} of {_amounts(account, known)}: {does}" if of_rest else f"{cause}: {does}"
     return (
-        f"cause of {_amounts(account, known)}: {does}; not explained: {_amounts(account, rest, other=True)}"
+        f"{cause} of {_amounts(account, known)}: {does}; not explained: {_amounts(account, rest, other=True)}"
     )
 
 
 def _amounts(account: Account, kinds: Sequence[Kind], *, other: bool = False) -> str:
     """ "103 missing and 5 dangling rows", or only their number where there are many kinds."""
-    found = sum(account.caused(kind) for kind in kinds)
+    found = sum(left_to_explain(account, kind) for kind in kinds)
     if len(kinds) > _MOST_KINDS:
         return f"{plural(found, 'finding')} of {len(kinds)} {'other ' if other else ''}kinds"
-    each = listing([f"{count(account.caused(kind))} {spelled(kind)}" for kind in kinds])
+    each = listing([f"{count(left_to_explain(account, kind))} {spelled(kind)}" for kind in kinds])
     return f"{each} row{'s' if found != 1 else ''}"
 
 

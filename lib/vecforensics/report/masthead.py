@@ -7,9 +7,9 @@ from typing import Final
 
 from vecforensics.findings import Verdict
 from vecforensics.report.account import Account
-from vecforensics.report.blocks import State
+from vecforensics.report.blocks import State, visible
 from vecforensics.report.headline import headline
-from vecforensics.report.wording import utc
+from vecforensics.report.wording import listing, utc
 
 __all__ = ["Masthead", "masthead"]
 
@@ -41,7 +41,8 @@ def masthead(account: Account) -> Masthead:
         release = "(not installed)"
     return Masthead(
         case=account.case.case,
-        title=account.case.title or "Vector migration",
+        title=account.case.title
+        or f"Vector migration of {listing([visible(n, 40) for n in account.case.collections])}",
         run=account.run.path.name,
         began=utc(account.journal.text("began")),
         verdict=account.verdict.value,

@@ -15,7 +15,6 @@ __all__ = [
     "metric_text",
     "plural",
     "quoted",
-    "setting_text",
     "share",
     "utc",
 ]
@@ -63,6 +62,7 @@ _LABELS: Final = {
     "error_rate": "Error rate",
     "latency_ms": "Insert latency, mean",
     "mean_latency_ms": "Insert latency, mean",
+    "duration_s": "Duration of a run",
     "crashes": "Crashed runs",
     "failed_runs": "Runs with a wrong record",
 }
@@ -86,19 +86,6 @@ def metric_text(name: str, value: float) -> str:
         if name.endswith(f"_{suffix}"):
             return f"{figure(value)} {suffix}"
     return figure(value)
-
-
-def setting_text(name: str, value: str | float) -> str:
-    """A setting with the unit that stands in its name: "embed median 100 ms", "retries: no"."""
-    words = name.replace("_", " ")
-    if isinstance(value, bool):
-        return f"{words}: {'yes' if value else 'no'}"
-    if isinstance(value, str):
-        return f"{words}: {value}"
-    for suffix in ("ms", "s"):
-        if name.endswith(f"_{suffix}") and not name.endswith("_per_s"):
-            return f"{words.removesuffix(suffix).strip()} {figure(value)} {suffix}"
-    return f"{words} {figure(value)}"
 
 
 def utc(time: str) -> str:

@@ -18,6 +18,7 @@ from vecforensics.report.blocks import (
     Subheading,
     Table,
 )
+from vecforensics.report.crash import Crash, crash_of
 from vecforensics.report.explanation import unexplained
 from vecforensics.report.remedies import REMEDIES, TROUBLE_REMEDIES
 from vecforensics.report.wording import count, listing, plural, quoted
@@ -64,6 +65,24 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Paragraph.of("None: nothing was found that asks for an action.")
 
 
+def _against_the_crash(crash: Crash) -> tuple[Inline, ...]:
+    """What keeps the exception that ended the process from ending the next one."""
+    error = Code(crash.error, 100)
+    if not crash.refused:
+        return (
+            "Handle ",
+            error,
+            " where it arises, or end the run as failed once what is under way has been written; keep a checkpoint, so that a "
+            "run that died goes on where it stopped.",
+        )
+    return (
+        "Repeat a request that the provider refuses, as with ",
+        error,
+        ", once the time that it asks for is over; keep the number under way bounded, and let a refusal that stays end the run "
+        "as failed and not the process.",
+    )
+
+
 def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
     """The steps that follow from the state of this run, the most urgent first."""
     corrupt = account.verdict is Verdict.CORRUPT
@@ -76,6 +95,9 @@ def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
     if corrupt and account.race_verdict == "failing":
         where = account.case.suspect or account.exploration.facts.text("suspect")
         yield ("Stop every run of ", Code(where), " until its order of operations is fixed.")
+    crash = crash_of(account)
+    if crash is not None:
+        yield _against_the_crash(crash)
     if account.roll_back_broke_off:
         yield ("Finish the roll-back, which broke off: ", command("migrate", "--rollback"))
     elif account.broke_off:
@@ -110,7 +132,14 @@ def next_steps(account: Account) -> Iterator[tuple[Inline, ...]]:
         yield (f"Look for a second cause: the race examined does not produce {names}.",)
     if account.corrected.facts.text("verdict") in ("proved", "sampled") and account.race_verdict == "failing":
         yield (
-            "Replace the code by the corrected form that this report shows, and keep its exploration as a test in CI.",
+            "Replace the code by the corrected form that this report shows, and keep its exploration as a test in CI."
+            if account.case.corrected
+            else "Give the code the order that this report shows under the corrected form; then name it in the case file as ",
+            *(
+                ()
+                if account.case.corrected
+                else (Code("corrected:"), " and have it explored, here and as a test in CI.")
+            ),
         )
     unchecked = account.source_rows - account.findings.facts.count("rows_checked")
     if account.findings and unchecked > 0:

@@ -55,7 +55,17 @@ def _blocks(account: Account) -> Iterator[Block]:
             yield _listing(fixed, ())
         yield absence(account, account.corrected, "Nothing is proved of a corrected form.")
     else:
-        fixed = _frozen(account, "corrected", account.case.corrected) or _packaged(account.corrected.facts)
+        fixed = _frozen(account, "corrected", account.case.corrected)
+        if fixed is None and (fixed := _packaged(account.corrected.facts)) is not None:
+            yield Paragraph.of(
+                "The case names no corrected form. This is the strategy with which ",
+                Code("vecforensics migrate"),
+                " writes, so it was explored instead. It is part of this package and imports from it; what a service of yours "
+                "can take over is its order. A vector stays in a variable of its own from its embedding to its write; all "
+                "records of a level are awaited before the next level begins (",
+                Code("dependency_levels"),
+                ": parents first; without dependencies there is one level); an error ends the run.",
+            )
         if fixed is not None:
             yield _listing(fixed, ())
     yield Subheading("The replayed proof")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from vecforensics.findings import Verdict
 from vecforensics.report.account import Account
 from vecforensics.report.blocks import Block, Bullets, Code, Inline, Section, Subheading
-from vecforensics.report.explanation import unexplained
+from vecforensics.report.crash import crash_of
+from vecforensics.report.explanation import left_to_explain, unexplained, unrehearsed
 from vecforensics.report.prose import inline_of_markdown
 from vecforensics.report.wording import count, figure, listing, plural, share
 
@@ -85,19 +86,46 @@ def _unseen(account: Account) -> Iterator[tuple[Inline, ...]]:
         yield ("The before/after figures come from rehearsals in virtual time, not from production.",)
 
 
+def _of_a_crash(account: Account) -> Iterator[tuple[Inline, ...]]:
+    crash = crash_of(account)
+    if crash is None:
+        return
+    if not crash.missing:
+        yield (
+            "The log ends with ",
+            Code(crash.error, 160),
+            ", but the source does not end with a run of missing rows: what that error kept from being written is not known.",
+        )
+        return
+    were = "was" if crash.missing == 1 else "were"
+    yield (
+        f"That {plural(crash.missing, 'missing row')} {were} not reached follows from their place at the end of the source and "
+        "from the end of the log; had the process lived, the code might have lost some of them as well.",
+    )
+
+
 def _alternatives(account: Account) -> Iterator[tuple[Inline, ...]]:
     if account.verdict is not Verdict.CORRUPT:
         return
     rest = unexplained(account)
     if account.exploration and rest:
-        names = listing([f"{kind.value} ({count(account.caused(kind))})" for kind in rest])
+        names = listing([f"{kind.value} ({count(left_to_explain(account, kind))})" for kind in rest])
         yield (
             f"The race examined does not produce {names}: another fault, a later edit or another writer may have.",
         )
     if account.exploration and account.race_verdict == "failing" and not rest:
+        crash = crash_of(account)
         yield (
-            "Every corrupt kind found is one that this race produces: consistent with it, "
-            "and no proof that nothing else took part.",
+            "Every corrupt kind found is one that this race produces"
+            + (", or what the crash left out" if crash is not None and crash.missing else "")
+            + ": consistent with it, and no proof that nothing else took part.",
+        )
+    yield from _of_a_crash(account)
+    calm = unrehearsed(account)
+    if calm:
+        yield (
+            f"The race was found in the laboratory; in none of {plural(calm, 'rehearsal')} did it come up. Whether it came up on "
+            "that day is not shown.",
         )
     if account.exploration and account.race_verdict != "failing":
         yield (

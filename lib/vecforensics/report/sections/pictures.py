@@ -12,8 +12,8 @@ __all__ = ["pictures"]
 
 # The section in which the figures of a stage stand; what names no stage, or another one, stands with the damage.
 _SECTION_OF: Final = {"reproduce": "metrics", "race": "metrics", "migrate": "repair"}
-# Bars of the kinds: the table of the same section says it with the numbers.
-_TOLD_BY_A_TABLE: Final = frozenset({"figures/kinds.png"})
+# Bars of the kinds, and of before and after: tables and drawings of the same section say it with the numbers.
+_TOLD_BY_A_TABLE: Final = frozenset({"figures/kinds.png", "figures/before-after.png"})
 
 
 def pictures(account: Account, section: str) -> Iterator[Gallery]:

@@ -21,7 +21,8 @@ from vecforensics.report.blocks import (
     Tiles,
     joined,
 )  # fmt: skip
-from vecforensics.report.explanation import explained, unexplained
+from vecforensics.report.crash import crash_of
+from vecforensics.report.explanation import explained, left_to_explain, unexplained, unrehearsed
 from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.sections.absence import absence
 from vecforensics.report.sections.impact import impact, worst_recall
@@ -71,8 +72,28 @@ def _tiles(account: Account) -> Iterator[Tile]:
             "of 1 where it is worst",
             State.BAD if recall < 1 else State.GOOD,
         )
-    yield _race_tile(account)
+    yield _cause_tile(account)
     yield _repair_tile(account)
+
+
+def _cause_tile(account: Account) -> Tile:
+    """Of how much of the damage the cause is known, race and crash together."""
+    crash = crash_of(account)
+    if crash is None or not crash.missing:
+        return _race_tile(account)
+    known, rest = explained(account), unexplained(account)
+    by_race = (
+        sum(left_to_explain(account, kind) for kind in known) if account.race_verdict == "failing" else 0
+    )
+    whole = crash.missing + sum(left_to_explain(account, kind) for kind in (*known, *rest))
+    of = plural(whole, "corrupt finding")
+    if crash.missing + by_race < whole:
+        return Tile("Cause", "In part", f"found for {count(crash.missing + by_race)} of {of}", State.UNKNOWN)
+    if not by_race:
+        return Tile("Cause", "A crash", f"explains all {of}", State.BAD)
+    return Tile(
+        "Causes", "A crash, a race", f"{count(crash.missing)} and {count(by_race)} of {of}", State.BAD
+    )
 
 
 def _race_tile(account: Account) -> Tile:
@@ -81,14 +102,17 @@ def _race_tile(account: Account) -> Tile:
         case "failing":
             first = account.exploration.facts.count("schedules_to_first_failure")
             detail = f"in schedule {count(first)} of {count(schedules)}" if first else "replayable"
-            known, rest = explained(account), unexplained(account)
-            if not rest:
+            known, rest, calm = explained(account), unexplained(account), unrehearsed(account)
+            if not rest and not calm:
                 return Tile("Cause", "Reproduced", detail, State.BAD)
+            if not rest:
+                return Tile("Cause", "Likely", f"in none of {plural(calm, 'rehearsal')}", State.UNKNOWN)
             found, whole = (sum(map(account.caused, kinds)) for kinds in (known, (*known, *rest)))
             of = plural(whole, "corrupt finding")
             if not known:
                 return Tile("Cause", "Not found", f"explains none of {of}", State.UNKNOWN)
-            return Tile("Cause", "In part", f"reproduced for {count(found)} of {of}", State.UNKNOWN)
+            how = "likely" if calm else "reproduced"
+            return Tile("Cause", "In part", f"{how} for {count(found)} of {of}", State.UNKNOWN)
         case "proved":
             return Tile("Cause", "Not this code", "no failing order exists", State.UNKNOWN)
         case "sampled":

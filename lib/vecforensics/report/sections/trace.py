@@ -18,6 +18,7 @@ from vecforensics.report.blocks import (
     Subheading,
     Table,
 )  # fmt: skip
+from vecforensics.report.crash import crash_of
 from vecforensics.report.drawings import clean_svg
 from vecforensics.report.facts import Facts
 from vecforensics.report.sections.absence import absence
@@ -43,12 +44,13 @@ def _log(account: Account) -> Iterator[Block]:
             "The case names no log." if not named else "No event was found in the logs that the case names."
         )
         return
+    event = event or logs.ending
     if not event:
         yield Paragraph.of(
             f"The logs hold {plural(logs.events, 'event')}, none of them an error or a warning."
         )
         return
-    same = sum(shape.count for shape in logs.shapes if shape.level == event.text("level")) if event else 0
+    same = sum(shape.count for shape in logs.shapes if shape.level == event.text("level"))
     place = f"{event.text('file', 'log')}:{event.count('line_number')}"
     when = f", {utc(event.text('time'))} UTC" if event.text("time") else ""
     yield Listing(
@@ -57,8 +59,19 @@ def _log(account: Account) -> Iterator[Block]:
         ),
         title=f"{place}{when}",
     )
+    crash = crash_of(account)
+    ends = (
+        (
+            " The logs end with ",
+            Code(crash.error, 160),
+            f" at {crash.place}, which nothing caught; see the root cause.",
+        )
+        if crash is not None and crash.event.values != event.values
+        else ()
+    )
     yield Paragraph.of(
-        f"One of {plural(same, 'event')} of level {event.text('level')} among {plural(logs.events, 'event')} in the logs."
+        f"One of {plural(same, 'event')} of level {event.text('level')} among {plural(logs.events, 'event')} in the logs.",
+        *ends,
     )
 
 
