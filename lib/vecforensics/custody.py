@@ -6,9 +6,19 @@ more, *after*, and every file of the run folder. `verify_run` re-computes all of
 along.
 
 What this can show is that the run folder is the one that was sealed. Whoever can rewrite a file can rewrite the manifest too,
-so the digest of the manifest is printed when it is written: keep it somewhere else. Three things may change without breaking
-the seal and are therefore named apart: `notes.md` (the analyst goes on writing), the end of the report stage in `run.json`
-(it is noted after sealing), and the inputs, which belong to somebody else and live on.
+so the digest of the manifest is printed when it is written: keep it somewhere else. What is not
+as it was sealed is of three kinds:
+
+* what may change: `notes.md` (the analyst goes on writing), the status in `run.json`, and the inputs, which belong to somebody
+  else and live on;
+* what this run's own stages did later. The journal only grows, and the seal holds the digest of each entry that was there, so
+  that entries beside them are named as what happened since. What such a stage writes it notes with its SHA-256 (`accounted`).
+  Where it wrote the same bytes again, which is the rule since stages are deterministic, the seal holds; else it is out of date,
+  and the report with it: neither intact nor broken. The journal is not protected by the seal, hence not "intact";
+* everything else, which breaks it.
+
+A seal that follows another keeps the digests of all before it, and the names of the files that nobody had accounted for in
+between: sealing anew makes nothing good.
 """
 
 from __future__ import annotations
@@ -22,8 +32,9 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,11 +43,12 @@ from typing import Any, Final
 
 from vecforensics.case import Case, resolve_env
 from vecforensics.errors import CaseError, EvidenceError, InputError, printable
-from vecforensics.run_folder import RunFolder, sync, write_json
+from vecforensics.run_folder import RunFolder, entries_of, now, sync, write_json
 
 __all__ = [
     "Custody",
     "InputDigest",
+    "accounted",
     "digest_of",
     "git_revision",
     "inputs_of",
@@ -47,10 +59,17 @@ __all__ = [
 ]
 
 _FORMAT: Final = 1
+_MANIFEST_FORMAT: Final = 2
 # Long enough for a thread that hashes beside busy ones: between blocks it waits for its turn.
 _CHUNK: Final = 4 << 20
 _NOTES: Final = "notes.md"
 _JOURNAL: Final = "run.json"
+# What the journal holds beside its entries and its unchanging head.
+_ENTRIES: Final = ("stages", "notebooks", "earlier")
+_SINCE: Final = "since_seal"
+_LIVELY: Final = ("status", "ended", *_ENTRIES, _SINCE)
+# A process that is just dying may hold the run folder's lock for a moment.
+_LOCK_PATIENCE_S: Final = 15.0
 # SQLite's shared memory comes and goes with every reader and holds nothing of its own.
 _PASSING: Final = ("-shm",)
 _TOOLS: Final = (
@@ -171,10 +190,13 @@ def _plain(item: InputDigest) -> dict[str, Any]:
     return {name: getattr(item, name) for name in InputDigest.__slots__}
 
 
-def write_manifest(case: Case, run: RunFolder, now: Sequence[InputDigest] | None = None) -> str:
+def write_manifest(
+    case: Case, run: RunFolder, inputs_now: Sequence[InputDigest] | None = None, written: Collection[str] = ()
+) -> str:
     """Seal the run folder: write `manifest.json` and give its SHA-256. Called last; calling it again seals the present state.
 
-    `now`: the inputs as they are, where somebody has just digested them.
+    `inputs_now`: the inputs as they are, where somebody has just digested them. `written`: names of files that the caller has
+    written since the seal before.
     """
     # The seal must not survive a loss of power that what it vouches for does not.
     for _, path in _files(run.path):
@@ -183,7 +205,7 @@ def write_manifest(case: Case, run: RunFolder, now: Sequence[InputDigest] | None
         sync(Path(folder))
     before = _before(run)
     inputs = []
-    for item in inputs_of(case) if now is None else now:
+    for item in inputs_of(case) if inputs_now is None else inputs_now:
         was = before.get((item.role, item.name))
         inputs.append(
             {
@@ -196,20 +218,91 @@ def write_manifest(case: Case, run: RunFolder, now: Sequence[InputDigest] | None
                 "note": item.note,
             }
         )
-    write_json(
-        run.manifest_json,
-        {
-            "format": _FORMAT,
-            "algorithm": "sha256",
-            "case": case.case,
-            "run": run.path.name,
-            "inputs": inputs,
-            "outputs": {name: {"sha256": digest, "bytes": size} for name, digest, size in _outputs(run.path)},
-            "tools": dict(tool_versions()),
-            "git": git_revision(case.folder),
-        },
-    )
+    outputs = {name: {"sha256": digest, "bytes": size} for name, digest, size in _outputs(run.path)}
+    state = {
+        "format": _MANIFEST_FORMAT,
+        "algorithm": "sha256",
+        "case": case.case,
+        "run": run.path.name,
+        "inputs": inputs,
+        "outputs": outputs,
+        "journal": [_entry_digest(entry) for entry in entries_of(run.journal()) if _is_sealed(entry)],
+        "tools": dict(tool_versions()),
+        "git": git_revision(case.folder),
+    }
+    follows, last = _seals_before(run, outputs, written)
+    # Of the same state there is one seal, whoever asks for it again.
+    if {key: last.get(key) for key in state} != state:
+        write_json(run.manifest_json, {**state, "sealed": now(), "follows": follows})
+    with run.locked():
+        journal = run.journal()
+        if journal.pop(_SINCE, None):
+            write_json(run.run_json, journal)
     return digest_of(run.manifest_json)[0]
+
+
+def _seals_before(
+    run: RunFolder, outputs: Mapping[str, Mapping[str, Any]], written: Collection[str]
+) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
+    """The seals that the coming one would follow, the oldest first (digest, time, and what nobody had accounted for when it was
+    replaced), and the manifest of the last of them."""
+    if not run.manifest_json.is_file():
+        return [], {}
+    last: dict[str, Any] = {"sha256": digest_of(run.manifest_json)[0], "sealed": None, "unaccounted": []}
+    try:
+        manifest = _sealed(run)
+    except EvidenceError:
+        return [{**last, "unaccounted": [run.manifest_json.name]}], {}
+    now_there = {name: str(entry["sha256"]) for name, entry in outputs.items()}
+    changed, missing, extra = _differences(run, manifest, now_there)
+    ours = _since_seal(run.journal())
+    last["sealed"] = manifest.get("sealed")
+    last["unaccounted"] = [
+        name
+        for name in sorted({*changed, *missing, *extra} - {_NOTES} - set(written))
+        if name not in ours or ours[name].get("sha256") != now_there.get(name)
+    ]
+    return [*(one for one in manifest["follows"] if isinstance(one, dict)), last], manifest
+
+
+@contextmanager
+def accounted(run: RunFolder, by: str) -> Iterator[None]:
+    """Note in `run.json` what is written into a sealed run meanwhile, with its SHA-256, as the work of `by`.
+
+    Nothing happens in a run that has not been sealed yet.
+    """
+    if not run.manifest_json.is_file():
+        yield
+        return
+    before = _marks(run.path)
+    try:
+        yield
+    finally:
+        after = _marks(run.path)
+        touched = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+        with run.locked(_LOCK_PATIENCE_S) if touched else nullcontext():
+            journal, at = run.journal(), now()
+            since = _since_seal(journal)
+            for name in sorted(touched):
+                digest = digest_of(run.path / name)[0] if name in after else None
+                # Of a stage within another one the inner one wrote it.
+                if since.get(name, {}).get("sha256", "") != digest:
+                    since[name] = {"sha256": digest, "by": by, "at": at}
+            if touched:
+                write_json(run.run_json, {**journal, _SINCE: since})
+
+
+def _marks(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What shows that a file was written: its inode, size and time."""
+    stats = {name: path.stat() for name, path in _sealable(folder) if name != _JOURNAL}
+    return {name: (one.st_ino, one.st_size, one.st_mtime_ns) for name, one in stats.items()}
+
+
+def _since_seal(journal: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By file, what a stage of this run has written since the seal: `sha256` (None: removed), `by`, `at`."""
+    since = journal.get(_SINCE)
+    entries = since.items() if isinstance(since, dict) else ()
+    return {name: entry for name, entry in entries if isinstance(entry, dict)}
 
 
 def _before(run: RunFolder) -> dict[tuple[str, str], str | None]:
@@ -236,26 +329,39 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(folder).as_posix(), path
 
 
-def _outputs(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Name, digest, size of what the manifest covers: every file except itself, the lock and files still being written."""
+def _sealable(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What the manifest covers: every file except itself, the locks and files still being written."""
     for name, path in _files(folder):
-        if name == "manifest.json" or path.name.startswith(".") or name.endswith(_PASSING):
-            continue
+        if name != "manifest.json" and not path.name.startswith(".") and not name.endswith(_PASSING):
+            yield name, path
+
+
+def _outputs(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Name, digest, size of what the manifest covers."""
+    for name, path in _sealable(folder):
         if name == _JOURNAL:
-            yield name, _journal_digest(path), path.stat().st_size
+            yield name, *_journal_digest(path)
         else:
             yield name, *digest_of(path)
 
 
-def _journal_digest(path: Path) -> str:
-    """SHA-256 of `run.json` without what is noted after sealing: the status, and how the report stage ended."""
+def _journal_digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and size of the head of `run.json`: what stays once the run has begun. Its entries are sealed one by one."""
     try:
         journal = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in journal.items() if key not in ("status", "ended")}
-        kept["stages"] = {name: entry for name, entry in journal["stages"].items() if name != "report"}
-    except (ValueError, KeyError, AttributeError):
-        return digest_of(path)[0]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        head = json.dumps({k: v for k, v in journal.items() if k not in _LIVELY}, sort_keys=True).encode()
+    except (ValueError, AttributeError):
+        return digest_of(path)
+    return hashlib.sha256(head).hexdigest(), len(head)
+
+
+def _entry_digest(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _is_sealed(entry: Mapping[str, Any]) -> bool:
+    """Whether the seal covers it: what has come to an end, except for the stage that seals."""
+    return entry.get("status") != "running" and entry.get("stage") != "report"
 
 
 @lru_cache(maxsize=1)
@@ -295,8 +401,10 @@ def git_revision(folder: Path) -> str | None:
 class Custody:
     """What `verify` found. `intact` is about the run folder; `inputs_changed` names inputs that are no longer what they were.
 
-    `ledger` is "" where it was not checked or is intact, else what is wrong with its chain. `manifest_sha256` is the digest to
-    compare with the one that was printed when the run was sealed.
+    `since`: what stages of this run did after it was sealed, in words; `ours`: the files that they left other than they were
+    sealed. `ledger` is "" where it was not checked or is intact, else what is wrong with its chain. `manifest_sha256` is the
+    digest to compare with the one that was printed when the run was sealed, `follows` those of the seals before it, the oldest
+    first; `unaccounted`: what nobody had accounted for when the run was sealed anew, in words.
     """
 
     run: Path
@@ -308,11 +416,20 @@ class Custody:
     amended: tuple[str, ...] = ()
     inputs_changed: tuple[str, ...] = ()
     ledger: str = ""
+    since: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
+    unaccounted: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        """Whether something is not what was sealed, and no stage of this run says that it did it."""
+        return bool(self.changed or self.missing or self.extra or self.ledger)
 
     @property
     def intact(self) -> bool:
         """Whether every sealed file is there, unchanged, with nothing beside it, and the ledger's chain holds."""
-        return not (self.changed or self.missing or self.extra or self.ledger)
+        return not (self.broken or self.ours)
 
     def lines(self) -> list[str]:
         """The result as lines of text, the worst first."""
@@ -322,26 +439,37 @@ class Custody:
             *(f"extra:   {name}" for name in self.extra),
             *((f"ledger:  {self.ledger}",) if self.ledger else ()),
         ]
-        head = (
-            f"intact: all {self.checked:,} sealed files are what they were"
-            if self.intact
-            else f"NOT intact: {len(broken):,} differences to the seal over {self.checked:,} files"
-        )
+        files = f"{self.checked:,} sealed file{'' if self.checked == 1 else 's'}"
+        if broken:
+            head = f"NOT intact: {len(broken):,} difference{'' if len(broken) == 1 else 's'} to the seal over {files}"
+        elif self.ours:
+            head = (
+                f"out of date: {len(self.ours):,} of {files} {'was' if len(self.ours) == 1 else 'were'} written since, by stages "
+                f"of this run as run.json has it. Write the report and seal anew: vecforensics report {self.run}"
+            )
+        else:
+            head = f"intact: all {files} are what they were"
+        same = "" if self.ours or broken else "; it left every sealed file as it was"
         return [
             head,
             *broken,
+            *(f"written since: {name}" for name in self.ours),
+            *(f"since the seal: {what}{same}" for what in self.since),
             *(f"amended since, as it may be: {name}" for name in self.amended),
             *(f"input no longer what it was: {name}" for name in self.inputs_changed),
+            *self.unaccounted,
             f"SHA-256 of manifest.json: {self.manifest_sha256}",
+            *(f"the seal before it: {one}" for one in self.follows[-1:]),
         ]
 
     def __str__(self) -> str:
-        return "\n".join(printable(line) for line in self.lines())
+        return "\n".join(printable(line, 1_000) for line in self.lines())
 
     def _repr_html_(self) -> str:
         from markupsafe import escape
 
-        return "<ul>" + "".join(f"<li>{escape(printable(line))}</li>" for line in self.lines()) + "</ul>"
+        items = "".join(f"<li>{escape(printable(line, 1_000))}</li>" for line in self.lines())
+        return f"<ul>{items}</ul>"
 
 
 def verify_run(run: RunFolder, *, check_ledger: Callable[[Path], str] | None = None) -> Custody:
@@ -349,36 +477,88 @@ def verify_run(run: RunFolder, *, check_ledger: Callable[[Path], str] | None = N
 
     `check_ledger` is given the ledger's path and answers "" where its hash chain holds, else what is wrong.
     """
-    manifest = run.read_json(run.manifest_json, made_by="report")
-    sealed, inputs = manifest.get("outputs"), manifest.get("inputs")
-    if not isinstance(sealed, dict) or not isinstance(inputs, list):
-        raise EvidenceError(
-            "is damaged (no outputs or inputs in it)",
-            where=str(run.manifest_json),
-            hint=f"Make it again: vecforensics report {run.path}",
-        )
+    manifest = _sealed(run)
+    sealed = manifest["outputs"]
     found = {name: digest for name, digest, _ in _outputs(run.path)}
+    journal = run.journal()
+    changed, missing, extra = _differences(run, manifest, found)
+    amended = ({_NOTES} & changed) | ({_NOTES} & extra)
     frozen = _frozen(run)
-    amended = {
-        name for name in (_NOTES,) if name in found and _sha256(sealed.get(name)) not in (None, found[name])
+    written = _since_seal(journal)
+    ours = {
+        name
+        for name in (changed | missing | extra) - amended - frozen.keys()
+        if name in written and written[name].get("sha256") == found.get(name)
     }
-    amended |= {_NOTES} & (found.keys() - sealed.keys())
+    changed |= {name for name in found.keys() & frozen.keys() if frozen[name] != found[name]}
+    follows = [one for one in manifest["follows"] if isinstance(one, dict)]
     return Custody(
         run=run.path,
         manifest_sha256=digest_of(run.manifest_json)[0],
         checked=len(sealed),
-        changed=tuple(
-            name
-            for name in sorted(sealed.keys() & found.keys())
-            if name not in amended
-            and (_sha256(sealed[name]) != found[name] or frozen.get(name, found[name]) != found[name])
-        ),
-        missing=tuple(sorted(sealed.keys() - found.keys())),
-        extra=tuple(sorted(found.keys() - sealed.keys() - amended)),
+        changed=tuple(sorted(changed - amended - ours)),
+        missing=tuple(sorted(missing - ours)),
+        extra=tuple(sorted(extra - amended - ours)),
         amended=tuple(sorted(amended)),
-        inputs_changed=tuple(_inputs_changed(run, inputs)),
+        inputs_changed=tuple(_inputs_changed(run, manifest["inputs"])),
         ledger=check_ledger(run.ledger_sqlite) if check_ledger and run.ledger_sqlite.is_file() else "",
+        since=tuple(_done_since(journal, manifest)),
+        ours=tuple(
+            f"{name}, by {written[name].get('by')} at {written[name].get('at')}" for name in sorted(ours)
+        ),
+        follows=tuple(str(one.get("sha256")) for one in follows),
+        unaccounted=tuple(
+            f"not accounted for when the seal of {one.get('sealed')} was replaced: {', '.join(map(str, names))}"
+            for one in follows
+            if isinstance(names := one.get("unaccounted"), list) and names
+        ),
     )
+
+
+def _sealed(run: RunFolder) -> dict[str, Any]:
+    """`manifest.json`. Raises EvidenceError where it is none, or one of an earlier version."""
+    manifest = run.read_json(run.manifest_json, made_by="report")
+    lists = ("inputs", "journal", "follows")
+    wrong = "has no outputs or inputs in it" if not isinstance(manifest.get("outputs"), dict) else ""
+    if not wrong and manifest.get("format") != _MANIFEST_FORMAT:
+        wrong = "was written by another version"
+    if not wrong and not all(isinstance(manifest.get(key), list) for key in lists):
+        wrong = "has no outputs or inputs in it"
+    if wrong:
+        raise EvidenceError(
+            f"is no seal that can be checked ({wrong})",
+            where=str(run.manifest_json),
+            hint=f"Make it again: vecforensics report {run.path}",
+        )
+    return manifest
+
+
+def _differences(
+    run: RunFolder, manifest: Mapping[str, Any], found: Mapping[str, str]
+) -> tuple[set[str], set[str], set[str]]:
+    """Names of what is other than it was sealed: changed, missing, extra."""
+    sealed = manifest["outputs"]
+    changed = {name for name in sealed.keys() & found.keys() if _sha256(sealed[name]) != found[name]}
+    entries = {_entry_digest(entry) for entry in entries_of(run.journal())}
+    if {str(digest) for digest in manifest["journal"]} - entries:
+        changed.add(_JOURNAL)
+    return changed, sealed.keys() - found.keys(), found.keys() - sealed.keys()
+
+
+def _done_since(journal: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What stages and notebooks did after the seal, in words, in order of time."""
+    known = {str(one) for one in manifest["journal"]}
+    new = [
+        entry
+        for entry in entries_of(journal)
+        if entry.get("stage") != "report" and _entry_digest(entry) not in known
+    ]
+    for entry in sorted(new, key=lambda entry: str(entry.get("began"))):
+        name = entry.get("stage") or f"notebook {entry.get('notebook')}"
+        parameters = entry.get("parameters")
+        mode = parameters.get("mode") if isinstance(parameters, dict) else None
+        ends = {"done": "ran", "failed": "failed"}.get(str(entry.get("status")), "began and has not ended")
+        yield f"{name}{f' ({mode})' if mode else ''} {ends} at {entry.get('ended') or entry.get('began')}"
 
 
 def _frozen(run: RunFolder) -> dict[str, str]:

@@ -9,15 +9,21 @@
 
 Notebooks, the command line and the runner all come through here. A stage reads what the earlier ones left in the run folder and
 nothing else; what is missing is made first, so that each notebook can be run alone.
+
+A run that is finished stays what it is. Once the report has sealed it, a stage without settings shows what was found, or finds
+the same again; a rehearsal is never replaced by a shorter one; the report stands as long as nothing that it tells has changed.
+What a stage writes all the same is accounted for, so that `custody` can tell it from tampering.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vecforensics.case import Case, load_case
+from vecforensics.custody import accounted
 from vecforensics.errors import InputError
 from vecforensics.run_folder import RunFolder
 
@@ -73,8 +79,9 @@ class Investigation:
         from vecforensics.figures import draw_diff
 
         self.collect(sample=settings.get("sample"))
-        result = diff_vectors(self.case, self.run, **settings)
-        draw_diff(self.run, result)
+        with accounted(self.run, "diff"):
+            result = diff_vectors(self.case, self.run, **settings)
+            draw_diff(self.run, result)
         return result
 
     def neighbours(self, collection: str, record: str, *, k: int = 10) -> Neighbours:
@@ -89,25 +96,53 @@ class Investigation:
         from vecforensics.race import reproduce
 
         self.collect()
-        return reproduce(self.case, self.run, **settings)
+        if not settings and (known := self._explored(self.run.witness_json)):
+            return known
+        with accounted(self.run, "reproduce"):
+            return reproduce(self.case, self.run, **settings)
 
     def prove(self, **settings: Any) -> Exploration | Unexplored:
         """Explore the corrected code exhaustively. Settings: `records`, `schedules`, `seed`."""
         from vecforensics.race import prove_corrected
 
         self.collect()
-        return prove_corrected(self.case, self.run, **settings)
+        if not settings and (known := self._explored(self.run.corrected_json)):
+            return known
+        with accounted(self.run, "reproduce"):
+            return prove_corrected(self.case, self.run, **settings)
 
-    def rehearse(self, **settings: Any) -> Rehearsal | Unexplored:
-        """Both migrations many times in simulated conditions: error rate, latency, crashes. Setting: `runs`."""
+    def _explored(self, file: Path) -> Exploration | None:
+        """What was explored in a run that is finished; None where it is not, or where there is nothing."""
+        from vecforensics.race import exploration_from_json
+
+        if not self.finished or not file.is_file():
+            return None
+        return exploration_from_json(file.read_text(encoding="utf-8"), str(file))
+
+    def rehearse(self, *, runs: int | None = None) -> Rehearsal | Unexplored:
+        """Both migrations many times in simulated conditions: error rate, latency, crashes.
+
+        `runs`: how often; by default as the case says. A rehearsal of more runs that stands in the run already is shown instead.
+        """
         from vecforensics.figures import draw_rehearsal
         from vecforensics.race import Rehearsal, rehearse_case
 
         self.collect()
-        result = rehearse_case(self.case, self.run, **settings)
-        if isinstance(result, Rehearsal):
-            draw_rehearsal(self.run, result)
+        if runs is not None and (known := self._longer_rehearsal(runs)):
+            return known
+        with accounted(self.run, "reproduce"):
+            result = rehearse_case(self.case, self.run, runs=runs)
+            if isinstance(result, Rehearsal):
+                draw_rehearsal(self.run, result)
         return result
+
+    def _longer_rehearsal(self, runs: int) -> Rehearsal | None:
+        from vecforensics.race import Rehearsal
+
+        with suppress(FileNotFoundError, ValueError):  # what is damaged is no rehearsal
+            known = Rehearsal.from_json(self.run.rehearsal_json.read_text(encoding="utf-8"))
+            return known if len(known.before) > runs else None
+        return None
 
     def failure_curve(self, **settings: Any) -> Curve | Unexplored:
         """How likely the suspect fails, over the number of connections to the provider. Settings: `records`, `runs`."""
@@ -115,9 +150,10 @@ class Investigation:
         from vecforensics.race import Curve, failure_curve_of_case
 
         self.collect()
-        result = failure_curve_of_case(self.case, self.run, **settings)
-        if isinstance(result, Curve):
-            draw_curve(self.run, result)
+        with accounted(self.run, "reproduce"):
+            result = failure_curve_of_case(self.case, self.run, **settings)
+            if isinstance(result, Curve):
+                draw_curve(self.run, result)
         return result
 
     def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
@@ -127,7 +163,8 @@ class Investigation:
         self.collect(empty_target=mode == "apply")
         if mode in ("plan", "repair") and not self.run.done("diff"):
             self.diff()
-        return migrate(self.case, self.run, mode=mode, **settings)
+        with accounted(self.run, "migrate"):
+            return migrate(self.case, self.run, mode=mode, **settings)
 
     def figures(self, stage: str) -> Figures:
         """What a stage drew: "diff" or "reproduce"."""
@@ -135,10 +172,22 @@ class Investigation:
 
         return figures_of(self.run, stage)
 
-    def report(self) -> IncidentReport:
-        """Write the incident report from whatever stands in the run folder."""
-        from vecforensics.report import write_report
+    @property
+    def finished(self) -> bool:
+        """Whether the report has been written and the run sealed."""
+        return self.run.done("report") and self.run.manifest_json.is_file()
 
+    def report(self, *, anew: bool = False) -> IncidentReport:
+        """Write the incident report from whatever stands in the run folder, and seal the run.
+
+        Where that has been done, and nothing was written since, the report and its seal stand; `anew` writes them all the same.
+        """
+        from vecforensics.report import standing_report, write_report
+
+        if not anew and self.finished:
+            custody = self.custody()
+            if custody.intact and not custody.amended:
+                return standing_report(self.case, self.run)
         return write_report(self.case, self.run)
 
     def custody(self) -> Custody:

@@ -4,7 +4,8 @@
 
 * a file appears under its name only when it is whole (written beside it, synced, renamed);
 * one process writes at a time, held by an `flock` that the kernel drops when the process dies, so a kill leaves no stale lock;
-* `run.json` says which stages began and ended. A stage that began and never ended is `running` there: not done.
+* `run.json` says which stages began and ended. A stage that began and never ended is `running` there: not done. An entry is never
+  lost: when a stage or a notebook is run again, what was noted of the time before goes to the end of the list `earlier`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from filelock import FileLock, Timeout
 from vecforensics.case import Case, parse_case
 from vecforensics.errors import EvidenceError, InputError, RunLocked, VecforensicsError
 
-__all__ = ["STAGES", "RunFolder", "hold", "sync", "write_json", "write_whole"]
+__all__ = ["STAGES", "RunFolder", "entries_of", "hold", "now", "sync", "write_json", "write_whole"]
 
 STAGES: Final = ("collect", "diff", "reproduce", "migrate", "report")
 _FORMAT: Final = 1
 _LOCK: Final = ".lock"
+# What one entry of each object of the journal is called.
+_ONE: Final = {"stages": "stage", "notebooks": "notebook"}
 _RUN_NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
 
 
@@ -72,14 +75,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def hold(lock_file: Path, taken: str, *, reentrant: bool = False) -> Iterator[None]:
-    """Hold a lock of a run folder, without waiting. Raises RunLocked saying `taken`.
+def hold(lock_file: Path, taken: str, *, reentrant: bool = False, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock of a run folder, without waiting longer than `patience_s`. Raises RunLocked saying `taken`.
 
     `reentrant`: this process may take it again while it holds it. It is an `flock`, which the kernel drops when the process dies.
     """
     lock = FileLock(lock_file, is_singleton=reentrant)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout:
         raise RunLocked(taken, where=str(lock_file.parent), hint="Wait for it, or begin a new run") from None
     try:
@@ -140,7 +143,7 @@ class RunFolder:
                 "case_file": case_file.name,
                 "run": path.name,
                 "status": "running",
-                "began": _now(),
+                "began": now(),
                 "parameters": {},
                 "stages": {},
             },
@@ -247,35 +250,54 @@ class RunFolder:
         write_json(self.run_json, {**self.journal(), **changes})
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, patience_s: float = 0.0) -> Iterator[None]:
         """Hold the run folder for writing; re-entrant within one process. Raises RunLocked where another process works on it."""
-        with hold(self.path / _LOCK, "another process works on this run", reentrant=True):
+        taken = "another process works on this run"
+        with hold(self.path / _LOCK, taken, reentrant=True, patience_s=patience_s):
             yield
 
     @contextlib.contextmanager
     def stage(self, name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Hold the lock and journal one stage: running → done, or failed with the error's one line."""
         with self.locked():
-            began = _now()
             entry: dict[str, Any] = {
                 "status": "running",
-                "began": began,
+                "began": now(),
                 "parameters": dict(parameters or {}),
             }
-            self._enter(name, entry)
+            self.enter("stages", name, entry)
             try:
                 yield
             except BaseException as error:
                 reason = str(error) if isinstance(error, VecforensicsError) else type(error).__name__
-                self._enter(name, {**entry, "status": "failed", "ended": _now(), "error": reason})
+                self.enter("stages", name, {**entry, "status": "failed", "ended": now(), "error": reason})
                 raise
-            self._enter(name, {**entry, "status": "done", "ended": _now()})
+            self.enter("stages", name, {**entry, "status": "done", "ended": now()})
 
-    def _enter(self, name: str, entry: dict[str, Any]) -> None:
-        journal = self.journal()
-        journal["stages"][name] = entry
-        write_json(self.run_json, journal)
+    def enter(self, kind: str, name: str, entry: Mapping[str, Any]) -> None:
+        """Note how far a stage or a notebook is (`kind`: "stages" or "notebooks"); what was noted of the time before is kept."""
+        with self.locked():
+            journal = self.journal()
+            entries = journal.setdefault(kind, {})
+            before = entries.get(name)
+            # The same time goes from running to done or failed, and nowhere else.
+            if before and (before.get("status") != "running" or before.get("began") != entry["began"]):
+                journal.setdefault("earlier", []).append({_ONE[kind]: name, **before})
+            entries[name] = dict(entry)
+            write_json(self.run_json, journal)
 
 
-def _now() -> str:
+def entries_of(journal: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every entry of a run's journal under its name (`stage` or `notebook`), the times that were followed by another first."""
+    earlier = journal.get("earlier", [])
+    found = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    for kind, one in _ONE.items():
+        entries = journal.get(kind, {})
+        if isinstance(entries, dict):
+            found += [{one: name, **entry} for name, entry in entries.items() if isinstance(entry, dict)]
+    return found
+
+
+def now() -> str:
+    """This moment as it stands in a journal: ISO 8601 in UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

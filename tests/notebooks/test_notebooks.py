@@ -163,6 +163,26 @@ def test_plain_papermill_runs_a_notebook_alone_from_another_folder(
     assert "mangled_id" in shown(tmp_path / "out.ipynb")
 
 
+def test_start_here_on_a_finished_run_leaves_its_report_and_its_seal_as_they_are(
+    investigated: tuple[int, RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, run = investigated
+    names = sorted(path for path in run.path.rglob("*") if path.is_file() and path != run.run_json)
+    before = {path: path.read_bytes() for path in names}
+    notebook = next(path for path in NOTEBOOKS if path.stem == "00_start_here")
+    parameters = json.dumps({"run": str(run.path), "rehearsal_runs": 2})
+    command = [sys.executable, "-m", "papermill", notebook, "out.ipynb", "-y", parameters]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": ""}
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert "4 runs each" in shown(tmp_path / "out.ipynb")  # those of the case, and not the two
+    after = sorted(path for path in run.path.rglob("*") if path.is_file() and path != run.run_json)
+    assert {path: path.read_bytes() for path in after} == before
+    assert main(["verify", str(run.path)]) == 0
+    assert "since the seal: diff ran at " in capsys.readouterr().out
+
+
 def test_start_here_goes_the_whole_way_in_one_kernel(case_file: Path, tmp_path: Path) -> None:
     fresh = make_small_case(tmp_path)
     notebook = next(path for path in NOTEBOOKS if path.stem == "00_start_here")

@@ -250,7 +250,7 @@ def report(where: str) -> tuple[Investigation, int]:
 
     run = RunFolder.open(where)
     inv = Investigation(run.case(), run)
-    result = inv.report()
+    result = inv.report(anew=True)
     say(result)
     return inv, OF_VERDICT[result.verdict]
 
@@ -259,6 +259,9 @@ def report(where: str) -> tuple[Investigation, int]:
 @click.argument("where", metavar="RUN")
 def verify(where: str) -> None:
     """Check that nothing in a run folder changed since it was sealed.
+
+    Exit 0: as it was sealed, whatever stages have run since. 3: stages of this run have written something else since, so the
+    report is out of date. 1: something changed that no stage of this run wrote.
 
     \b
     Example:
@@ -270,4 +273,4 @@ def verify(where: str) -> None:
 
     custody = verify_run(RunFolder.open(where), check_ledger=check_ledger)
     say(custody)
-    raise Exit(CLEAN if custody.intact else FOUND)
+    raise Exit(FOUND if custody.broken else CLEAN if custody.intact else UNKNOWN)

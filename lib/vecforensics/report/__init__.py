@@ -12,6 +12,6 @@ Everything is read from the run folder, nothing is computed anew and no other st
 
 from __future__ import annotations
 
-from vecforensics.report.incident_report import IncidentReport, write_report
+from vecforensics.report.incident_report import IncidentReport, standing_report, write_report
 
-__all__ = ["IncidentReport", "write_report"]
+__all__ = ["IncidentReport", "standing_report", "write_report"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecforensics.case import Case
-from vecforensics.custody import write_manifest
+from vecforensics.custody import digest_of, write_manifest
 from vecforensics.errors import printable
 from vecforensics.findings import Verdict
-from vecforensics.report.account import read_account
+from vecforensics.report.account import Account, read_account
 from vecforensics.report.html import render_html
 from vecforensics.report.junit import render_junit
 from vecforensics.report.markdown import render_markdown
@@ -18,7 +18,7 @@ from vecforensics.report.sections import write_sections
 from vecforensics.report.summary import render_summary
 from vecforensics.run_folder import RunFolder, write_whole
 
-__all__ = ["IncidentReport", "write_report"]
+__all__ = ["IncidentReport", "standing_report", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,32 @@ def write_report(case: Case, run: RunFolder) -> IncidentReport:
     with run.stage("report"):
         account = read_account(case, run)
         head, sections = masthead(account), write_sections(account)
-        write_whole(run.report_html, render_html(head, sections))
-        write_whole(run.report_md, render_markdown(head, sections))
-        write_whole(run.junit_xml, render_junit(account))
-        write_whole(run.summary_md, render_summary(account))
-        seal = write_manifest(case, run, account.inputs_now)
+        written = {
+            run.report_html: render_html(head, sections),
+            run.report_md: render_markdown(head, sections),
+            run.junit_xml: render_junit(account),
+            run.summary_md: render_summary(account),
+        }
+        for path, text in written.items():
+            write_whole(path, text)
+        seal = write_manifest(case, run, account.inputs_now, [path.name for path in written])
+    return _told(account, head.headline, seal)
+
+
+def standing_report(case: Case, run: RunFolder) -> IncidentReport:
+    """The report that stands in a sealed run, with its seal; nothing is written."""
+    account = read_account(case, run)
+    return _told(account, masthead(account).headline, digest_of(run.manifest_json)[0])
+
+
+def _told(account: Account, headline: str, seal: str) -> IncidentReport:
+    run = account.run
     return IncidentReport(
-        case=case.case,
+        case=account.case.case,
         run=run.path,
         verdict=account.verdict,
         repaired=account.repaired,
-        headline=head.headline,
+        headline=headline,
         html=run.report_html,
         markdown=run.report_md,
         junit=run.junit_xml,

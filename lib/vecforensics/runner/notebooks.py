@@ -19,15 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from vecforensics.checkout import ROOT
-from vecforensics.errors import EvidenceError, InputError, RunLocked, ToolFailed, printable
+from vecforensics.custody import accounted
+from vecforensics.errors import EvidenceError, InputError, ToolFailed, printable
 from vecforensics.progress import progress
-from vecforensics.run_folder import RunFolder, hold, write_json, write_whole
+from vecforensics.run_folder import RunFolder, hold, now, write_whole
 from vecforensics.runner.execution import Execution, execute
 from vecforensics.runner.kernel import NotebookKernel
 from vecforensics.runner.parameters import check_parameters, load_notebook, secret_values, without_secrets
@@ -179,8 +179,8 @@ def _run_one(
     advance: Callable[[int], None],
 ) -> NotebookResult:
     copy = run.notebooks / job.path.name
-    began, clock = _now(), time.monotonic()
-    entry: dict[str, Any] = {"status": "running", "began": began, "parameters": dict(job.parameters)}
+    clock = time.monotonic()
+    entry: dict[str, Any] = {"status": "running", "began": now(), "parameters": dict(job.parameters)}
     _note(run, job.path.stem, entry, patience_s=0.0)
     limit = threading.Timer(
         time_limit_s, kernel.kill, [f"still at work after {time_limit_s:g} s, the time limit"]
@@ -195,11 +195,12 @@ def _run_one(
         # Before the journal: the dead kernel's lock on the run folder goes with it.
         kernel.close()
         if execution.notebook is not None:
-            _write(copy, execution.notebook, job.path.name, secrets)
+            with accounted(run, f"notebook {job.path.stem}"):
+                _write(copy, execution.notebook, job.path.name, secrets)
         failure = without_secrets(execution.failure, secrets)
         ended: dict[str, Any] = {
             "status": "failed" if failure or not execution.finished else "done",
-            "ended": _now(),
+            "ended": now(),
             "cells": execution.ran,
             "copy": f"notebooks/{copy.name}",
         }
@@ -263,19 +264,5 @@ def _sigterm_raises() -> Iterator[None]:
 
 def _note(run: RunFolder, name: str, entry: Mapping[str, Any], *, patience_s: float) -> None:
     """Put one notebook's entry into `run.json`. Raises RunLocked where the folder's lock is not free within `patience_s`."""
-    last = time.monotonic() + patience_s
-    while True:
-        try:
-            with run.locked():
-                journal = run.journal()
-                journal.setdefault("notebooks", {})[name] = dict(entry)
-                write_json(run.run_json, journal)
-            return
-        except RunLocked:
-            if time.monotonic() >= last:
-                raise
-            time.sleep(0.05)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with run.locked(patience_s):
+        run.enter("notebooks", name, entry)

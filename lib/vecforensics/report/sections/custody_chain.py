@@ -34,7 +34,8 @@ def custody_chain(account: Account) -> Section:
 def _blocks(account: Account) -> Iterator[Block]:
     yield Paragraph.of(
         "SHA-256 of each input when the evidence was collected, and when this report was written. "
-        "All digests, of every file of the run, stand in ", Code("manifest.json"), "; they are checked again with:",
+        "All digests, of every file of the run, stand in ", Code("manifest.json"), "; the command below checks them again. "
+        "It names the stages that were run again later, and tells what they wrote from what nobody of this run did.",
     )  # fmt: skip
     yield Listing(quoted("vecforensics", "verify", account.run_path), language="sh")
     yield _inputs(account)

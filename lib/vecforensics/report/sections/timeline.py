@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vecforensics.report.account import Account, StageState
 from vecforensics.report.blocks import Block, Code, Inline, Moment, Paragraph, Section, State, Timeline
 from vecforensics.report.events import Shape
+from vecforensics.report.facts import Facts
 from vecforensics.report.headline import progress_of_repair, progress_of_roll_back
 from vecforensics.report.wording import plural, utc
 
@@ -19,6 +20,8 @@ _STAGES = {
     "reproduce": "migration code explored",
     "migrate": "corrected migration",
 }
+# One stage, several acts.
+_MODES = {"plan": " planned", "rollback": " rolled back"}
 
 
 def timeline(account: Account) -> Section:
@@ -63,20 +66,35 @@ def _logged(account: Account) -> Iterator[Moment]:
 
 
 def _journalled(account: Account) -> Iterator[Moment]:
+    """Each stage when it was done first, since what came later rests on that; what was repeated says so."""
+    entries = [
+        *account.journal.each("earlier"),
+        *(Facts({"stage": n, **f.values}) for n, f in account.stages.items()),
+    ]
     for stage, what in _STAGES.items():
-        entry = account.stages.get(stage)
-        if entry is None:
-            continue
-        state = account.stage_state(stage)
-        time = entry.text("ended") or entry.text("began")
-        if state is StageState.FAILED:
-            yield Moment(
-                utc(time), "this run", (f"{what}: failed – ", Code(entry.text("error"), 200)), State.BAD
-            )
-        elif state is StageState.RUNNING:
-            yield Moment(utc(time), "this run", (f"{what}: began, never ended",), State.UNKNOWN)
-        else:
-            yield Moment(utc(time), "this run", (what,))
+        times = sorted((e for e in entries if e.text("stage") == stage), key=lambda e: e.text("began"))
+        by_mode: dict[str, list[Facts]] = {}
+        for entry in times:
+            by_mode.setdefault(_MODES.get(entry.facts("parameters").text("mode"), ""), []).append(entry)
+        for more, alike in by_mode.items():
+            yield from _of_one_stage(what + more, alike)
+
+
+def _of_one_stage(what: str, entries: list[Facts]) -> Iterator[Moment]:
+    done = [utc(entry.text("ended")) for entry in entries if entry.text("status") == StageState.DONE]
+    if done:
+        again = (
+            f"; again at {done[-1]}"
+            if len(done) == 2
+            else f"; again {len(done) - 1} times, the last at {done[-1]}"
+        )
+        yield Moment(done[0], "this run", (what + (again if len(done) > 1 else ""),))
+    last = entries[-1]
+    time = utc(last.text("ended") or last.text("began"))
+    if last.text("status") == StageState.FAILED:
+        yield Moment(time, "this run", (f"{what}: failed – ", Code(last.text("error"), 200)), State.BAD)
+    elif last.text("status") == StageState.RUNNING:
+        yield Moment(time, "this run", (f"{what}: began, never ended",), State.UNKNOWN)
 
 
 def _ledger(account: Account) -> Iterator[Moment]:
