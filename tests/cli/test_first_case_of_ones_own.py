@@ -82,7 +82,7 @@ def test_orphans_alone_leave_every_record_right(tmp_path: Path, capsys: pytest.C
     )
 
 
-def test_damage_told_along_another_line_than_the_source_gives_its_figure_that_title(
+def test_damage_told_along_another_line_than_the_source_is_said_in_each_figure_with_its_own_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two tables lose what was written last: one sentence about the time says both, and neither figure may deny a pattern."""
@@ -114,9 +114,12 @@ def test_damage_told_along_another_line_than_the_source_gives_its_figure_that_ti
     case.write_text(text)
     run = begun(case, "diff", capsys)
     assert json.loads(run.findings_json.read_text())["hot_spots"][0]["collection"] is None
-    titles = [one["title"] for name, one in figures_of(run, "diff").captions.items() if "along" in name]
-    assert len(titles) == 2
-    assert all("created_at" in title for title in titles), titles
+    said = {name: one["alt"] for name, one in figures_of(run, "diff").captions.items() if "along" in name}
+    for name, lost, rows in (("users", 75, 300), ("posts", 175, 700)):
+        alt = said.pop(f"along-source-{name}.png")
+        assert f"{name}: {lost} of {rows} records are damaged. missing: rows with created_at from " in alt
+        assert f" hold all {lost} missing rows of {name} (25 % of its rows)" in alt
+    assert not said
 
 
 def test_a_plan_cuts_ids_that_would_fill_the_terminal(
