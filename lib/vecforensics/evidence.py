@@ -21,9 +21,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -210,6 +210,12 @@ class Evidence:
         """Whether an embedder made vectors for a sample of the records only; which, `SAMPLE` says."""
         return SAMPLE in self.files
 
+    def in_order(self, names: Iterable[str]) -> Evidence:
+        """The same, with its collections shown in the order of `names`; what they do not name follows."""
+        order = {name: number for number, name in enumerate(names)}
+        known = sorted(self.collections, key=lambda name: order.get(name, len(order)))
+        return replace(self, collections={name: self.collections[name] for name in known})
+
     def verify(self) -> tuple[str, ...]:
         """One line for each file that is absent or no longer what was frozen; empty when everything is as it was."""
         wrong = []
@@ -296,7 +302,7 @@ class Evidence:
 
     def __str__(self) -> str:
         lines = [f"Evidence in {printable(self.path)}"]
-        for name, one in sorted(self.collections.items()):
+        for name, one in self.collections.items():
             lines.append(
                 f"  {printable(name)}: {one.rows['source']:,} records, {one.rows['target']:,} vectors of {one.dimension}"
                 + (f", expected by {printable(one.expected)}" if one.expected else ", no expected vectors")
@@ -307,7 +313,8 @@ class Evidence:
     def _repr_html_(self) -> str:
         rows = markupsafe.Markup("").join(
             markupsafe.Markup(
-                "<tr><td>{}</td><td>{:,}</td><td>{:,}</td><td>{:,}</td><td>{}</td><td>{}</td></tr>"
+                "<tr><td style='text-align:left'>{}</td><td>{:,}</td><td>{:,}</td><td>{:,}</td><td>{}</td>"
+                "<td style='text-align:left'>{}</td></tr>"
             ).format(
                 name,
                 one.rows["source"],
@@ -316,13 +323,14 @@ class Evidence:
                 one.dimension,
                 one.expected or "none",
             )
-            for name, one in sorted(self.collections.items())
+            for name, one in self.collections.items()
         )
-        titles = ("collection", "records", "vectors", "earlier versions", "dimension", "expected by")
-        head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
+        left, right = "<th style='text-align:left'>", "<th>"
+        titles = ("records", "vectors", "earlier versions", "dimension")
+        head = f"<tr>{left}collection</th>{''.join(f'{right}{title}</th>' for title in titles)}{left}expected by</th></tr>"
         notes = markupsafe.Markup("").join(
             markupsafe.Markup("<p>{}: {}</p>").format(name, note)
-            for name, one in sorted(self.collections.items())
+            for name, one in self.collections.items()
             for note in one.notes
         )
         return f"<table>{head}{rows}</table>{notes}<p>content digest <code>{self.digest}</code></p>"

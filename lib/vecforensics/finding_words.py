@@ -11,7 +11,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["in_words"]
+from markupsafe import Markup
+
+__all__ = ["in_words", "with_code"]
 
 
 def in_words(detail: Any, dimension: int | None = None) -> str:
@@ -25,6 +27,15 @@ def in_words(detail: Any, dimension: int | None = None) -> str:
     if not isinstance(detail, dict):
         return "" if detail is None else str(detail)
     return ", ".join(_said(detail, dimension))
+
+
+def with_code(sentence: str) -> Markup:
+    """One of our sentences as HTML: what stands between two backticks is code. Ids and names, exact to the letter, are none."""
+    *pairs, rest = sentence.split("`")
+    if len(pairs) % 2:
+        return Markup("{}").format(sentence)
+    marked = (Markup("{}<code>{}</code>").format(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True))
+    return Markup("").join([*marked, Markup("{}").format(rest)])
 
 
 def _said(detail: Mapping[str, Any], dimension: int | None) -> Iterator[str]:

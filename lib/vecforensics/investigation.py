@@ -60,18 +60,20 @@ class Investigation:
         from vecforensics.evidence import Evidence
 
         if self.run.done("collect"):
-            return Evidence.open(self.run.evidence)
-        if not sample:
-            return collect(self.case, self.run, empty_target=empty_target)
-        from vecforensics.diff import choose_contents
+            evidence = Evidence.open(self.run.evidence)
+        elif not sample:
+            evidence = collect(self.case, self.run, empty_target=empty_target)
+        else:
+            from vecforensics.diff import choose_contents
 
-        return collect(
-            self.case,
-            self.run,
-            empty_target=empty_target,
-            sample=sample,
-            choose=lambda evidence: choose_contents(self.case, evidence, sample),
-        )
+            evidence = collect(
+                self.case,
+                self.run,
+                empty_target=empty_target,
+                sample=sample,
+                choose=lambda evidence: choose_contents(self.case, evidence, sample),
+            )
+        return evidence.in_order(self.case.collections)
 
     def diff(self, **settings: Any) -> Diff:
         """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`, `shared`."""
@@ -157,7 +159,8 @@ class Investigation:
         return result
 
     def migrate(self, mode: str = "plan", **settings: Any) -> MigrationRun:
-        """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`."""
+        """Plan, apply, repair or roll back the corrected migration. Settings: `strategy`, `concurrency`, `replace_all`,
+        `accept_loss`."""
         from vecforensics.migrate import migrate
 
         self.collect(empty_target=mode == "apply")

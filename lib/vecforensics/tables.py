@@ -5,26 +5,27 @@ What comes from strangers is escaped; nothing is cut, since half a sentence of e
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from vecforensics.errors import printable
 from vecforensics.evidence import Evidence
-from vecforensics.finding_words import in_words
+from vecforensics.finding_words import in_words, with_code
 from vecforensics.findings import MEANING, Kind
 from vecforensics.investigation import Investigation
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vecforensics.report.facts import Facts
+
 __all__ = [
     "Table",
     "examples",
     "files",
+    "frozen_files",
     "hot_spots",
     "impact",
     "inputs",
@@ -35,19 +36,23 @@ __all__ = [
     "verification",
 ]
 
-_NOTHING: Final = "nothing to show"
+# Columns of our own sentences, in which names of kinds stand between backticks.
+_SENTENCES: Final = frozenset({"limit"})
+# As in the report: below it a probability says no more than that it is none.
+_SMALLEST_P: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A frame that shows itself whole, with a caption; `caption` alone where there are no rows."""
+    """A frame that shows itself whole, with a caption; `empty` is the sentence in its place where there are no rows."""
 
     caption: str
     frame: pd.DataFrame
+    empty: str
 
     def __str__(self) -> str:
         if self.frame.empty:
-            return f"{printable(self.caption)}: {_NOTHING}"
+            return printable(self.empty)
         return (
             f"{printable(self.caption)}\n{self.frame.map(_shown).to_string(index=False, max_colwidth=None)}"
         )
@@ -56,11 +61,14 @@ class Table:
         from markupsafe import escape
 
         if self.frame.empty:
-            return f"<p>{escape(self.caption)}: {_NOTHING}</p>"
+            return f"<p>{escape(self.empty)}</p>"
         import pandas as pd
 
+        cells = self.frame.map(_shown)
+        for column in cells.columns:
+            cells[column] = cells[column].map(with_code if column in _SENTENCES else escape)
         with pd.option_context("display.max_colwidth", None):
-            table = self.frame.map(_shown).to_html(index=False, escape=True, border=0)
+            table = cells.to_html(index=False, escape=False, border=0)
         # Jupyter aligns cells to the right, which is for numbers; here most are words.
         table = table.replace("<td>", "<td style='text-align:left'>").replace(
             "<th>", "<th style='text-align:left'>"
@@ -75,12 +83,12 @@ def inputs(inv: Investigation) -> Table:
         {
             "input": one["role"],
             "name": one["name"],
-            "bytes": one["bytes"],
-            "sha256": one["sha256"] or one["note"],
+            "bytes before": one["bytes"],
+            "sha256 before": one["sha256"] or one["note"],
         }
         for one in found
     ]
-    return _table("Inputs before the run", rows, ("input", "name", "bytes", "sha256"))
+    return _table("Inputs before the run", rows, ("input", "name", "bytes before", "sha256 before"))
 
 
 def stores(inv: Investigation) -> Table:
@@ -94,7 +102,7 @@ def stores(inv: Investigation) -> Table:
                 for key in ("target_uri", "snapshot", "freshness", "write_blocked")
             },
         }
-        for name, one in evidence.collections.items()
+        for name, one in _in_order(inv, evidence.collections)
     ]
     return _table(
         "How the targets were read",
@@ -103,26 +111,50 @@ def stores(inv: Investigation) -> Table:
     )
 
 
+def frozen_files(inv: Investigation) -> Table:
+    """The frozen files that are no longer what they were."""
+    evidence = Evidence.open(inv.run.evidence)
+    wrong = evidence.verify()
+    return _table(
+        f"{len(wrong):,} of {len(evidence.files):,} frozen files are not what they were",
+        [{"changed": one} for one in wrong],
+        ("changed",),
+        empty=f"All {len(evidence.files):,} frozen files have the SHA-256 with which they were frozen.",
+    )
+
+
 def log_events(inv: Investigation, count: int = 20) -> Table:
-    """The first events of the logs, failures first."""
-    file = inv.run.evidence / "logs.jsonl"
-    with file.open(encoding="utf-8") as lines:
-        events = [json.loads(line) for line in islice(lines, 100_000)]
-    failed = [event for event in events if event["action"] in ("failed", "crashed")]
-    shown = (failed + [event for event in events if event not in failed[:count]])[:count]
+    """The different messages of the logs, which may be alike but for their ids: how often each came, from when to when, and the
+    first of them. Errors stand first; the last error is there in any case."""
+    from vecforensics.report.events import read_log_digest
+
+    digest = read_log_digest(inv.run.evidence / "logs.jsonl")
+    shapes = sorted(digest.shapes, key=lambda one: (not one.is_error, one.first))
+    errors = [one for one in shapes if one.is_error]
+    shown = shapes[: max(count, 1)]
+    if errors and (final := max(errors, key=lambda one: (one.ends, one.last))) not in shown:
+        shown[-1] = final
     rows = [
         {
-            "time": event["time"] or "",
-            "level": event["level"],
-            "message": event["message"],
-            "ids": ", ".join(dict.fromkeys(event["record_ids"] or event["listed_ids"])),
-            "vector id": event["vector_id"] or "",
-            "at": _frames(event["stack"]),
+            "events": one.count,
+            "level": "uncaught, ends the log" if one.ends else one.level,
+            "first": one.first,
+            "last": one.last if one.count > 1 else "",
+            "message (the first)": one.example.text("message"),
+            "ids": ", ".join(
+                dict.fromkeys(one.example.texts("record_ids") or one.example.texts("listed_ids"))
+            ),
+            "vector id": one.example.text("vector_id"),
+            "at": _frames(one.example.each("stack")),
         }
-        for event in shown
+        for one in shown
     ]
-    caption = f"{len(failed):,} of {len(events):,} log events are failures"
-    return _table(caption, rows, ("time", "level", "message", "ids", "vector id", "at"))
+    caption = f"{sum(one.count for one in errors):,} of {digest.events:,} log events are errors"
+    if len(shown) < len(shapes) or digest.lines_left_out:
+        least = "at least " if digest.lines_left_out else ""
+        caption += f"; {len(shown):,} of {least}{len(shapes):,} different messages are shown"
+    columns = ("events", "level", "first", "last", "message (the first)", "ids", "vector id", "at")
+    return _table(caption, rows, columns, empty="There are no logs, or nothing stands in them.")
 
 
 def examples(inv: Investigation, count: int = 5) -> Table:
@@ -152,15 +184,20 @@ def hot_spots(inv: Investigation) -> Table:
     spots = _findings(inv)["hot_spots"]
     rows = [
         {
-            "collection": one["collection"],
+            "collection": ", ".join(name for name, _ in _in_order(inv, one.get("within", {}))),
             "finding": one["sentence"],
             "rows": one["rows"],
             "of": one["of"],
-            "p": f"{one['p_value']:.1e}",
+            "p": f"{one['p_value']:.1e}" if one["p_value"] >= _SMALLEST_P else f"< {_SMALLEST_P:.0e}",
         }
         for one in spots
     ]
-    return _table("Where the damage clusters", rows, ("collection", "finding", "rows", "of", "p"))
+    return _table(
+        "Where the damage clusters",
+        rows,
+        ("collection", "finding", "rows", "of", "p"),
+        empty="Nowhere more than chance would put there, or there was nothing to cluster.",
+    )
 
 
 def impact(inv: Investigation) -> Table:
@@ -173,9 +210,14 @@ def impact(inv: Investigation) -> Table:
             "lost at least one neighbour": f"{one['changed_share']:.1%} of {one['queries']:,} asked",
             "method": one["method"],
         }
-        for name, one in found.items()
+        for name, one in _in_order(inv, found)
     ]
-    return _table("What it costs", rows, ("collection", "recall", "lost at least one neighbour", "method"))
+    return _table(
+        "What it costs",
+        rows,
+        ("collection", "recall", "lost at least one neighbour", "method"),
+        empty="No cost was measured: nothing is damaged, or nobody could say (see what could not be seen).",
+    )
 
 
 def limits(inv: Investigation) -> Table:
@@ -201,7 +243,9 @@ def replay_commands(inv: Investigation) -> Table:
 def verification(inv: Investigation) -> Table:
     """What the independent verification found after the repair; no rows where nothing was written."""
     if not inv.run.verification_json.is_file():
-        return _table("Nothing was written, so nothing was verified", [], ("collection",))
+        return _table(
+            "Verified by another path", [], (), empty="Nothing was written, so nothing was verified."
+        )
     found = inv.run.read_json(inv.run.verification_json, made_by="migrate --repair")
     rows = [
         {
@@ -211,7 +255,7 @@ def verification(inv: Investigation) -> Table:
             "wrong": ", ".join(f"{kind} {count:,}" for kind, count in found["by_collection"][name].items())
             or "nothing",
         }
-        for name, one in found["checked"].items()
+        for name, one in _in_order(inv, found["checked"])
     ]
     return _table(
         f"Verified by another path: {found['verdict']}", rows, ("collection", "checked", "of", "wrong")
@@ -237,10 +281,20 @@ def _findings(inv: Investigation) -> dict[str, Any]:
     return inv.run.read_json(inv.run.findings_json, made_by="diff")
 
 
-def _table(caption: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+def _in_order(inv: Investigation, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What was found of each collection, in the order in which the case file names them, as in the report."""
+    order = {name: number for number, name in enumerate(inv.case.collections)}
+    yield from sorted(found.items(), key=lambda item: order.get(item[0], len(order)))
+
+
+def _table(
+    caption: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str = ""
+) -> Table:
     import pandas as pd
 
-    return Table(caption, pd.DataFrame(list(rows), columns=list(columns)))
+    return Table(
+        caption, pd.DataFrame(list(rows), columns=list(columns)), empty or f"{caption}: nothing to show"
+    )
 
 
 def _shown(value: Any) -> str:
@@ -249,5 +303,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(value, 2_000)
 
 
-def _frames(stack: Sequence[Mapping[str, Any]]) -> str:
-    return " ← ".join(f"{one['function'] or '(anonymous)'} {one['file']}:{one['line']}" for one in stack[:4])
+def _frames(stack: Sequence[Facts]) -> str:
+    return " ← ".join(
+        f"{one.text('function') or '(anonymous)'} {one.text('file')}:{one.count('line')}" for one in stack[:4]
+    )

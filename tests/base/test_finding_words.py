@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vecforensics.finding_words import in_words
+from vecforensics.finding_words import in_words, with_code
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,16 @@ def test_a_detail_is_said_in_words(detail: Any, words: str) -> None:
 )
 def test_components_are_said_of_how_many_where_that_is_known(first: int, stop: int, words: str) -> None:
     assert in_words({"wrong_from": first, "wrong_to": stop}, 64) == words
+
+
+@pytest.mark.parametrize(
+    ("sentence", "html"),
+    [
+        ("`premature` was not checked", "<code>premature</code> was not checked"),
+        ("a <b> and `zero`, `x<y`", "a &lt;b&gt; and <code>zero</code>, <code>x&lt;y</code>"),
+        ("one ` alone", "one ` alone"),
+        ("", ""),
+    ],
+)
+def test_what_stands_between_backticks_is_code(sentence: str, html: str) -> None:
+    assert str(with_code(sentence)) == html

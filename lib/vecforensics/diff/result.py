@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from vecforensics.arrow_columns import text
 from vecforensics.errors import printable
-from vecforensics.finding_words import in_words
+from vecforensics.finding_words import in_words, with_code
 from vecforensics.findings import MEANING, SEVERITY, Kind, Severity, Verdict
 
 __all__ = ["CollectionSummary", "Diff"]
@@ -253,7 +253,8 @@ class Diff:
         meanings = self._meanings()
         rows = Markup("").join(
             Markup(
-                "<tr><td><code>{}</code></td><td>{}</td>{}<td><b>{:,}</b></td><td style='text-align:left'>{}</td></tr>"
+                "<tr><td style='text-align:left'><code>{}</code></td><td style='text-align:left'>{}</td>{}"
+                "<td><b>{:,}</b></td><td style='text-align:left'>{}</td></tr>"
             ).format(
                 kind.value,
                 SEVERITY[kind].value,
@@ -272,13 +273,13 @@ class Diff:
             Markup("<p><b>{}</b></p>").format(self.headline),
             Markup("<p>{}</p>").format(self._estimated) if self._estimated is not None else "",
             Markup(
-                "<table><tr><th>kind</th><th>severity</th>{}<th>all</th>"
+                "<table><tr><th style='text-align:left'>kind</th><th style='text-align:left'>severity</th>{}<th>all</th>"
                 "<th style='text-align:left'>meaning</th></tr>{}</table>"
             ).format(head, rows),
             _listed("Where and at what cost", self._lines()),
             _listed("Metadata by field", drift),
             _listed("Notes", notes),
-            _listed("Not seen", list(self.limits)),
+            _listed("Not seen", [with_code(limit) for limit in self.limits]),
         ]
         return "".join(str(part) for part in parts)
 
@@ -288,7 +289,7 @@ def _quoted(record_id: str) -> str:
     return f"'{printable(record_id, 80)}'"
 
 
-def _listed(title: str, sentences: list[str]) -> Markup:
+def _listed(title: str, sentences: Sequence[str]) -> Markup:
     if not sentences:
         return Markup("")
     items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)

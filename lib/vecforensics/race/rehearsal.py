@@ -230,10 +230,13 @@ class Rehearsal:
             "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
             for row in self._rows()
         )
+        head = "".join(
+            f"<th style='text-align:left'>{title}</th>" for title in ("figure", "before", "after", "method")
+        )
         return (
-            f"<table><caption>Simulated: {escape(self.before_name)} against {escape(self.after_name)}, "
-            f"{len(self.before)} runs each</caption><thead><tr><th>figure</th><th>before</th><th>after</th>"
-            f"<th>method</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<table><caption style='text-align:left'>Simulated: {escape(self.before_name)} against "
+            f"{escape(self.after_name)}, {len(self.before)} runs each</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         )
 
 
