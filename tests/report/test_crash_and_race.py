@@ -101,14 +101,14 @@ def test_the_error_that_ended_the_log_is_a_cause_with_the_rows_that_were_not_rea
         ("the race in migration.js", "missing"): f"{left:,}",
         ("the race in migration.js", "mangled_id"): "2",
     }
-    assert f"A crash, a race {missing:,} and {left + 2:,} of 1,602 corrupt findings" in flat(
-        chapter(soup, "summary")
-    )
+    tile = f"▲ Two a crash {missing:,}, a race {left + 2:,} of 1,602 corrupt findings"
+    assert tile in flat(chapter(soup, "summary"))
     assert "The logs end with RateLimited: 429 too many requests at migration.log:12" in chapter(
         soup, "trace"
     )
     [moment] = [item for item in soup.select("#timeline li") if "RateLimited" in item.get_text()]
     assert "▲" in moment.get_text()
+    assert "nothing caught it, and the log ends" in moment.get_text()
     assert "Repeat a request that the provider refuses" in chapter(soup, "actions")
     assert "RateLimited" in report.summary.read_text()
     assert "finds 2 others and not this one" in cause
@@ -321,9 +321,9 @@ def test_conditions_that_differ_are_named_and_marked_and_all_stand_in_words(tmp_
     assert "under the same conditions" not in text
     assert "The conditions are the same but for one" in text
     assert "None was refused after, so this made no difference" in text
-    assert "A refused request is an error in the program ◇ is repeated by the client" in text
-    assert "Requests of 10,000 refused at random none none" in text
-    assert "Connections to the embedding provider no limit no limit" in text
+    assert "A refused request before: is an error in the program; ◇ after: is repeated by the client" in text
+    assert "Requests of 10,000 refused at random none" in text
+    assert "Connections to the embedding provider no limit" in text
     assert "per 10k" not in text
     assert (
         "in 1 of 2 runs the process dies, and 60.0 % of the records are wrong; in the others 20.0 %" in cause

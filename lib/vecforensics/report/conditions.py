@@ -1,4 +1,4 @@
-"""The conditions of the rehearsals in words, both sides beside one another, so that whatever differs is seen.
+"""The conditions of the rehearsals in words, with both values where they differ between before and after.
 
 `race/rehearsal.json` has them by the names of the case file's `rehearsal.physics`. A name that is not known here is shown as it
 is: the file may be of another version.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vecforensics.report.blocks import Align, Cell, Column, Signal, State, Table
+from vecforensics.report.blocks import Cell, Column, Signal, State, Table
 from vecforensics.report.facts import Facts
 from vecforensics.report.wording import count, figure
 
@@ -33,7 +33,7 @@ _WORDS: Final = {
 _CHOICES: Final = {
     "retry_rate_limited": (
         "A refused request",
-        "is repeated by the client, out of the program's sight",
+        "is repeated by the client",
         "is an error in the program",
     ),
     "crash_on_unhandled_rejection": (
@@ -51,25 +51,21 @@ def differing(rehearsal: Facts) -> tuple[str, ...]:
 
 
 def conditions(rehearsal: Facts) -> Table:
-    """Every condition as a row; one that differs is marked."""
-    before = rehearsal.facts("physics")
-    after = rehearsal.facts("physics_after") or before
+    """Every condition as a row; one that differs has both values and is marked."""
+    before, after = rehearsal.facts("physics"), rehearsal.facts("physics_after")
     other = differing(rehearsal)
-    rows: list[tuple[Cell, ...]] = [
-        (words, number, number) for words, number in _of_the_runs(rehearsal) if number
-    ]
+    rows: list[tuple[Cell, ...]] = [(words, number) for words, number in _of_the_runs(rehearsal) if number]
     for name in _ordered(before):
-        value = _shown(name, after)
-        rows.append(
-            (
-                _label(name),
-                _shown(name, before),
-                (Signal(value, State.UNKNOWN),) if name in other else value,
+        value: Cell = _shown(name, before)
+        if name in other:
+            value = (
+                f"before: {_shown(name, before)}; ",
+                Signal(f"after: {_shown(name, after)}", State.UNKNOWN),
             )
-        )
+        rows.append((_label(name), value))
     return Table(
         "Conditions of the rehearsals" + ("; marked is what is not the same on both sides" if other else ""),
-        (Column("Condition"), Column("Before", Align.RIGHT), Column("After", Align.RIGHT)),
+        (Column("Condition"), Column("Value")),
         tuple(rows),
     )
 

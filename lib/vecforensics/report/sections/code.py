@@ -76,7 +76,7 @@ def _blocks(account: Account) -> Iterator[Block]:
     ]
     if rows:
         yield Table(
-            "What was tried on each, under the same controlled schedules",
+            "What the laboratory tried on each",
             (
                 Column("Code"),
                 Column("Verdict"),

@@ -68,7 +68,7 @@ def _simulated(rehearsal: Facts) -> Iterator[str]:
     elif other == ("retry_rate_limited",):
         yield (
             "The conditions are the same but for one: before, a request that the provider refuses is an error in the program; "
-            "after, the client repeats it, as it does behind the corrected migration."
+            "after, the client waits and repeats it."
         )
         refused = sum(run.count("refusals") for run in rehearsal.each("runs") if run.text("side") == "after")
         yield (

@@ -92,7 +92,7 @@ def _cause_tile(account: Account) -> Tile:
     if not by_race:
         return Tile("Cause", "A crash", f"explains all {of}", State.BAD)
     return Tile(
-        "Causes", "A crash, a race", f"{count(crash.missing)} and {count(by_race)} of {of}", State.BAD
+        "Causes", "Two", f"a crash {count(crash.missing)}, a race {count(by_race)} of {of}", State.BAD
     )
 
 

@@ -61,6 +61,8 @@ def _logged(account: Account) -> Iterator[Moment]:
         if shape.count > 1:
             until = f", the last at {utc(shape.last)}" if shape.last > shape.first else ""
             parts = (*parts, f" and {plural(shape.count - 1, 'more')} alike{until}".replace("mores", "more"))
+        if shape.ends:
+            parts = (*parts, " – nothing caught it, and the log ends")
         place = f"log {shape.example.text('file')}:{shape.example.count('line_number')}"
         yield Moment(utc(shape.first), place, parts, State.BAD if shape.is_error else State.PLAIN)
 
