@@ -109,6 +109,7 @@ def test_the_error_that_ended_the_log_is_a_cause_with_the_rows_that_were_not_rea
     [moment] = [item for item in soup.select("#timeline li") if "RateLimited" in item.get_text()]
     assert "▲" in moment.get_text()
     assert "nothing caught it, and the log ends" in moment.get_text()
+    assert "p < 1e-12. The process died before it came to them" in chapter(soup, "damage")
     assert "Repeat a request that the provider refuses" in chapter(soup, "actions")
     assert "RateLimited" in report.summary.read_text()
     assert "finds 2 others and not this one" in cause

@@ -23,6 +23,7 @@ from vecforensics.report.blocks import (
     Subheading,
     Table,
 )  # fmt: skip
+from vecforensics.report.crash import crash_of
 from vecforensics.report.facts import Facts
 from vecforensics.report.prose import inline_of_markdown
 from vecforensics.report.sections.absence import absence
@@ -56,7 +57,9 @@ def _blocks(account: Account) -> Iterator[Block]:
     yield Subheading("Where it clusters")
     spots = [spot for spot in account.findings.facts.each("hot_spots") if spot.text("sentence")]
     if spots:
-        yield Bullets(tuple(_spot(spot) for spot in spots), ordered=True)
+        crash = crash_of(account)
+        reached = crash.where if crash is not None and crash.missing else None
+        yield Bullets(tuple(_spot(spot, reached) for spot in spots), ordered=True)
     else:
         yield Paragraph.of("Nowhere more than chance would put there, or there was nothing to cluster.")
     for name, facts in account.collections.items():
@@ -69,11 +72,15 @@ def _blocks(account: Account) -> Iterator[Block]:
         yield Paragraph.of("All findings: ", Code("findings.parquet"), " in the run folder, one row each.")
 
 
-def _spot(spot: Facts) -> str:
+def _spot(spot: Facts, not_reached: str | None) -> str:
+    """A hot spot with its p-value. `not_reached`: where the rows stand to which the process did not come before it died."""
     p = spot.number("p_value")
-    return spot.text("sentence") + (
-        f"; p {'< 1e-12' if p < 1e-12 else '= ' + figure(p)}" if p is not None else ""
-    )
+    said = spot.text("sentence")
+    if p is not None:
+        said += f"; p {'< 1e-12' if p < 1e-12 else '= ' + figure(p)}"
+    if spot.text("kind") == Kind.MISSING.value and spot.text("where") == not_reached:
+        said += ". The process died before it came to them (section 3)"
+    return said
 
 
 def _kinds(account: Account) -> Table:
