@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots.lines import METADATA_PREFIX, PARENT_PREFIX, Population
+from vecforensics.diff.hotspots.lines import Population
+from vecforensics.diff.hotspots.orders import METADATA_PREFIX, PARENT_PREFIX
 from vecforensics.diff.hotspots.scan import Counts, Laid
 from vecforensics.diff.hotspots.statistics import Ints
 from vecforensics.diff.id_order import narrow

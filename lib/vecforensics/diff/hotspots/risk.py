@@ -21,7 +21,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots.lines import METADATA_PREFIX, Category, Population
+from vecforensics.diff.hotspots.lines import Category, Population
+from vecforensics.diff.hotspots.orders import METADATA_PREFIX
 from vecforensics.diff.hotspots.parts import at_places, rows_at_places
 from vecforensics.diff.hotspots.scan import Counts
 from vecforensics.diff.hotspots.statistics import Ints

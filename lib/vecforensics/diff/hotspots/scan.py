@@ -7,6 +7,9 @@ allowed, each window of a length the same share of that (the Bonferroni scan: G.
 spatial clusters with scan statistics", Annals of Statistics 38 (2010); the idea of dyadic windows: Arias-Castro, Donoho,
 Huo, IEEE Transactions on Information Theory 51 (2005)). So the p-value is a bound, without simulation and without a seed.
 
+Where several rows share a rank (they were written in the same second), windows and stretches are laid over the ranks and hold
+the rows of each whole; how many those are depends on the ranks alone, so the bound stands.
+
 Where a scan is significant, the stretch itself is the one of the greatest likelihood. For given rates inside and outside
 that is a stretch of the greatest sum (each damaged row adds, each sound one subtracts), found in one pass; the rates are
 then taken from it and the pass is repeated until the likelihood stops growing.
@@ -14,7 +17,7 @@ then taken from it and the pass is repeated until the likelihood stops growing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -22,7 +25,7 @@ import numpy as np
 
 from vecforensics.diff.hotspots.statistics import Floats, Ints, log_likelihood_ratio, log_tail
 
-__all__ = ["Counts", "Laid", "Stretch", "may_hold", "scan_ranks", "scan_values"]
+__all__ = ["Counts", "Laid", "Stretch", "Tied", "may_hold", "scan_ranks", "scan_values"]
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
 
@@ -46,56 +49,100 @@ def _scores(hits: float, size: float, bad: int, total: int) -> tuple[float, floa
     return float(np.log(inside / outside)), float(np.log((1.0 - inside) / (1.0 - outside)))
 
 
-def scan_ranks(damaged: Ints, total: int, worth: float, borders: Ints | None = None) -> Stretch | None:
-    """The stretch of greatest likelihood among `total` ranks. `damaged`: ranks of damaged rows, sorted, unique, 0..total-1.
-    `borders`: ascending ranks from 0 on at which something else begins (another collection): no window and no stretch goes on
-    across them.
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """`ranks` many of which each is the rank of any number of rows; `before(some)`: how many rows have a lower rank than each of
+    `some` (`ranks` itself among them: all rows)."""
+
+    ranks: int
+    before: Callable[[Ints], Ints]
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """What is damaged between two borders: `ranks`, ascending, unique, and the damaged rows of each, `hits`; `before` and
+    `behind`: how many rows of all have a lower rank, and how many no higher one. `begin`, `end`: the borders."""
+
+    ranks: Ints
+    hits: Ints
+    before: Ints
+    behind: Ints
+    begin: int
+    end: int
+
+
+def scan_ranks(
+    damaged: Ints, total: int, worth: float, borders: Ints | None = None, tied: Tied | None = None
+) -> Stretch | None:
+    """The stretch of greatest likelihood among `total` rows. `damaged`: ranks of damaged rows, ascending from 0; each rank is one
+    row's, unless they are `tied`. `borders`: ascending ranks from 0 on at which something else begins (another collection): no
+    window and no stretch goes on across them.
 
     None unless the scan's log p-value is `worth` or less.
     """
     bad = len(damaged)
     if bad < 2 or bad == total:
         return None
+    count = total if tied is None else tied.ranks
     borders = np.zeros(1, np.int64) if borders is None else borders
-    parts = [
-        (part - border, int(border))
-        for part, border in zip(
-            np.split(damaged, np.searchsorted(damaged, borders[1:])), borders.tolist(), strict=True
-        )
-        if len(part)
-    ]
-    log_p, start = _windows_of_ranks([part for part, _ in parts], bad, total, len(borders))
+    parts = list(_between(damaged, count, borders, tied))
+    log_p, start = _windows_of_ranks(parts, bad, total, count, len(borders), tied)
     if start is None or log_p > worth:
         return None
-    grown = [(*_grow_ranks(part, bad, total, start), border) for part, border in parts]
-    first, last, hits, size, gain, border = max(grown, key=lambda one: (one[4], -one[5]))
-    return Stretch(first + border, last + border, hits, size, log_p, gain) if gain > 0 else None
+    grown = [_grow_ranks(part, bad, total, start) for part in parts]
+    # Of equals the first.
+    first, last, hits, size, gain = max(grown, key=lambda one: (one[4], -one[0]))
+    return Stretch(first, last, hits, size, log_p, gain) if gain > 0 else None
+
+
+def _between(damaged: Ints, count: int, borders: Ints, tied: Tied | None) -> Iterator[_Between]:
+    """What is damaged between each two borders, where anything is."""
+    if tied is None:
+        ranks, hits = damaged, np.ones(len(damaged), np.int64)
+        before, behind = ranks, ranks + 1
+    else:
+        ranks, hits = np.unique(damaged, return_counts=True)
+        before, behind = tied.before(ranks), tied.before(ranks + 1)
+    ends = [*borders[1:].tolist(), count]
+    cuts = [0, *np.searchsorted(ranks, borders[1:]).tolist(), len(ranks)]
+    for at, (begin, end) in enumerate(zip(borders.tolist(), ends, strict=True)):
+        here = slice(cuts[at], cuts[at + 1])
+        if cuts[at] < cuts[at + 1]:
+            yield _Between(ranks[here], hits[here], before[here], behind[here], begin, end)
 
 
 def _windows_of_ranks(
-    parts: list[Ints], bad: int, total: int, borders: int
+    parts: list[_Between], bad: int, total: int, count: int, borders: int, tied: Tied | None
 ) -> tuple[float, tuple[float, float] | None]:
-    """(log p of the scan, (hits, size) of its densest window): counts of half windows are merged from length to length."""
-    counted = [(part, np.ones(len(part), dtype=np.int64)) for part in parts]
-    lengths, most = [], []
-    length = 2
-    while length <= max(total // 2, 2):
-        fullest, merged = 0, []
-        for cells, counts in counted:
-            beside = np.flatnonzero(cells[1:] == cells[:-1] + 1)
-            pair = int((counts[beside] + counts[beside + 1]).max()) if len(beside) else 0
-            fullest = max(fullest, pair, int(counts.max()))
-            half = cells >> 1
-            edges = np.concatenate([[0], np.flatnonzero(half[1:] != half[:-1]) + 1])
-            merged.append((half[edges], np.add.reduceat(counts, edges)))
+    """(log p of the scan, (hits, size) of its densest window): counts of half windows are merged from length to length. `count`:
+    how many ranks there are; of tied ones each is a window as well."""
+    counted = [(part.ranks - part.begin, part.hits) for part in parts]
+    lengths, densest = [], []
+    length = 2 if tied is None else 1
+    while length <= max(count // 2, 2):
+        half = max(length // 2, 1)
+        best = (0, length if tied is None else 1, 0.0)
+        for part, (cells, hits) in zip(parts, counted, strict=True):
+            inside = hits
+            if length > 1:
+                inside = hits.copy()
+                inside[:-1] += hits[1:] * (cells[1:] == cells[:-1] + 1)
+            if tied is None:
+                best = max(best, (int(inside.max()), length, 0.0))
+            else:
+                first = part.begin + cells * half
+                size = tied.before(np.minimum(first + length, part.end)) - tied.before(first)
+                best = max(best, _densest(inside, size, bad, total), key=lambda one: one[2])
+        if length > 1:
+            counted = [_merged(cells >> 1, hits) for cells, hits in counted]
         lengths.append(length)
-        most.append(fullest)
-        counted = merged
+        densest.append(best[:2])
         length *= 2
-    size = np.asarray(lengths, dtype=np.float64)
-    hits = np.minimum(np.asarray(most, dtype=np.float64), size)
+    hits, size = np.asarray(densest, dtype=np.float64).T
+    hits = np.minimum(hits, size)
     # Each border begins windows anew: one more of each length.
-    windows = np.ceil(total / (size / 2.0)) + (borders - 1)
+    windows = np.ceil(count / np.maximum(np.asarray(lengths) / 2.0, 1.0)) + (borders - 1)
+    # Of tied ranks the window with the greatest gain stands for its length: its p-value is never below the smallest.
     log_p = log_tail(hits, size, bad, total) + np.log(windows) + np.log(len(size))
     gain = log_likelihood_ratio(hits, size, bad, total)
     at = int(np.argmax(gain))
@@ -104,25 +151,40 @@ def _windows_of_ranks(
     return float(min(log_p.min(), 0.0)), (float(hits[at]), float(size[at]))
 
 
+def _densest(hits: Ints, sizes: Ints, bad: int, total: int) -> tuple[int, int, float]:
+    """(hits, size, gain) of the window of greatest gain: of windows with as many hits none but the smallest need be looked at."""
+    fewest = np.full(int(hits.max()) + 1, total + 1)
+    np.minimum.at(fewest, hits, sizes)
+    some = np.flatnonzero(fewest <= total)
+    gain = log_likelihood_ratio(some, fewest[some], bad, total)
+    at = int(np.argmax(gain))
+    return int(some[at]), int(fewest[some[at]]), float(gain[at])
+
+
+def _merged(cells: Ints, hits: Ints) -> tuple[Ints, Ints]:
+    edges = np.concatenate([[0], np.flatnonzero(cells[1:] != cells[:-1]) + 1])
+    return cells[edges], np.add.reduceat(hits, edges)
+
+
 def _grow_ranks(
-    damaged: Ints, bad: int, total: int, start: tuple[float, float]
+    part: _Between, bad: int, total: int, start: tuple[float, float]
 ) -> tuple[int, int, int, int, float]:
-    """`damaged`: those of one part between borders, of `bad` in all."""
-    index = np.arange(len(damaged), dtype=np.float64)
-    where = damaged.astype(np.float64)
-    best = (int(damaged[0]), int(damaged[-1]), len(damaged), int(damaged[-1] - damaged[0]) + 1, 0.0)
+    """(first rank, last rank, hits, size, gain) of the best stretch of one part between borders; `bad` damaged rows in all."""
+    through = np.cumsum(part.hits)
+    earlier = through - part.hits
+    size = float(part.behind[-1] - part.before[0])
+    best = (int(part.ranks[0]), int(part.ranks[-1]), int(through[-1]), int(size), 0.0)
     hits, size = start
     for _ in range(_ROUNDS):
         more, less = _scores(hits, size, bad, total)
-        before = index * (more - less) + where * less
-        lowest = np.minimum.accumulate(before)
-        last = int(np.argmax((index + 1) * (more - less) + (where + 1) * less - lowest))
-        first = int(np.argmin(before[: last + 1]))
-        hits, size = last - first + 1, int(damaged[last] - damaged[first]) + 1
+        lowest = np.minimum.accumulate(earlier * (more - less) + part.before * less)
+        last = int(np.argmax(through * (more - less) + part.behind * less - lowest))
+        first = int(np.argmin(earlier[: last + 1] * (more - less) + part.before[: last + 1] * less))
+        hits, size = int(through[last] - earlier[first]), int(part.behind[last] - part.before[first])
         gain = float(log_likelihood_ratio(hits, size, bad, total))
         if gain <= best[4]:
             break
-        best = (int(damaged[first]), int(damaged[last]), int(hits), int(size), gain)
+        best = (int(part.ranks[first]), int(part.ranks[last]), hits, size, gain)
     return best
 
 

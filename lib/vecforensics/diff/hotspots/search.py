@@ -20,10 +20,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.hotspots.lines import Order, Population
+from vecforensics.diff.hotspots.lines import Population
+from vecforensics.diff.hotspots.orders import Order
 from vecforensics.diff.hotspots.parts import ROUND_NUMBERS, Part, covered_by_all, run, values
 from vecforensics.diff.hotspots.risk import AtRisk, count_pair, sizes_of
-from vecforensics.diff.hotspots.scan import scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import Tied, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     by_adjust,
@@ -309,12 +310,14 @@ def _steps_to_runs(
 ) -> list[_Step]:
     """The best run of an order within some rows, if there is one."""
     ranks, hit = order.of(rows), order.of(bad)
-    ranks, hit = np.sort(ranks[ranks >= 0]), np.sort(hit[hit >= 0])
-    borders = np.searchsorted(ranks, population.starts) if order.ranks is None else None
-    stretch = scan_ranks(np.searchsorted(ranks, hit), len(ranks), worth, borders)
+    ranks, hit = ranks[ranks >= 0], np.sort(hit[hit >= 0])
+    held, count = np.unique(ranks, return_counts=True)
+    borders = np.searchsorted(held, population.starts) if order.ranks is None else None
+    tied = None if order.before is None else Tied(len(held), np.r_[0, np.cumsum(count)].__getitem__)
+    stretch = scan_ranks(np.searchsorted(held, hit), len(ranks), worth, borders, tied)
     if stretch is None:
         return []
-    part = run(population, order.name, int(ranks[stretch.first]), int(ranks[stretch.last]))
+    part = run(population, order.name, int(held[stretch.first]), int(held[stretch.last]))
     cost = float(2 * np.log(len(ranks)) - np.log(2))
     return [_Step(part, stretch.hits, stretch.size, stretch.log_p, cost)]
 

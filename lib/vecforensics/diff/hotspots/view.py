@@ -8,7 +8,7 @@ codes and sorting of the damaged rows; nothing loops over rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from vecforensics.diff.hotspots.parts import (
     values,
 )
 from vecforensics.diff.hotspots.risk import AtRisk, sizes_of
-from vecforensics.diff.hotspots.scan import Counts, may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import Counts, Tied, may_hold, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     Ints,
@@ -73,6 +73,11 @@ class Cells:
     hits: Ints
     total: int
     bad: int
+
+
+def _without(before: npt.NDArray[Any], gone: npt.NDArray[Any]) -> Tied:
+    """The ranks of an order (`Order.before`) without the rows that have the ranks `gone`, ascending."""
+    return Tied(len(before) - 1, lambda ranks: before[ranks] - np.searchsorted(gone, ranks))
 
 
 @dataclass(slots=True)
@@ -182,20 +187,26 @@ class View:
         return Candidate((part,), found.hits, found.size, found.log_p, found.gain, (cost,))
 
     def run_test(self, name: str, worth: float) -> Candidate | None:
-        """Runs in an order, as one test: ranks are closed up over the rows that were set aside, then opened again."""
+        """Runs in an order, as one test: where each rank is one row's, they are closed up over the rows that were set aside, then
+        opened again."""
         order = self.population.order(name)
         ranks, gone = order.of(self.bad), order.of(self.gone)
         if order.ranks is not None:
             ranks, gone = np.sort(ranks[ranks >= 0]), np.sort(gone[gone >= 0])
         known = order.known - len(gone)
-        closed = ranks - np.searchsorted(gone, ranks)
-        starts = self.population.starts
-        borders = starts - np.searchsorted(gone, starts) if order.ranks is None else None
-        found = scan_ranks(closed, known, worth, borders)
+        if order.before is not None:
+            found = scan_ranks(ranks, known, worth, tied=_without(order.before, gone))
+        else:
+            starts = self.population.starts
+            borders = starts - np.searchsorted(gone, starts) if order.ranks is None else None
+            closed = ranks - np.searchsorted(gone, ranks)
+            found = scan_ranks(closed, known, worth, borders)
+            if found is not None:
+                first, last = ranks[np.searchsorted(closed, [found.first, found.last])].tolist()
+                found = replace(found, first=first, last=last)
         if found is None:
             return None
-        first, last = ranks[np.searchsorted(closed, [found.first, found.last])]
-        part = run(self.population, name, int(first), int(last))
+        part = run(self.population, name, found.first, found.last)
         cost = float(np.log(known) * 2 - np.log(2))
         return Candidate((part,), found.hits, found.size, found.log_p, found.gain, (cost,))
 
