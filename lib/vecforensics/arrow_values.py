@@ -1,7 +1,8 @@
 """The values of an Arrow column for Python and JSON; whatever counts time comes as ISO 8601 text.
 
 Arrow counts in 64 bits what Python's `datetime` holds for the years 1 to 9999 and to the microsecond only: to Parquet
-PostgreSQL's `infinity` is in the year 294247, and to Python five nanoseconds past midnight are midnight. So the count itself is spelt here, as Python would spell it where it can (`2026-01-02T03:04:05.000600+01:00`), else as ECMAScript does: a year beyond
+PostgreSQL's `infinity` is in the year 294247, and to Python five nanoseconds past midnight are midnight. So the count itself is
+spelt here, as Python would spell it where it can (`2026-01-02T03:04:05.000600+01:00`), else as ECMAScript does: a year beyond
 9999 or before 0 has a sign and six digits or more, and its time is in UTC. One count has one spelling, whatever stands beside it.
 
 A time stamp with a zone is an instant, whatever the zone is called; in a zone that this machine does not know it is spelt in UTC.

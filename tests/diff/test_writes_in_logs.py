@@ -224,3 +224,65 @@ def test_what_a_log_says_of_an_id_is_true_of_all_strays_under_it(tmp_path: Path)
     made.logs = [told("a.log", 1, "stranger", batch="5")]
     diff = investigate(made, tmp_path, impact=False)
     assert diff.of_kind("orphan")["batch"].to_pylist() == ["5", "5"]
+
+
+def timed(tmp_path: Path, *lines: tuple[str, str]) -> Diff:
+    """A log whose lines give a time and a record each."""
+    made = World.make(count=60, dimension=8)
+    text = [f"{time} upserted {name} collection=things\n" for time, name in lines]
+    made.logs = [json.loads(event.to_json()) for event in parse_log(text, "x.log")]
+    return investigate(made, tmp_path, impact=False)
+
+
+@pytest.mark.parametrize("child_first", [True, False])
+def test_where_one_line_names_a_zone_and_the_other_none_the_order_of_lines_decides(
+    tmp_path: Path, child_first: bool
+) -> None:
+    """Parents stamped by a clock that is two hours ahead of UTC look later than the children that followed them."""
+    lines = [("2026-05-01 10:00:00", ELDER), ("2026-05-01 08:30:00Z", KID)]
+    diff = timed(tmp_path, *(reversed(lines) if child_first else lines))
+    assert early_children(diff) == ([KID] if child_first else [])
+    assert bases(diff) == (["order in the log"] if child_first else [])
+
+
+@pytest.mark.parametrize(("elder", "early"), [("2026-05-01 22:29:59", False), ("2026-05-01 22:30:00", True)])
+def test_times_that_no_zone_can_bring_together_are_in_order(tmp_path: Path, elder: str, early: bool) -> None:
+    made = World.make(count=60, dimension=8)
+    made.logs = [
+        json.loads(event.to_json())
+        for name, line in (("a.log", f"{elder} upserted {ELDER}\n"), ("b.log", f"2026-05-01 08:30:00+00:00 upserted {KID}\n"))
+        for event in parse_log([line], name)
+    ]  # fmt: skip
+    diff = investigate(made, tmp_path, impact=False)
+    assert early_children(diff) == ([KID] if early else [])
+    said = (
+        "Of 1 of them the time of only one of the two names its zone, and they lie less than 14 hours apart."
+    )
+    assert any(limit.endswith(said) for limit in diff.limits) is not early
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "judged"),
+    [
+        ("2026-10-25 02:50:00", "2026-10-25 02:05:00", False),
+        ("2026-10-25 02:50:00Z", "2026-10-25 02:05:00Z", True),
+        ("2026-10-25 05:50:00", "2026-10-25 02:05:00", True),
+    ],
+)
+def test_after_a_clock_was_put_back_times_without_a_zone_say_nothing_against_the_order_of_lines(
+    tmp_path: Path, first: str, second: str, judged: bool
+) -> None:
+    diff = timed(tmp_path, (first, ELDER), (second, KID))
+    assert early_children(diff) == ([KID] if judged else [])
+    said = "Of 1 of them the order of lines in the log contradicts the times, which name no zone:"
+    assert any(said in limit for limit in diff.limits) is not judged
+
+
+def test_a_record_whose_writes_are_timed_with_and_without_a_zone_has_no_earliest_time(tmp_path: Path) -> None:
+    diff = timed(
+        tmp_path,
+        ("2026-05-01T08:00:00Z", ELDER),
+        ("2026-05-01T09:00:00", ELDER),
+        ("2026-04-30T10:00:00", KID),
+    )
+    assert early_children(diff) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from planted_run import investigate
 from planted_world import World
+from xxhash import xxh3_64_intdigest
 
 from vecforensics.diff.moments import times
 
@@ -79,3 +80,45 @@ def test_a_sequence_number_beyond_all_bounds_is_none(tmp_path: Path) -> None:
     world.target[5][2]["seq"] = 10**400
     world.target[6][2]["seq"] = "six"
     assert investigate(world, tmp_path, impact=False).counts["premature"] == 0
+
+
+def test_a_parents_time_without_a_zone_says_nothing_beside_a_childs_with_one(tmp_path: Path) -> None:
+    """Parents stamped two hours ahead of UTC, children half an hour after them in UTC."""
+    world = World.make(count=60)
+    for n, (_, _, metadata) in enumerate(world.target):
+        metadata["written_at"] = f"2026-05-01T10:00:{n:02d}" if n < 30 else f"2026-05-01T08:30:{n:02d}+00:00"
+    diff = investigate(world, tmp_path, impact=False)
+    assert diff.counts["premature"] == 0
+    said = "30 of them the time of only one of the two names its zone"
+    assert any(said in limit for limit in diff.limits)
+
+
+def test_of_several_rows_under_an_id_the_earliest_is_known_only_where_all_name_a_zone_or_none(
+    tmp_path: Path,
+) -> None:
+    world = World.make(count=60)
+    for n, (_, _, metadata) in enumerate(world.target):
+        metadata["written_at"] = f"2026-05-01T10:00:{n:02d}"
+    name, vector, metadata = world.target[10]
+    world.target.append((name, vector, {**metadata, "written_at": "2026-05-01T12:00:00Z"}))
+    world.target[40][2]["written_at"] = "2026-05-01T09:00:00"
+    diff = investigate(world, tmp_path, impact=False)
+    assert diff.counts["premature"] == 0
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_whether_a_field_is_seen_does_not_depend_on_the_order_of_the_scan(
+    tmp_path: Path, backwards: bool
+) -> None:
+    world = World.make(count=12_000, dimension=4)
+    few = sorted(range(12_000), key=lambda row: xxh3_64_intdigest(world.ids[row].encode()))
+    # Of the rows that are asked the last, of those that are not the first.
+    for place, name in ((4095, "batch"), (4096, "worker")):
+        world.target[few[place]][2][name] = 7
+    for row in (few[4095], few[4096]):
+        world.vector(row, np.zeros(4))
+    if backwards:
+        world.target.reverse()
+    table = investigate(world, tmp_path, impact=False).of_kind("zero")
+    assert sorted(table["batch"].to_pylist(), key=str) == ["7", None]
+    assert table["worker"].to_pylist() == [None, None]

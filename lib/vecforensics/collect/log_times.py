@@ -2,7 +2,8 @@
 
 A time stands at the beginning of a line (ISO 8601, or as Apache writes it, there also behind the name of a client), under a key
 (`ts=…`, of a JSON line or in logfmt), or is a number of seconds, milli-, micro- or nanoseconds since 1970. A time without a zone
-is taken for UTC. One that names no year, as syslog's, says nothing beyond its own log, and is handed on as it stands.
+is taken for UTC, and said to have none. One that names no year, as syslog's, says nothing beyond its own log, and is handed on
+as it stands.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-__all__ = ["Stamp", "keyed_time", "stamp_of", "under_key"]
+__all__ = ["Stamp", "Time", "keyed_time", "stamp_of", "under_key"]
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH: Final = "|".join(_MONTHS)
@@ -40,12 +41,19 @@ _WORD: Final = re.compile(
 _MAY_HOLD_A_KEY: Final = re.compile(r"\b(?:time|timestamp|ts|asctime|t)=")
 
 
+class Time(NamedTuple):
+    """`utc`: ISO 8601 in UTC; `zoneless`: it is UTC only because the log names no zone."""
+
+    utc: str
+    zoneless: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """`time`: ISO 8601 in UTC, or None. `yearless`: what stands there instead of one, where it names no year. `rest`: the line
+    """`time` of the line, or None. `yearless`: what stands there instead of one, where it names no year. `rest`: the line
     without either."""
 
-    time: str | None
+    time: Time | None
     yearless: str | None
     rest: str
 
@@ -77,14 +85,14 @@ def under_key(line: str, keys: Collection[str]) -> Iterator[tuple[str, str]]:
             yield value, line[: found.start()] + line[found.end() :].lstrip()
 
 
-def keyed_time(record: Mapping[str, Any], keys: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The time of a JSON line as ISO 8601 in UTC, and its key there; `keys`: each key in lower case and as it stands."""
+def keyed_time(record: Mapping[str, Any], keys: Mapping[str, str]) -> tuple[Time | None, str | None]:
+    """The time of a JSON line, and its key there; `keys`: each key in lower case and as it stands."""
     there = [keys[name] for name in _KEYS if name in keys]
     times = ((_time(record[key]), key) for key in there)
     return next(((time, key) for time, key in times if time), (None, there[0] if there else None))
 
 
-def _time(value: Any) -> str | None:
+def _time(value: Any) -> Time | None:
     if type(value) in (int, float):
         return _since_1970(value)
     text = str(value)
@@ -94,27 +102,27 @@ def _time(value: Any) -> str | None:
     return _utc(found) if found else None
 
 
-def _since_1970(value: float) -> str | None:
+def _since_1970(value: float) -> Time | None:
     """The unit follows from the size: each covers the years 2001 to 2096 and none another."""
     # Compared before anything is divided: a whole number in JSON may be larger than any double.
     digits = next((n for n in (0, 3, 6, 9) if 10 ** (9 + n) <= value < 4 * 10 ** (9 + n)), None)
     if digits is None:
         return None
     if isinstance(value, float):
-        return _spelt(datetime.fromtimestamp(value / 10**digits, UTC))
+        return Time(_spelt(datetime.fromtimestamp(value / 10**digits, UTC)))
     seconds, rest = divmod(value, 10**digits)
     nanoseconds = rest * 10 ** (9 - digits)
     moment = datetime.fromtimestamp(seconds, UTC)
     if nanoseconds % 1000:
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-    return _spelt(moment.replace(microsecond=nanoseconds // 1000))
+        return Time(f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z")
+    return Time(_spelt(moment.replace(microsecond=nanoseconds // 1000)))
 
 
 def _spelt(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _utc(found: re.Match[str]) -> str | None:
+def _utc(found: re.Match[str]) -> Time | None:
     """The digits that the log gave are kept."""
     parts = found.groupdict()
     zone = parts["zone"]
@@ -129,4 +137,4 @@ def _utc(found: re.Match[str]) -> str | None:
     except (ValueError, OverflowError):
         return None
     fraction = f".{parts['fraction']}" if parts["fraction"] else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+    return Time(moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z", zoneless=zone is None)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vecforensics.collect.log_files import LogFile
-from vecforensics.collect.log_times import keyed_time, stamp_of, under_key
+from vecforensics.collect.log_times import Time, keyed_time, stamp_of, under_key
 from vecforensics.records import canonical_json
 
 __all__ = ["Frame", "LogEvent", "parse_log", "read_log"]
@@ -102,7 +102,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One event. `time` is ISO 8601 in UTC, or None; `fields` holds batch, worker, seq and their like, as text.
+    """One event. `time` is ISO 8601 in UTC, or None, and UTC only for want of a zone where it is `zoneless`; `fields` holds
+    batch, worker, seq and their like, as text.
 
     `yearless`: what stands there instead of a time, where it names no year. `record_ids`: what a key names, the record first and
     then perhaps others (a parent); `id_keys`: under which key each stands. `listed_ids`: everything that was written in one go;
@@ -116,6 +117,7 @@ class LogEvent:
     level: str
     message: str
     action: str
+    zoneless: bool = False
     yearless: str | None = None
     record_ids: tuple[str, ...] = ()
     id_keys: tuple[str, ...] = ()
@@ -204,10 +206,11 @@ def _event(name: str, head: tuple[int, str], frames: list[Frame]) -> LogEvent:
     return LogEvent(
         file=name,
         line_number=number,
-        time=said.time,
+        time=said.time and said.time.utc,
         level=said.level,
         message=said.message,
         action=action,
+        zoneless=said.time is not None and said.time.zoneless,
         yearless=said.yearless,
         record_ids=tuple(value for value, _ in records),
         id_keys=tuple(key for _, key in records),
@@ -289,7 +292,7 @@ def _spelt(pair: tuple[str, str | None]) -> str:
 class _Said:
     """A line taken apart: what it says in words, what it names by keys (None: null), and the ids that it lists, by key."""
 
-    time: str | None
+    time: Time | None
     level: str
     text: str
     pairs: tuple[tuple[str, str | None], ...] = ()

@@ -5,12 +5,17 @@ looked up, in the parent's own bucket, so the check costs eight bytes a parent. 
 either, the reference is broken there, and no writing to the target mends it. `premature`: both are there, but the child was
 written before the parent, by sequence numbers of one counter, by times, or by the order of one log, which also decides where
 times are equal. Where numbers and times contradict each other, times decide. Lines of two logs are in no order.
+
+A time that names no zone may be that of any clock in the world: beside one with a zone it says nothing, unless the two lie
+further apart than zones do. And where the lines of one log contradict its own times without a zone by no more than two hours,
+either the clock was put back in between and the lines are right, or lines were written late (or joined from several logs) and
+the times are: nothing is judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +139,8 @@ def find_premature(
             child, elder, row = child[both], elder[both], row[both]
             early, basis = _before(own, row, other, elder)
             resolved[name].unordered += int(np.count_nonzero(basis < 0))
+            resolved[name].one_zone += int(np.count_nonzero(basis == _ONE_ZONE))
+            resolved[name].put_back += int(np.count_nonzero(basis == _PUT_BACK))
             texts = column.take(arrow.numbers(child[early])).to_pylist()
             for place, text in zip(np.flatnonzero(early).tolist(), texts, strict=True):
                 found.add(
@@ -145,21 +152,35 @@ def find_premature(
 
 
 _BASES = ("sequence number", "time", "order in the log")
+# What none of these decides: nothing is known, only one of two times names its zone, or lines contradict times without one.
+_NOTHING, _ONE_ZONE, _PUT_BACK = -1, -2, -3
+# No zone is further from UTC than this, and no clock is put back by more than that (two hours, at Troll in Antarctica).
+_WIDEST_ZONE_NS: Final = 14 * 3600 * 10**9
+_PUT_BACK_NS: Final = 2 * 3600 * 10**9
 
 
 def _before(
     own: Writes, row: npt.NDArray[np.int64], other: Writes, elder: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Whether each child's write came first, and by which of `_BASES`: the first that tells the two apart, or -1 where none does.
+    """Whether each child's write came first, and by which of `_BASES`: the first that tells the two apart, or why none does.
     Equal sequence numbers are those of one write, and nothing further is asked."""
     number, elders_number = own.sequence[row], other.sequence[elder]
     time, elders_time = own.time[row], other.time[elder]
-    by_time = (time != NEVER) & (elders_time != NEVER) & (time != elders_time)
+    line, elders_line = own.line[row], other.line[elder]
+    without, elders_without = own.zoneless[row], other.zoneless[elder]
+    timed = (time != NEVER) & (elders_time != NEVER)
+    apart = np.abs(np.where(timed, time, 0) - np.where(timed, elders_time, 0))
+    one_zone = timed & (without != elders_without) & (apart < _WIDEST_ZONE_NS)
+    by_time = timed & ~one_zone & (time != elders_time)
     by_sequence = (
         np.isfinite(number) & np.isfinite(elders_number) & (own.counter[row] == other.counter[elder])
     )
     by_sequence &= ~(by_time & (number != elders_number) & ((number < elders_number) != (time < elders_time)))
-    by_line = (own.line[row] >= 0) & (other.line[elder] >= 0) & (own.log[row] == other.log[elder])
-    asked = [by_sequence, by_time, by_line]
-    firsts = [number < elders_number, time < elders_time, own.line[row] < other.line[elder]]
-    return np.select(asked, firsts, False).astype(np.bool_), np.select(asked, [0, 1, 2], -1)
+    by_line = (line >= 0) & (elders_line >= 0) & (own.log[row] == other.log[elder])
+    put_back = by_time & by_line & without & (apart <= _PUT_BACK_NS)
+    put_back &= (line != elders_line) & ((line < elders_line) != (time < elders_time))
+    asked = [by_sequence, put_back, by_time, by_line, one_zone]
+    nobody = np.zeros(len(row), np.bool_)
+    firsts = [number < elders_number, nobody, time < elders_time, line < elders_line, nobody]
+    early: npt.NDArray[np.bool_] = np.select(asked, firsts, False)
+    return early, np.select(asked, [0, _PUT_BACK, 1, 2, _ONE_ZONE], _NOTHING)

@@ -6,7 +6,7 @@ What it names is a record only if some collection knows the id: any word may sta
 
 What counts is a record's first write. Where several events tell of one record, in one log or in several, the smallest number and
 the earliest time are the first write's, but only where each of the events has one, since the one that has none may have come
-before. Lines say which came first only within one log.
+before. Nor has it an earliest time where only some of them name a zone. Lines say which came first only within one log.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _Event = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the logs say of writes. Of each text that may be an id: `id_hash`, the number of its `event`, whether it was `listed`,
-    and the number of what its `key` may name; of each event: the number of its `log`, `sequence` and `time` as in `Writes`, the
-    `counter` of its sequence number, and what is `said` as text columns."""
+    and the number of what its `key` may name; of each event: the number of its `log`, `sequence`, `time` and `zoneless` as in
+    `Writes`, the `counter` of its sequence number, and what is `said` as text columns."""
 
     id_hash: npt.NDArray[np.uint64]
     event: npt.NDArray[np.int64]
@@ -53,6 +53,7 @@ class Told:
     log: npt.NDArray[np.int32]
     sequence: npt.NDArray[np.float64]
     time: npt.NDArray[np.int64]
+    zoneless: npt.NDArray[np.bool_]
     counter: npt.NDArray[np.int64]
     said: Mapping[str, pa.Array]
 
@@ -61,7 +62,7 @@ class Told:
         """Read `logs.jsonl`, some thousand events at a time: of a long log stay some tens of bytes an event."""
         hashes, events, listed = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
         meant, logs = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
-        sequence, time = [np.empty(0)], [np.empty(0, np.int64)]
+        sequence, time, without = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
         said: dict[str, list[pa.Array]] = {name: [] for name in _SAID}
         count = 0
         for some in _in_portions(_writes_of(path), _AT_ONCE):
@@ -73,6 +74,7 @@ class Told:
             logs.append(np.array([number for number, _ in some], np.int32))
             sequence.append(sequence_numbers([_as_text(event, "seq") for _, event in some]))
             time.append(times([_as_text(event, "time") for _, event in some]))
+            without.append(np.array([bool(event.get("zoneless")) for _, event in some], np.bool_))
             for name, column in said.items():
                 column.append(arrow.texts(_as_text(event, name) for _, event in some))
             count += len(some)
@@ -89,6 +91,7 @@ class Told:
             log,
             number,
             moment,
+            np.concatenate(without),
             counters(number, moment, (worker + 1) * (log.max(initial=0) + 1) + log),
             told,
         )
@@ -149,6 +152,7 @@ class FirstWrites:
     sequence: npt.NDArray[np.float64]
     counter: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]
+    zoneless: npt.NDArray[np.bool_]
     line: npt.NDArray[np.int64]
     log: npt.NDArray[np.int32]
 
@@ -163,7 +167,9 @@ class FirstWrites:
         one_counter = np.minimum.reduceat(counter, begins) == np.maximum.reduceat(counter, begins)
         # Numbers of several counters have no smallest.
         sequence = np.where(one_counter, np.minimum.reduceat(told.sequence[event], begins), np.nan)
-        time = np.minimum.reduceat(told.time[event], begins)
+        without = told.zoneless[event]
+        one_clock = np.minimum.reduceat(without, begins) == np.maximum.reduceat(without, begins)
+        time = np.where(one_clock, np.minimum.reduceat(told.time[event], begins), NEVER)
         log = np.minimum.reduceat(told.log[event], begins)
         one_log = log == np.maximum.reduceat(told.log[event], begins)
         by_number = np.where(np.isnan(sequence)[group], 0.0, told.sequence[event])
@@ -175,6 +181,7 @@ class FirstWrites:
             sequence,
             np.where(np.isnan(sequence), 0, told.counter[first] + 1),
             time,
+            told.zoneless[first],
             np.where(one_log, first, -1),
             np.where(one_log, log, np.int32(-1)),
         )

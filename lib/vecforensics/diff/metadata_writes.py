@@ -2,7 +2,8 @@
 
 A few field names are taken for the writer's, unless the case file lists them as data of the source. What counts is a record's
 first write. Several rows may stand under its id: then the smallest number and the earliest time are the first write's, but only
-where each row has one. Batch and worker are those of the row that the record is compared with.
+where each row has one, and times have an earliest only if all of them name a zone, or none does. Batch and worker are those of
+the row that the record is compared with.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.json_columns import loaded, metadata_columns
 from vecforensics.diff.log_writes import PLAIN_FIELDS
+from vecforensics.diff.moments import NEVER, times, zoneless
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Index, Side, Sides
 
@@ -27,6 +29,7 @@ __all__ = [
     "WRITERS_FIELDS",
     "Part",
     "as_field",
+    "earliest",
     "of_several_workers",
     "smallest",
     "told_by_metadata",
@@ -34,7 +37,7 @@ __all__ = [
 
 TIME_FIELDS: Final = ("written_at", "inserted_at", "upserted_at", "migrated_at", "ingested_at", "indexed_at")
 SEQUENCE_FIELDS: Final = ("seq", "sequence", "write_seq", "lsn")
-# So many rows of the target are asked which fields a writer left in them.
+# So many rows of the target are asked which fields a writer left in them: those with the smallest hashes of their ids.
 _LOOKED_AT: Final = 4096
 WRITERS_FIELDS: Final = frozenset({*TIME_FIELDS, *SEQUENCE_FIELDS, *PLAIN_FIELDS})
 
@@ -63,16 +66,29 @@ def told_by_metadata(sides: Sides, strays: Index | None) -> dict[str, list[Part]
 
 
 def _some_metadata(target: Side, strays: Index | None) -> list[str | None]:
-    """The metadata of some target rows of each bucket, evenly spread, and of some of the strays, if there are any: the names of
-    the fields there say whether all rows are worth reading."""
-    texts: list[str | None] = []
-    most = max(_LOOKED_AT // target.buckets, 16)
-    for bucket in range(target.buckets):
-        held = target.table(bucket)["metadata"]
-        texts += held.take(arrow.numbers(np.arange(0, len(held), max(len(held) // most, 1)))).to_pylist()
+    """The metadata of some rows of the target, and of some of the strays, if there are any: the names of the fields there say
+    whether all rows are worth reading. Which rows these are neither the order of the scan nor the number of buckets decides."""
+    rows = [target.number(bucket, _first(target, bucket)) for bucket in range(target.buckets)]
+    some = _smallest(target, np.concatenate(rows))
     if strays is not None:
-        texts += target.text("metadata", strays[:: max(len(strays) // _LOOKED_AT, 1)])
-    return texts
+        some = np.concatenate([some, _smallest(target, strays)])
+    return target.text("metadata", some)
+
+
+def _first(target: Side, bucket: int) -> npt.NDArray[np.intp]:
+    """The rows of a bucket that may be among the first of all, more than that where many stand under one id."""
+    hashes = target.column("id_hash", bucket)
+    if len(hashes) <= _LOOKED_AT:
+        return np.arange(len(hashes))
+    return np.flatnonzero(hashes <= np.partition(hashes, _LOOKED_AT - 1)[_LOOKED_AT - 1])
+
+
+def _smallest(target: Side, rows: Index) -> Index:
+    """Those of some running rows with the smallest hashes of their ids; of one id those whose vectors have the smallest."""
+    if len(rows) <= _LOOKED_AT:
+        return rows
+    order = np.lexsort((target.integers("digest", rows), target.integers("id_hash", rows)))
+    return rows[order[:_LOOKED_AT]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,15 @@ def smallest(
     return found
 
 
+def earliest(parts: list[Part], rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The earliest time by row, and whether it names no zone; unknown where only some of several do."""
+    found: npt.NDArray[np.int64] = smallest(parts, times, rows, NEVER)
+    without: npt.NDArray[np.bool_] = smallest(parts, zoneless, rows, np.False_)
+    zoned = smallest(parts, lambda values: ~zoneless(values), rows, np.False_)
+    found[~without & ~zoned] = NEVER
+    return found, without
+
+
 def of_several_workers(parts: list[Part], rows: int) -> npt.NDArray[np.bool_]:
     """Which rows have further ones under their id that another worker wrote."""
     numbers: dict[str, int] = {}
@@ -123,12 +148,11 @@ def of_several_workers(parts: list[Part], rows: int) -> npt.NDArray[np.bool_]:
 
 
 def as_field(parts: list[Part], rows: int) -> Field:
-    """The values of the rows themselves as text, those of all buckets numbered through."""
-    texts = [[str(value) for value in part.values] for part in parts]
-    distinct = arrow.texts(sorted(set().union(*texts)))
-    place = {text: number for number, text in enumerate(distinct.to_pylist())}
-    codes = np.full(rows, -1, np.int32)
-    for part, spelt in zip(parts, texts, strict=True):
-        numbers = np.array([*(place[text] for text in spelt), -1], np.int32)
-        codes[part.rows[part.own]] = numbers[part.codes[part.own]]
-    return Field(codes, distinct)
+    """The values of the rows themselves as text."""
+    return Field.joined(
+        rows,
+        [
+            (part.rows[part.own], Field(part.codes[part.own], arrow.texts(map(str, part.values))))
+            for part in parts
+        ],
+    )

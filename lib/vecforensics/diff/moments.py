@@ -11,11 +11,17 @@ import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
 
-__all__ = ["NEVER", "sequence_numbers", "times"]
+__all__ = ["NEVER", "sequence_numbers", "times", "zoneless"]
 
 # An unknown time; less than all others.
 NEVER: Final = np.int64(np.iinfo(np.int64).min)
 _ZONE: Final = r"(?:Z|[+-]\d\d:?\d\d)$"
+
+
+def zoneless(values: list[Any]) -> npt.NDArray[np.bool_]:
+    """Which of these times are taken for UTC only because they name no zone."""
+    column = arrow.texts(value if isinstance(value, str) else None for value in values)
+    return arrow.present(column) & ~arrow.flags(pc.match_substring_regex(column, _ZONE))
 
 
 def times(values: list[Any]) -> npt.NDArray[np.int64]:

@@ -35,8 +35,9 @@ class Resolved:
     were as they should be at a second look, or are too young to be judged; `excused_strays`: target rows under another id that
     were gone at a second look, or are too young to be judged. `elsewhere`: running target row → the record of another collection
     that it seems to be. `unordered`: how many records stand there with a parent of which
-    nothing says whether it was written before them, where something is known of the writing of others. `broken_references`: how
-    many dangling records name a parent that the source does not have either."""
+    nothing says whether it was written before them, where something is known of the writing of others; `one_zone`: those of them
+    where only one of the two times names its zone, `put_back`: those where the lines of one log contradict its times without a
+    zone. `broken_references`: how many dangling records name a parent that the source does not have either."""
 
     found: FoundRows
     missing: Index
@@ -46,6 +47,8 @@ class Resolved:
     unchecked: int = 0
     unusable: int = 0
     unordered: int = 0
+    one_zone: int = 0
+    put_back: int = 0
     broken_references: int = 0
     mangled: dict[int, int] = field(default_factory=dict)
     elsewhere: dict[int, Elsewhere] = field(default_factory=dict)

@@ -7,7 +7,7 @@ field; its id and its vectors stay in the evidence and are fetched for the few r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.arrow_columns import as_numpy, numbers
+from vecforensics.arrow_columns import as_numpy, numbers, texts
 from vecforensics.diff.id_order import words
 from vecforensics.findings import SEVERITY, Kind, Severity
 
@@ -53,6 +53,25 @@ class Field:
 
     codes: npt.NDArray[Any]
     values: pa.Array
+
+    @classmethod
+    def of(cls, column: pa.StringArray) -> Field:
+        """One text a row, null where it is unknown."""
+        distinct = column.dictionary_encode()
+        return cls(as_numpy(distinct.indices, -1), distinct.dictionary)
+
+    @classmethod
+    def joined(cls, rows: int, parts: Sequence[tuple[npt.NDArray[Any] | slice, Field]]) -> Field:
+        """One field of `rows` rows from parts, each with the rows that it tells of. Where several tell of a row the first of them
+        counts that knows it. The values are sorted, so that the number of parts leaves no trace."""
+        values = pa.concat_arrays([part.values for _, part in parts] or [texts([])]).unique()
+        values = values.take(pc.sort_indices(values))
+        codes = np.full(rows, -1, np.int32)
+        for at, part in reversed(parts):
+            place = as_numpy(pc.index_in(part.values, values)).astype(np.int32)
+            told = np.append(place, np.int32(-1))[part.codes]
+            codes[at] = np.where(told >= 0, told, codes[at])
+        return cls(codes, values)
 
 
 class Ids(Protocol):

@@ -27,11 +27,12 @@ from vecforensics.diff.metadata_writes import (
     SEQUENCE_FIELDS,
     TIME_FIELDS,
     as_field,
+    earliest,
     of_several_workers,
     smallest,
     told_by_metadata,
 )
-from vecforensics.diff.moments import NEVER, sequence_numbers, times
+from vecforensics.diff.moments import NEVER, sequence_numbers
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Index, Side, Sides
 
@@ -41,13 +42,15 @@ __all__ = ["Writes", "place_writes"]
 @dataclass
 class Writes:
     """By running source row: `sequence` float64 (NaN unknown), `counter` int64 (the number of what gave that out: two are only
-    compared if it is the same), `time` int64 (ns, UTC; the smallest int64 unknown), `line` int64 (order in its log, -1 unknown or
-    told of in several logs), `log` int32 (the number of that log, -1 as `line`), and `fields` by name for the hot spots.
+    compared if it is the same), `time` int64 (ns, UTC; the smallest int64 unknown), `zoneless` bool (it is UTC only because no
+    zone is named), `line` int64 (order in its log, -1 unknown or told of in several logs), `log` int32 (the number of that log,
+    -1 as `line`), and `fields` by name for the hot spots.
     `undecided`: how many events name an id that this collection and another know, and not whose."""
 
     sequence: npt.NDArray[np.float64]
     counter: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]
+    zoneless: npt.NDArray[np.bool_]
     line: npt.NDArray[np.int64]
     log: npt.NDArray[np.int32]
     fields: dict[str, Field] = field(default_factory=dict)
@@ -77,11 +80,12 @@ def place_writes(
 
 
 def _empty(rows: int) -> Writes:
-    """Nothing known of any row: five values that look like columns, so that most collections pay no memory for them."""
+    """Nothing known of any row: six values that look like columns, so that most collections pay no memory for them."""
     return Writes(
         np.broadcast_to(np.float64(np.nan), rows),
         np.broadcast_to(np.int64(0), rows),
         np.broadcast_to(NEVER, rows),
+        np.broadcast_to(np.False_, rows),
         np.broadcast_to(np.int64(-1), rows),
         np.broadcast_to(np.int32(-1), rows),
     )
@@ -122,14 +126,15 @@ def _fill_in(
     writes: Writes, told: Told, first: FirstWrites, row: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
 ) -> None:
     """Enter what the log says of running rows `row`, each by the place of its id in `first`."""
-    for name in ("sequence", "counter", "time", "line", "log"):
+    for name in ("sequence", "counter", "time", "zoneless", "line", "log"):
         column = getattr(writes, name).copy()
         column[row] = getattr(first, name)[place]
         setattr(writes, name, column)
     for key in (*PLAIN_FIELDS, "time"):
         said = told.said[key].take(arrow.numbers(first.event[place]))
         if said.null_count < len(row):
-            writes.fields["written_at" if key == "time" else key] = _field(row, said, len(writes.line))
+            name = "written_at" if key == "time" else key
+            writes.fields[name] = Field.joined(len(writes.line), [(row, Field.of(said))])
 
 
 def _tell_counters_apart(told: Told, placed: Sequence[Writes]) -> None:
@@ -175,16 +180,6 @@ def _rows_of(side: Side, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.in
     return np.concatenate(rows), np.concatenate(places)
 
 
-def _field(at: npt.NDArray[np.int64], values: pa.Array, rows: int) -> Field:
-    """Values of the running rows `at`; sorted, so that the number of buckets leaves no trace."""
-    encoded = values.dictionary_encode()
-    distinct = encoded.dictionary.take(pc.sort_indices(encoded.dictionary))
-    place = arrow.as_numpy(pc.index_in(encoded.dictionary, distinct)).astype(np.int32)
-    codes = np.full(rows, -1, np.int32)
-    codes[at] = np.append(place, np.int32(-1))[arrow.as_numpy(encoded.indices, -1)]
-    return Field(codes, distinct)
-
-
 def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
     """Fields that the writer left in the target's metadata; `strays` as in `place_writes`."""
     count = (sides.source if strays is None else sides.target).rows
@@ -196,8 +191,10 @@ def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
             found[of_several_workers(told.get("worker", []), count)] = np.nan
             writes.sequence = np.where(np.isnan(writes.sequence), found, writes.sequence)
         elif name in TIME_FIELDS:
-            moments = smallest(parts, times, count, NEVER)
-            writes.time = np.where(writes.time == NEVER, moments, writes.time)
+            moments, without_zone = earliest(parts, count)
+            unknown = writes.time == NEVER
+            writes.time = np.where(unknown, moments, writes.time)
+            writes.zoneless = np.where(unknown, without_zone, writes.zoneless)
             _fill(writes.fields, "written_at", as_field(parts, count))
         else:
             _fill(writes.fields, name, as_field(parts, count))
@@ -206,12 +203,5 @@ def _from_metadata(sides: Sides, writes: Writes, strays: Index | None) -> None:
 def _fill(fields: dict[str, Field], name: str, more: Field) -> None:
     """Add a field; where one of that name is known already (the log's), only the rows that have no value there."""
     known = fields.get(name)
-    if known is None:
-        fields[name] = more
-        return
-    values = pa.concat_arrays(
-        [known.values.cast(pa.string()), more.values.cast(pa.string())]
-    ).dictionary_encode()
-    place = np.append(arrow.as_numpy(values.indices), -1).astype(np.int32)
-    theirs = np.where(more.codes >= 0, more.codes + len(known.values), -1)
-    fields[name] = Field(place[np.where(known.codes >= 0, known.codes, theirs)], values.dictionary)
+    every = slice(None)
+    fields[name] = more if known is None else Field.joined(len(more.codes), [(every, known), (every, more)])

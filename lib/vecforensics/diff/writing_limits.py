@@ -25,7 +25,23 @@ def writing_limits(sides: Sides, writes: Writes, resolved: Resolved) -> Iterator
         else:
             yield f"{name}: neither logs nor metadata say when records were written; `premature` was not checked."
     if resolved.unordered:
+        yield " ".join(
+            [
+                f"{name}: nothing says whether {resolved.unordered:,} records were written before or after a parent; "
+                "`premature` was not checked for these.",
+                *_why_unordered(resolved),
+            ]
+        )
+
+
+def _why_unordered(resolved: Resolved) -> Iterator[str]:
+    if resolved.one_zone:
         yield (
-            f"{name}: nothing says whether {resolved.unordered:,} records were written before or after a parent; "
-            "`premature` was not checked for these."
+            f"Of {resolved.one_zone:,} of them the time of only one of the two names its zone, and they lie less than 14 hours "
+            "apart."
+        )
+    if resolved.put_back:
+        yield (
+            f"Of {resolved.put_back:,} of them the order of lines in the log contradicts the times, which name no zone: the "
+            "clock was put back, or the lines were written late."
         )
