@@ -96,12 +96,17 @@ class Target(_Model):
 
 
 class Expected(_Model):
-    """What the vectors should be: embedded again, read from a column of the source, or read from another store."""
+    """What the vectors should be: embedded again, read from a column of the source, or read from another store.
+
+    `id` and `vector` name the columns of that store, as in `Target`.
+    """
 
     embedder: Name | None = None
     column: Name | None = None
     uri: Uri | None = None
     collection: Name | None = None
+    id: Name | None = None
+    vector: Name | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Expected:
@@ -110,6 +115,8 @@ class Expected(_Model):
             raise ValueError("give exactly one of embedder, column, uri")
         if (self.uri is None) != (self.collection is None):
             raise ValueError("uri and collection go together")
+        if self.uri is None and (self.id or self.vector):
+            raise ValueError("id and vector name the columns of a store, and go with uri")
         return self
 
 

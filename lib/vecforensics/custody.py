@@ -448,13 +448,12 @@ class Custody:
                 f"of this run as run.json has it. Write the report and seal anew: vecforensics report {self.run}"
             )
         else:
-            head = f"intact: all {files} are what they were"
-        same = "" if self.ours or broken else "; it left every sealed file as it was"
+            head = f"intact: all {files} are what they were{', whatever ran since' if self.since else ''}"
         return [
             head,
             *broken,
             *(f"written since: {name}" for name in self.ours),
-            *(f"since the seal: {what}{same}" for what in self.since),
+            *(f"since the seal: {what}" for what in self.since),
             *(f"amended since, as it may be: {name}" for name in self.amended),
             *(f"input no longer what it was: {name}" for name in self.inputs_changed),
             *self.unaccounted,

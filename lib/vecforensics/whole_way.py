@@ -15,7 +15,7 @@ from vecforensics.errors import ToolFailed, printable
 from vecforensics.investigation import Investigation
 from vecforensics.runner import run_notebooks
 
-__all__ = ["RunVerdict", "run_all"]
+__all__ = ["RunVerdict", "run_all", "verdict_of"]
 
 _NOTEBOOKS: Final = (
     "01_collect_evidence",
@@ -28,11 +28,15 @@ _NOTEBOOKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RunVerdict:
-    """What a run found, and what its repair left: the verdict of the diff, that of the verification ("" where none was made)."""
+    """What a run found, and what its repair left: the verdict of the diff, that of the verification ("" where none was made).
+
+    `estimate`: the diff's sentence about what was not looked at, where contents were sampled.
+    """
 
     found: str
     repaired: str
     headline: str
+    estimate: str
     report: Path
 
     def exit_code(self, fail_on: str) -> int:
@@ -43,7 +47,10 @@ class RunVerdict:
         return {"clean": 0, "corrupt": 1}.get(verdict, 3)
 
     def __str__(self) -> str:
-        return f"{printable(self.headline)}\nReport: {printable(self.report)}"
+        lines = [printable(self.headline)]
+        if self.estimate:
+            lines.append(f"This is {printable(self.estimate)}")
+        return "\n".join([*lines, f"Report: {printable(self.report)}"])
 
 
 def run_all(inv: Investigation, *, apply: bool, sample: int | None) -> RunVerdict:
@@ -63,20 +70,27 @@ def run_all(inv: Investigation, *, apply: bool, sample: int | None) -> RunVerdic
     inv.run.note(status="done")
     # The last notebook sealed the run from inside; now its own executed copy is there too.
     write_manifest(inv.case, inv.run)
-    return _verdict(inv)
+    return verdict_of(inv)
 
 
-def _verdict(inv: Investigation) -> RunVerdict:
+def verdict_of(inv: Investigation) -> RunVerdict:
+    """What stands in the run folder of a case that was investigated."""
     found = inv.run.read_json(inv.run.findings_json, made_by="diff")
     verified = inv.run.verification_json
     repaired = (
         inv.run.read_json(verified, made_by="migrate --repair")["verdict"] if verified.is_file() else ""
     )
     total = sum(one["source_rows"] for one in found["collections"].values())
-    headline = f"{inv.case.case}: {found['verdict']}, {found['records_corrupt']:,} of {total:,} records"
+    # A sample that took in everything estimates nothing.
+    sampled = found["estimate"] if found["estimate"] and found["estimate"]["estimate"] else None
+    least = "at least " if sampled else ""
+    headline = (
+        f"{inv.case.case}: {found['verdict']}, {least}{found['records_corrupt']:,} of {total:,} records"
+    )
     foreign = found["rows_corrupt"] - found["records_corrupt"]
     if foreign:
         headline += f" and {foreign:,} target rows without a record"
     if repaired:
         headline += f"; after the repair: {repaired}"
-    return RunVerdict(found["verdict"], repaired, headline, inv.run.report_html)
+    estimate = sampled["sentence"] if sampled else ""
+    return RunVerdict(found["verdict"], repaired, headline, estimate, inv.run.report_html)

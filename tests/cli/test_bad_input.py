@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vecforensics.case import load_case
 from vecforensics.cli import main
 from vecforensics.run_folder import RunFolder
+from vecforensics.sources import open_sources
 
 CASE = """\
 case: small
@@ -58,6 +62,20 @@ def bomb(folder: Path) -> None:
     case(folder, "items.jsonl, id: id, text: [body], metadata: [kind]", "items.parquet, id: id, text: [body]")
 
 
+def sqlite(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE items (id TEXT, body TEXT, kind TEXT)")
+    database.commit()
+    database.close()
+
+
+def backup(folder: Path, rows: dict[str, list[Any]], columns: str) -> None:
+    """A known-good store with these columns; `columns`: what the case file says of them."""
+    pq.write_table(pa.table(rows), folder / "backup.parquet")
+    case(folder, "embedder: hashing-16", f'uri: "parquet:backup.parquet", collection: items{columns}')
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no case file": (lambda f: (f / "case.yaml").unlink(), "there is no such case file"),
     "no source file": (lambda f: (f / "items.jsonl").unlink(), "there is no such file"),
@@ -75,6 +93,37 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a case id that climbs": (lambda f: case(f, "case: small", "case: ../../etc"), "case.yaml:1"),
     "an unknown key": (lambda f: case(f, "expected:", "expectd:"), "unknown key 'collections.items.expectd'"),
     "an unknown scheme": (lambda f: case(f, "parquet:target", "ftp:target"), "unknown URI scheme 'ftp'"),
+    "a store that has to be exported": (
+        lambda f: case(f, "parquet:target", "pinecone:my-index"),
+        "Any other store is read through an export to Parquet: docs/export.md has the code for Pinecone",
+    ),
+    "a source that is an SQLite database": (
+        lambda f: (
+            sqlite(f / "items.sqlite"),
+            case(f, "items.jsonl", "items.sqlite"),
+        ),
+        "is an SQLite database, which is not read. Export the table first: sqlite3 -json items.sqlite ",
+    ),
+    "a database with another ending": (
+        lambda f: sqlite(f / "items.jsonl"),
+        "is an SQLite database, which is not read",
+    ),
+    "a backup with other columns": (
+        lambda f: backup(f, {"key": ["0"], "embedding": [[1.0] * 16]}, ""),
+        "has no column 'id'. Set expected.id and expected.vector to one of: key, embedding",
+    ),
+    "a backup without vectors": (
+        lambda f: backup(f, {"id": ["0"], "vector": ["none"]}, ""),
+        "Set expected.vector to the column that holds the vectors",
+    ),
+    "a backup that is not there": (
+        lambda f: case(f, "embedder: hashing-16", 'uri: "parquet:backup", collection: items'),
+        "Check expected.uri in the case file",
+    ),
+    "a column of a backup that is none": (
+        lambda f: case(f, "embedder: hashing-16", "embedder: hashing-16, vector: embedding"),
+        "id and vector name the columns of a store, and go with uri",
+    ),
     "an empty source": (lambda f: (f / "items.jsonl").write_text(""), "no records"),
     "no store": (lambda f: shutil.rmtree(f / "target"), "there is no such file or folder"),
     "no target": (lambda f: (f / "target" / "items.parquet").unlink(), "there is no 'items'.parquet"),
@@ -106,6 +155,66 @@ def test_one_line_exit_2_and_nothing_left(
     assert err.count("\n") == 1
     assert message in err
     assert not list((folder / "reports").glob("*/*")) if (folder / "reports").exists() else True
+
+
+def test_the_columns_of_a_backup_may_have_other_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"key": ["0", "1", "2"], "embedding": [[1.0] * 16] * 3}
+    backup(folder, rows, ", id: key, vector: embedding")
+    assert main(["diff", str(folder / "case.yaml"), "--out", str(folder / "reports")]) != 2, (
+        capsys.readouterr()
+    )
+    assert "3 contents checked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "foo:bar"], "unknown URI scheme 'foo'. Known: lancedb:PATH, parquet:PATH"),
+        (["--target", "pinecone:my-index"], "docs/export.md"),
+        (["--target", "vectors"], "unknown URI scheme 'vectors'"),
+        (["--source", "shop.sqlite"], "is an SQLite database, which is not read. Export the table first"),
+        (["--source", "shop.xlsx"], "unknown format '.xlsx'. Known: .csv, .tsv"),
+    ],
+)
+def test_init_refuses_what_no_case_could_use(
+    folder: Path,
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    sqlite(folder / "shop.sqlite")
+    (folder / "shop.xlsx").write_text("PK")
+    assert main(["init", "mine", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "mine").exists()
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="there is no sqlite3 here")
+def test_the_command_that_exports_an_sqlite_table_makes_a_source(folder: Path) -> None:
+    database = sqlite3.connect(folder / "shop.sqlite")
+    database.execute("CREATE TABLE items (id TEXT, body TEXT, kind TEXT)")
+    database.executemany("INSERT INTO items VALUES (?, ?, ?)", [("007", "a text", None), ("8", "é", "b")])
+    database.commit()
+    database.close()
+    done = subprocess.run(
+        ["sqlite3", "-json", "shop.sqlite", "SELECT * FROM items"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    (folder / "items.json").write_bytes(done.stdout)
+    case(folder, "items.jsonl", "items.json")
+    rows = [
+        row
+        for batch in open_sources(load_case(folder / "case.yaml"))["items"].scan()
+        for row in batch.to_pylist()
+    ]
+    assert [row["id"] for row in rows] == ["007", "8"]
+    assert [json.loads(row["metadata"]) for row in rows] == [{"kind": None}, {"kind": "b"}]
 
 
 def test_a_good_case_is_collected_and_the_last_line_is_the_run(

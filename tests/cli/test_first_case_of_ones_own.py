@@ -13,7 +13,9 @@ import yaml
 from vecforensics.cli import main
 from vecforensics.embedding.hashing import HashingEmbedder
 from vecforensics.figures import figures_of
+from vecforensics.investigation import investigate
 from vecforensics.run_folder import RunFolder
+from vecforensics.whole_way import verdict_of
 
 CASE = """\
 case: own
@@ -151,3 +153,23 @@ def test_init_writes_no_password_into_a_case_file(tmp_path: Path, capsys: pytest
     assert "user and password do not belong into a case file" in err
     assert "hunter2" not in err
     assert not (tmp_path / "mine" / "case.yaml").exists()
+
+
+def test_what_investigate_says_of_a_sample_is_a_least_number_and_an_estimate(tmp_path: Path) -> None:
+    ids = [f"r{n}" for n in range(200)]
+    case = migrated(tmp_path, ids, [*ids[:150], *(f"another {n}" for n in range(20))])
+    inv = investigate(case, tmp_path / "reports")
+    inv.diff(sample=60)
+    inv.report()
+    said = str(verdict_of(inv))
+    sentence = json.loads(inv.run.findings_json.read_text())["estimate"]["sentence"]
+    assert said.startswith("own: corrupt, at least 50 of 200 records")
+    assert f"\nThis is {sentence}\n" in said
+    assert f"This is {sentence}" in str(inv.diff(sample=60))
+
+
+def test_what_investigate_says_of_everything_is_no_estimate(tmp_path: Path) -> None:
+    inv = investigate(migrated(tmp_path, ["a", "b"], ["a"]), tmp_path / "reports")
+    inv.diff()
+    assert str(verdict_of(inv)).splitlines()[0] == "own: corrupt, 1 of 2 records"
+    assert len(str(verdict_of(inv)).splitlines()) == 2

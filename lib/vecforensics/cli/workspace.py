@@ -10,7 +10,7 @@ import click
 
 from vecforensics.cli.output import say
 from vecforensics.cli.stages import CONTEXT
-from vecforensics.errors import printable
+from vecforensics.errors import printable, without_userinfo
 
 __all__ = ["init", "open_"]
 
@@ -29,7 +29,13 @@ def init(folder: Path, source: Path | None, target: str) -> None:
       vecforensics init my-case --source customers.csv --target lancedb:/srv/vectors
     """
     from vecforensics.case_template import write_case_file
+    from vecforensics.sources import format_of
+    from vecforensics.stores import check_scheme
 
+    if source is not None and source.is_file():
+        format_of(source)
+    if without_userinfo(target) == target:
+        check_scheme(target)
     file = write_case_file(folder, source, target)
     say(f"Wrote {printable(file)}. Edit it, then run: vecforensics collect {printable(file)}")
 

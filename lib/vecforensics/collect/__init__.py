@@ -180,7 +180,9 @@ def _giver(case: Case, one: Collection, stack: ExitStack, notes: list[str]) -> _
         return lambda batches: _embedded(batches, embedder)
     assert expected.uri is not None
     assert expected.collection is not None
-    reader = open_reader(Target(uri=expected.uri, collection=expected.collection), case.folder)
+    columns = {key: name for key, name in (("id", expected.id), ("vector", expected.vector)) if name}
+    store = Target(uri=expected.uri, collection=expected.collection, **columns)
+    reader = open_reader(store, case.folder, section="expected")
     good = stack.enter_context(KnownGood(reader, expected.collection))
     notes += good.notes
     return good.joined

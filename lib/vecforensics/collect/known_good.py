@@ -42,7 +42,13 @@ class KnownGood:
 
     def __init__(self, reader: VectorReader, collection: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vecforensics-")
-        path = Path(self._folder.name) / "vectors.arrow"
+        try:
+            self._read(reader, collection, Path(self._folder.name) / "vectors.arrow")
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def _read(self, reader: VectorReader, collection: str, path: Path) -> None:
         hashes: list[npt.NDArray[np.uint64]] = []
         fitting: list[npt.NDArray[np.bool_]] = []
         others: list[npt.NDArray[np.bool_]] = []

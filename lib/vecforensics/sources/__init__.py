@@ -10,10 +10,11 @@ Only the columns that the case file names are read: what is not named cannot end
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -23,7 +24,11 @@ from vecforensics.errors import SourceError
 from vecforensics.records import FieldType
 from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds, are_doubles
 
-__all__ = ["SourceReader", "open_source", "open_sources"]
+__all__ = ["SourceReader", "format_of", "open_source", "open_sources"]
+
+_FORMATS: Final = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+_SQLITE: Final = b"SQLite format 3\0"
+_SELECT: Final = '"SELECT * FROM items"'
 
 
 class SourceReader(Protocol):
@@ -76,29 +81,44 @@ def open_source(
     path = _path(source.uri, folder)
     if not path.is_file():
         raise SourceError("there is no such file", where=str(path), hint="Check source.uri in the case file")
-    kind = path.suffixes[-2:-1] if path.suffix == ".gz" else path.suffixes[-1:]
-    match kind:
-        case [".csv" | ".tsv"]:
+    match format_of(path):
+        case ".csv" | ".tsv":
             from vecforensics.sources.csv import CsvSource
 
             return CsvSource(path, source, vector, doubles)
-        case [".jsonl" | ".ndjson"]:
+        case ".jsonl" | ".ndjson":
             from vecforensics.sources.jsonl import JsonLinesSource
 
             return JsonLinesSource(path, source, vector, doubles)
-        case [".json"]:
+        case ".json":
             from vecforensics.sources.json import JsonSource
 
             return JsonSource(path, source, vector, doubles)
-        case [".parquet"]:
-            from vecforensics.sources.parquet import ParquetSource
+    from vecforensics.sources.parquet import ParquetSource
 
-            return ParquetSource(path, source, vector, doubles)
-    raise SourceError(
-        f"unknown format {path.suffix or path.name!r}",
-        where=source.uri,
-        hint="Known: .csv, .tsv, .json, .jsonl, .ndjson, .parquet",
-    )
+    return ParquetSource(path, source, vector, doubles)
+
+
+def format_of(path: Path) -> str:
+    """The ending that says which format a file has, without `.gz`. Raises SourceError for one that is not read."""
+    with path.open("rb") as file:
+        begins = file.read(len(_SQLITE))
+    if begins == _SQLITE:
+        raise SourceError(
+            "is an SQLite database, which is not read",
+            where=str(path),
+            hint=f"Export the table first: sqlite3 -json {shlex.quote(path.name)} {_SELECT} > items.json. "
+            f"Known: {', '.join(_FORMATS)}",
+        )
+    endings = path.suffixes[-2:-1] if path.suffix == ".gz" else path.suffixes[-1:]
+    ending = "".join(endings)
+    if ending not in _FORMATS:
+        raise SourceError(
+            f"unknown format {path.suffix or path.name!r}",
+            where=str(path),
+            hint=f"Known: {', '.join(_FORMATS)}",
+        )
+    return ending
 
 
 def _path(uri: str, folder: Path) -> Path:

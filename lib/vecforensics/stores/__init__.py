@@ -2,6 +2,8 @@
 
 lancedb:PATH     a LanceDB folder
 parquet:PATH     a Parquet file, or a folder with one file a collection
+
+Every other store is read through an export to Parquet; docs/export.md has the few lines of code for it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ __all__ = [
     "Freshness",
     "VectorReader",
     "VectorWriter",
+    "check_scheme",
     "open_reader",
     "open_writer",
 ]
@@ -27,9 +30,25 @@ __all__ = [
 SCHEMES = ("lancedb", "parquet")
 
 
-def open_reader(target: Target, folder: Path) -> VectorReader:
-    """A handle that cannot write. `folder`: where relative paths start. Raises TargetError for an unknown scheme."""
-    scheme, path, columns = _parts(target, folder)
+def check_scheme(uri: str) -> str:
+    """The scheme of a URI that can be opened. Raises TargetError for another one."""
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not rest or scheme not in SCHEMES:
+        raise TargetError(
+            f"unknown URI scheme {scheme if colon else uri!r}",
+            where=uri,
+            hint=f"Known: {', '.join(f'{s}:PATH' for s in SCHEMES)}. Any other store is read through an export to Parquet: "
+            "docs/export.md has the code for Pinecone and others",
+        )
+    return scheme
+
+
+def open_reader(target: Target, folder: Path, *, section: str = "target") -> VectorReader:
+    """A handle that cannot write. `folder`: where relative paths start; `section`: what of the case file names the store.
+
+    Raises TargetError for an unknown scheme.
+    """
+    scheme, path, columns = _parts(target, folder, section)
     if scheme == "lancedb":
         from vecforensics.stores.lancedb import LanceReader
 
@@ -51,13 +70,7 @@ def open_writer(target: Target, folder: Path) -> VectorWriter:
     return ParquetWriter(path, columns, uri=target.uri)
 
 
-def _parts(target: Target, folder: Path) -> tuple[str, Path, Columns]:
-    scheme, colon, rest = target.uri.partition(":")
-    if not colon or scheme not in SCHEMES:
-        raise TargetError(
-            f"unknown URI scheme {scheme if colon else target.uri!r}",
-            where=target.uri,
-            hint=f"Known: {', '.join(f'{s}:PATH' for s in SCHEMES)}",
-        )
-    path = folder / resolve_env(rest, where=target.uri)
-    return scheme, path.resolve(), Columns(target.id, target.vector, target.metadata)
+def _parts(target: Target, folder: Path, section: str = "target") -> tuple[str, Path, Columns]:
+    scheme = check_scheme(target.uri)
+    path = folder / resolve_env(target.uri.partition(":")[2], where=target.uri)
+    return scheme, path.resolve(), Columns(target.id, target.vector, target.metadata, section)

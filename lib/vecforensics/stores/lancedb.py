@@ -38,7 +38,9 @@ class LanceReader(VectorReader):
         self._lengths: dict[str, tuple[tuple[int, ...], int]] = {}
         if not path.is_dir():
             raise TargetNotThere(
-                "there is no such LanceDB folder", where=self.uri, hint="Check target.uri in the case file"
+                "there is no such LanceDB folder",
+                where=self.uri,
+                hint=f"Check {columns.section}.uri in the case file",
             )
         self._db = _connect(path)
 
@@ -108,7 +110,7 @@ class LanceReader(VectorReader):
             raise TargetNotThere(
                 f"there is no table {collection!r}",
                 where=self.uri,
-                hint=f"Check target.collection; tables there: {', '.join(there) or 'none'}",
+                hint=f"Check {self._columns.section}.collection; tables there: {', '.join(there) or 'none'}",
             ) from None
         for role in ("id", "vector"):
             name = getattr(self._columns, role)
@@ -116,7 +118,7 @@ class LanceReader(VectorReader):
                 raise TargetError(
                     f"the table {collection!r} has no column {name!r}",
                     where=self.uri,
-                    hint=f"Set target.{role} to one of: {', '.join(table.schema.names)}",
+                    hint=f"Set {self._columns.section}.{role} to one of: {', '.join(table.schema.names)}",
                 )
         return table
 
@@ -126,7 +128,7 @@ class LanceReader(VectorReader):
             raise TargetError(
                 f"the column {self._columns.vector!r} of {collection!r} holds {kind}, no vectors",
                 where=self.uri,
-                hint="Set target.vector to the column that holds the vectors",
+                hint=f"Set {self._columns.section}.vector to the column that holds the vectors",
             )
         return list_dimension(kind) or self._length_of_most(table, collection, counted_before)
 

@@ -35,7 +35,9 @@ class ParquetReader(VectorReader):
         self._lengths: dict[Path, tuple[tuple[int, ...], int]] = {}
         if not path.exists():
             raise TargetNotThere(
-                "there is no such file or folder", where=self.uri, hint="Check target.uri in the case file"
+                "there is no such file or folder",
+                where=self.uri,
+                hint=f"Check {columns.section}.uri in the case file",
             )
 
     def collections(self) -> list[str]:
@@ -87,15 +89,14 @@ class ParquetReader(VectorReader):
             raise TargetNotThere(
                 f"there is no {collection!r}.parquet",
                 where=self.uri,
-                hint=f"Check target.collection; collections there: {known}",
+                hint=f"Check {self._columns.section}.collection; collections there: {known}",
             )
         return self._path / f"{collection}.parquet"
 
     def _open(self, collection: str) -> ParquetRows:
-        wanted = [self._columns.id, self._columns.vector]
-        return open_parquet(
-            self._file(collection), wanted, TargetError, hint="Set target.id and target.vector"
-        )
+        wanted, section = [self._columns.id, self._columns.vector], self._columns.section
+        hint = f"Set {section}.id and {section}.vector"
+        return open_parquet(self._file(collection), wanted, TargetError, hint=hint)
 
     def _ids(self, rows: pa.Table | pa.RecordBatch) -> pa.Array:
         """The ids as text; null where a row has none."""
@@ -109,7 +110,7 @@ class ParquetReader(VectorReader):
             raise TargetError(
                 f"the column {self._columns.vector!r} holds {kind}, no vectors",
                 where=self.uri,
-                hint="Set target.vector to the column that holds the vectors",
+                hint=f"Set {self._columns.section}.vector to the column that holds the vectors",
             )
         if list_dimension(kind):
             return list_dimension(kind)

@@ -22,11 +22,15 @@ __all__ = ["Ack", "CollectionInfo", "Columns", "Freshness", "VectorReader", "Vec
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names that a store with columns uses for what we call id, vector and metadata."""
+    """The names that a store with columns uses for what we call id, vector and metadata.
+
+    `section`: where the case file says so, `target` or `expected`, for whoever has to mend it.
+    """
 
     id: str = "id"
     vector: str = "vector"
     metadata: str = "metadata"
+    section: str = "target"
 
 
 @dataclass(frozen=True, slots=True)

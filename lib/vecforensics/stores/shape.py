@@ -53,7 +53,7 @@ def some_have_ids(without: int, rows: int, columns: Columns, *, where: str) -> i
         raise TargetError(
             f"none of {rows:,} rows has an id: the column {columns.id!r} is null throughout",
             where=where,
-            hint="Set target.id to the column that holds the ids",
+            hint=f"Set {columns.section}.id to the column that holds the ids",
         )
     return without
 
