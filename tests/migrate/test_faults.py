@@ -193,8 +193,8 @@ def test_an_acknowledged_write_that_is_not_there_is_sent_once_more(
     real = ParquetWriter.upsert
     lost = itertools.count(1)
 
-    def upsert(writer: ParquetWriter, collection: str, batch: object) -> object:
-        return None if next(lost) == 2 else real(writer, collection, batch)
+    def upsert(writer: ParquetWriter, collection: str, batch: object, kept: object = None) -> object:
+        return None if next(lost) == 2 else real(writer, collection, batch, kept)
 
     monkeypatch.setattr(ParquetWriter, "upsert", upsert)
     done = scene.migrate("apply")

@@ -185,10 +185,10 @@ def test_ctrl_c_ends_what_is_under_way_and_the_next_run_goes_on(
     scene = broken_target(scratch / "scene")
     real = ParquetWriter.upsert
 
-    def upsert(writer: ParquetWriter, collection: str, batch: object) -> object:
+    def upsert(writer: ParquetWriter, collection: str, batch: object, kept: object = None) -> object:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)  # ample for the signal to be heard before the next batch, on a busy machine too
-        return real(writer, collection, batch)  # type: ignore[arg-type]
+        return real(writer, collection, batch, kept)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(ParquetWriter, "upsert", upsert)

@@ -212,10 +212,22 @@ def neighbours(where: str, collection: str, record: str, k: int) -> tuple[Invest
 @click.option("--plan", is_flag=True, help="Print what would be done and write nothing (the default).")
 @click.option("--rollback", is_flag=True, help="Put every row back as it stood before the run wrote.")
 @click.option(
+    "--replace-all",
+    is_flag=True,
+    help="Write even where the expected vectors look wrong and not the target's: of another length, or other in nearly every record.",
+)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Write even where a value cannot be kept that the case does not name (another column, another metadata field).",
+)
+@click.option(
     "--strategy", type=click.Choice(["serial", "locked", "waves"]), default="waves", show_default=True
 )
 @ends_with_run
-def migrate(where: str, out: Path | None, strategy: str, **modes: bool) -> tuple[Investigation, int]:
+def migrate(
+    where: str, out: Path | None, strategy: str, replace_all: bool, accept_loss: bool, **modes: bool
+) -> tuple[Investigation, int]:
     """Migrate again, in an order that cannot race, and verify the target.
 
     \b
@@ -230,7 +242,7 @@ def migrate(where: str, out: Path | None, strategy: str, **modes: bool) -> tuple
         raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude one another: name one of them.")
     mode = chosen[0]
     with opened(where, out) as inv:
-        result = inv.migrate(mode, strategy=strategy)
+        result = inv.migrate(mode, strategy=strategy, replace_all=replace_all, accept_loss=accept_loss)
     say(result)
     return inv, CLEAN if mode in ("plan", "rollback") else OF_VERDICT[result.verdict]
 

@@ -19,17 +19,28 @@ from contextlib import contextmanager
 from vecforensics.case import Case
 from vecforensics.errors import CaseError, EvidenceError
 from vecforensics.evidence import Evidence, damage_named
+from vecforensics.migrate.cautions import ACCEPT_LOSS, REPLACE_ALL, cautions
 from vecforensics.migrate.chain import State
 from vecforensics.migrate.ledger import Ledger, check_ledger
 from vecforensics.migrate.plan import QUARANTINE, Plan, differences, make_plan
 from vecforensics.migrate.result import MigrationRun
 from vecforensics.migrate.retry import Retry
+from vecforensics.migrate.sealed import refuse_what_changed
 from vecforensics.migrate.strategies import STRATEGIES, load_strategy
 from vecforensics.migrate.verification import Verification
 from vecforensics.progress import progress as terminal_progress
 from vecforensics.run_folder import RunFolder, write_json
 
-__all__ = ["MODES", "STRATEGIES", "MigrationRun", "Retry", "Verification", "check_ledger", "migrate"]
+__all__ = [
+    "MODES",
+    "STRATEGIES",
+    "MigrationRun",
+    "Retry",
+    "Verification",
+    "check_ledger",
+    "migrate",
+    "what_was_done",
+]
 
 MODES = ("apply", "plan", "repair", "rollback")
 _EXAMPLES = 5
@@ -47,13 +58,17 @@ def migrate(
     concurrency: int = 1_024,
     retry: Retry | None = None,
     progress: Progress | None = None,
+    replace_all: bool = False,
+    accept_loss: bool = False,
 ) -> MigrationRun:
     """Plan, carry out or undo the corrected migration of a case whose evidence lies in `run`.
 
     `concurrency`: records under way at once (serial: always one). `progress`: called with operations ended and operations in all;
-    a bar on the terminal where None. Raises EvidenceError where the evidence or the source changed since it was collected, or a
-    resumed plan is no longer the one that was begun; RunLocked where another process works on the run; ToolFailed where the store
-    or the embedder is out of reach (the same call then goes on where it stopped).
+    a bar on the terminal where None. `replace_all`, `accept_loss`: write although the expectation looks wrong, or although not
+    everything can be kept that the case does not name; without them that is a CaseError or a TargetError (`cautions.py`). Raises
+    EvidenceError where the evidence, the findings or the source changed since they were made, or a resumed plan is no longer the
+    one that was begun; RunLocked where another process works on the run; ToolFailed where the store or the embedder is out of
+    reach (the same call then goes on where it stopped).
     """
     if mode not in MODES:
         raise CaseError(f"no mode {mode!r}", where="migrate", hint=f"Known: {', '.join(MODES)}")
@@ -61,6 +76,7 @@ def migrate(
     evidence = Evidence.open(run.evidence)
     retry = retry or Retry()
     settings = {"mode": mode, "strategy": strategy, "concurrency": concurrency}
+    chosen = {flag for flag, given in ((REPLACE_ALL, replace_all), (ACCEPT_LOSS, accept_loss)) if given}
     with run.stage("migrate", settings), damage_named(run.evidence):
         if mode == "plan":
             return _plan(case, run, evidence, strategy)
@@ -68,14 +84,16 @@ def migrate(
         with _shown(f"{mode} ({strategy})", progress) as show:
             if mode == "rollback":
                 return _rollback(case, run, evidence, retry, show, began)
-            return _carry_out(case, run, evidence, mode, strategy, concurrency, retry, show, began)
+            return _carry_out(case, run, evidence, mode, strategy, concurrency, retry, show, began, chosen)
 
 
 def _plan(case: Case, run: RunFolder, evidence: Evidence, strategy: str) -> MigrationRun:
+    before = what_was_done(run)
+    if before is not None:
+        return before
     planned_for = "repair" if run.findings_parquet.is_file() else "apply"
     plan = make_plan(case, run, evidence, mode=planned_for, strategy=strategy)
-    if not Ledger.begun(run.ledger_sqlite):
-        write_json(run.plan_json, plan.as_dict())
+    write_json(run.plan_json, plan.as_dict())
     return MigrationRun(
         mode="plan",
         strategy=strategy,
@@ -85,7 +103,26 @@ def _plan(case: Case, run: RunFolder, evidence: Evidence, strategy: str) -> Migr
         examples=_examples(plan),
         left=plan.left,
         quarantined=[(c, i, reason) for (c, i), reason in plan.quarantined.items()][:_QUARANTINE_SHOWN],
+        cautions=[one.line for one in cautions(case, evidence, plan, run.findings_parquet)],
     )
+
+
+def what_was_done(run: RunFolder) -> MigrationRun | None:
+    """What the ledger of a run says of its migration, as the answer to a plan for it; None where none was begun. Raises
+    EvidenceError where the ledger is damaged."""
+    if not Ledger.begun(run.ledger_sqlite):
+        return None
+    with Ledger.open(run.ledger_sqlite) as ledger:
+        begun, counts = ledger.notes("plan")[0], ledger.counts()
+        earlier = counts[State.DONE] + counts[State.QUARANTINED]
+        strategy = begun["settings"]["strategy"]
+        outcome = _outcome("plan", strategy, run, ledger, None, time.monotonic(), earlier, resumed=False)
+        return dataclasses.replace(
+            outcome,
+            planned_for=begun["mode"],
+            carried_out=ledger.last_step(),
+            taken_back=bool(ledger.notes("rollback")),
+        )
 
 
 def _examples(plan: Plan) -> dict[str, dict[str, list[str]]]:
@@ -108,6 +145,7 @@ def _carry_out(
     retry: Retry,
     show: Progress,
     began: float,
+    chosen: set[str],
 ) -> MigrationRun:
     from vecforensics.migrate.apply import carry_out
     from vecforensics.migrate.verify import changed_sources, verify_target
@@ -119,6 +157,7 @@ def _carry_out(
             where=str(run.evidence),
             hint="Begin a new run",
         )
+    refuse_what_changed(run, evidence)
     changed = [name for name, state in changed_sources(case, run).items() if state == "changed"]
     if changed:
         raise EvidenceError(
@@ -129,18 +168,35 @@ def _carry_out(
     plan = make_plan(case, run, evidence, mode=mode, strategy=strategy)
     frozen = plan.as_dict()
     resumed = Ledger.begun(run.ledger_sqlite)
+    said = [] if resumed else cautions(case, evidence, plan, run.findings_parquet)
+    for one in said:
+        if one.flag and one.flag not in chosen:
+            raise one.refusal()
     with _opened(run, plan, frozen, resumed) as ledger:
+        if said:
+            ledger.note("cautions", {"chosen": sorted(chosen), "said": [one.text for one in said]})
+        # What was chosen at the beginning holds for whoever goes on with it.
+        chosen = chosen.union(*(note["chosen"] for note in ledger.notes("cautions")))
         before = ledger.counts()
         for operation in ledger.operations(QUARANTINE):
             if ledger.state(operation.op) is State.PLANNED:
                 reason = plan.quarantined[(operation.collection, operation.id)]
                 ledger.advance([operation.op], State.QUARANTINED, reason)
-        carry_out(case, evidence, plan, ledger, load_strategy(strategy, concurrency), retry, show)
-        verification = verify_target(case, run, evidence)
+        carry_out(
+            case,
+            evidence,
+            plan,
+            ledger,
+            load_strategy(strategy, concurrency),
+            retry,
+            show,
+            accept_loss=ACCEPT_LOSS in chosen,
+        )
+        verification = verify_target(case, run, evidence, ledger)
         ledger.note("verified", {"verdict": verification.verdict.value})
         earlier = before[State.DONE] + before[State.QUARANTINED]
         outcome = _outcome(mode, strategy, run, ledger, verification, began, earlier, resumed=resumed)
-        return dataclasses.replace(outcome, left=plan.left)
+        return dataclasses.replace(outcome, left=plan.left, cautions=[one.said for one in said])
 
 
 @contextmanager
@@ -212,7 +268,7 @@ def _outcome(
     strategy: str,
     run: RunFolder,
     ledger: Ledger,
-    verification: Verification,
+    verification: Verification | None,
     began: float,
     earlier: int,
     *,

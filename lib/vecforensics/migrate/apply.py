@@ -1,6 +1,6 @@
 """Carrying out a frozen plan: chunk by chunk, from whatever point the ledger says it got to.
 
-    1. what stands under the chunk's keys is saved (INTENT)
+    1. what stands under the chunk's keys is saved (INTENT), and with it what the records keep
     2. the strategy writes the records through the lanes (SENT, APPLIED)
     3. what was acknowledged is read back (VERIFIED), then the chunk is closed (DONE)
 
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -32,6 +32,7 @@ from vecforensics.migrate.chain import Operation, State
 from vecforensics.migrate.effects import Effects
 from vecforensics.migrate.feed import Fed, feed_chunks
 from vecforensics.migrate.gathering import Gathering
+from vecforensics.migrate.keeping import Keeping
 from vecforensics.migrate.lane import EmbedLane, Lane
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.outline import Key
@@ -81,12 +82,15 @@ def carry_out(
     strategy: Strategy,
     retry: Retry,
     progress: Callable[[int, int], None],
+    *,
+    accept_loss: bool,
 ) -> None:
-    """Bring every operation of the plan to an end. `progress`: operations ended, operations in all.
+    """Bring every operation of the plan to an end. `progress`: operations ended, operations in all. `accept_loss`:
+    write also what cannot keep everything that stands for it (`keeping.py`).
 
     Runs an event loop in a thread of its own, since a notebook has one already. On Ctrl-C what is under way ends first.
     """
-    work = _Work(case, evidence, plan, ledger, strategy, retry, progress)
+    work = _Work(case, evidence, plan, ledger, strategy, retry, progress, accept_loss)
     loop: asyncio.AbstractEventLoop | None = None
     task: asyncio.Task[None] | None = None
 
@@ -134,10 +138,14 @@ class _Work:
         strategy: Strategy,
         retry: Retry,
         progress: Callable[[int, int], None],
+        accept_loss: bool,
     ) -> None:
         self.case, self.evidence, self.plan, self.ledger = case, evidence, plan, ledger
-        self.strategy, self.progress = strategy, progress
+        self.strategy, self.progress, self.accept_loss = strategy, progress, accept_loss
         names = sorted({collection for chunk in plan.chunks for collection, _ in chunk.keys})
+        self.keeping = {
+            name: Keeping.of(evidence, name, case.collections[name].target, plan.stand_ins) for name in names
+        }
         self.effects = Effects(ledger, open_places(case, evidence, names), retry)
         self.embedders = {
             name: EmbedLane(_embedder(case, name), retry, self._quarantine, self.effects.take_back, _GROUP)
@@ -202,7 +210,7 @@ class _Work:
         for (collection, record_id), operation in operations.items():
             by_collection.setdefault(collection, {})[operation.op] = record_id
         for collection, ops in by_collection.items():
-            await asyncio.to_thread(self.effects.prepare, collection, ops)
+            await asyncio.to_thread(self._prepare, collection, ops)
         ops_of = {key: operation.op for key, operation in operations.items()}
         for parent in {parent for one in fed for parent in one.parents} - ops_of.keys():
             elsewhere = self.ledger.find(*parent)
@@ -225,6 +233,10 @@ class _Work:
         for collection, writes in lane.writes.items():
             await asyncio.to_thread(self.effects.confirm, collection, writes)
         self._close(operations.values())
+
+    def _prepare(self, collection: str, ops: Mapping[int, str]) -> None:
+        stood = self.effects.prepare(collection, ops)
+        self.effects.keep(collection, ops, stood, self.keeping[collection], self.accept_loss)
 
     def _remove_chunk(self, chunk: Chunk) -> None:
         operations = list(self.ledger.operations(chunk.number))

@@ -12,16 +12,20 @@ What can go wrong in between is decided here and nowhere else:
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from vecforensics.arrow_columns import texts
 from vecforensics.errors import ToolFailed, printable
 from vecforensics.migrate.chain import State
+from vecforensics.migrate.keeping import Keeping, Kept
 from vecforensics.migrate.ledger import Ledger
-from vecforensics.migrate.place import Place, Write
+from vecforensics.migrate.place import Place, Write, pack, unpack
 from vecforensics.migrate.retry import Retry, is_transient
 from vecforensics.migrate.strategies import Vector
 
@@ -75,6 +79,7 @@ class Effects:
 
     def __init__(self, ledger: Ledger, places: Mapping[str, Place], retry: Retry) -> None:
         self.ledger, self.places, self.retry = ledger, places, retry
+        self._kept: dict[str, Kept] = {}
         self._refusals = {id(place): Refusals(place.writer.uri, self.take_back) for place in places.values()}
         self._given_up: dict[int, State] = {}
 
@@ -90,18 +95,54 @@ class Effects:
             self.ledger.advance(ops, state, "not to blame: everything is refused")
         self._given_up.clear()
 
-    def prepare(self, collection: str, ops: Mapping[int, str]) -> None:
-        """Save what stands under the keys of `ops` (operation → id), and note under which ids several rows stand."""
+    def prepare(self, collection: str, ops: Mapping[int, str]) -> list[pa.Table]:
+        """Save what stands under the keys of `ops` (operation → id), and note under which ids several rows stand. Gives the rows
+        as they stood before anything was sent."""
         place = self.places[collection]
         fresh = [op for op in ops if self.ledger.state(op) is State.PLANNED]
+        stood = self._saved(collection, ops.keys() - fresh, ops)
         for start in range(0, len(fresh), _IMAGE_ROWS):
             some = fresh[start : start + _IMAGE_ROWS]
             rows = self.retried(place, partial(place.preimage, [ops[op] for op in some]))
-            self.ledger.save_preimage(collection, some, rows)
+            self.ledger.save_preimage(collection, some, pack(rows))
+            stood.append(rows)
         started = [
             ops[op] for op in ops if self.ledger.state(op) in (State.INTENT, State.SENT, State.APPLIED)
         ]
         self.retried(place, lambda: place.standing(started))
+        return stood
+
+    def _saved(self, collection: str, begun: Set[int], ops: Mapping[int, str]) -> list[pa.Table]:
+        """The rows of earlier pre-images under the keys of the operations `begun`."""
+        place, found = self.places[collection], []
+        for name, of, rows in self.ledger.preimages() if begun else ():
+            mine = [ops[op] for op in of if op in begun] if name == collection else []
+            if mine:
+                table = unpack(rows)
+                found.append(table.filter(pc.is_in(place.ids_of(table), value_set=texts(mine))))
+        return found
+
+    def keep(
+        self,
+        collection: str,
+        ops: Mapping[int, str],
+        stood: Sequence[pa.Table],
+        keeping: Keeping,
+        accept_loss: bool,
+    ) -> None:
+        """Settle what the records of `ops` (operation → id) keep of the rows that `stood` for them, until the next call for that
+        collection. Quarantines those of which something cannot be kept, unless `accept_loss`: the plan said so of no such row."""
+        place, ids = self.places[collection], list(ops.values())
+        elsewhere = keeping.elsewhere(ids)
+        if elsewhere:
+            stood = [*stood, self.retried(place, partial(place.preimage, elsewhere))]
+        kept = keeping.kept(ids, [(rows, place.ids_of(rows).to_pylist()) for rows in stood])
+        self._kept[collection] = kept
+        for op, record_id in ops.items():
+            if record_id in kept.lost and not accept_loss and self.ledger.state(op) is State.INTENT:
+                names = ", ".join(map(printable, kept.lost[record_id]))
+                reason = f"what its rows hold since the plan was made cannot be kept: {names}"
+                self.ledger.advance([op], State.QUARANTINED, reason)
 
     def write(self, collection: str, writes: Sequence[Write]) -> list[None]:
         """Make `writes` stand or quarantine them: afterwards each is APPLIED or QUARANTINED."""
@@ -118,7 +159,8 @@ class Effects:
         self.ledger.advance(fresh, State.SENT)
         landed = self._landed(place, unknown) if unknown else []
         done = {write.op for write in landed}
-        applied, refused = self._send(place, [write for write in good if write.op not in done])
+        kept = self._kept[collection]
+        applied, refused = self._send(place, [write for write in good if write.op not in done], kept)
         if len(refused) > 1 and len(refused) == len(writes):
             self._refusals[id(place)].all_refused(refused[0][1])
         self.ledger.advance([write.op for write in [*landed, *applied]], State.APPLIED)
@@ -179,7 +221,9 @@ class Effects:
         self.ledger.advance(list(right), State.VERIFIED, right)
         return [write for write in writes if write.op not in right]
 
-    def _send(self, place: Place, group: Sequence[Write]) -> tuple[list[Write], list[tuple[Write, str]]]:
+    def _send(
+        self, place: Place, group: Sequence[Write], kept: Kept
+    ) -> tuple[list[Write], list[tuple[Write, str]]]:
         """Those that the store acknowledged, and those that it refused with the reason."""
         if not group:
             return [], []
@@ -202,7 +246,7 @@ class Effects:
                             },
                         )
                     if rest:
-                        place.put(rest)
+                        place.put(rest, kept)
                         self._tidy(place)
         except Exception as error:
             self._stop_if_out_of_reach(place, error)
@@ -212,8 +256,8 @@ class Effects:
                 refusals.refuse(reason)
                 return landed, [(rest[0], reason)]
             half = len(rest) // 2
-            applied, refused = self._send(place, rest[:half])
-            more, others = self._send(place, rest[half:])
+            applied, refused = self._send(place, rest[:half], kept)
+            more, others = self._send(place, rest[half:], kept)
             return [*landed, *applied, *more], [*refused, *others]
         self._refusals[id(place)].accepted += len(group)
         return list(group), []

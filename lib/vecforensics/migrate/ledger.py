@@ -162,6 +162,16 @@ class Ledger:
             for row in self._connection().execute(query, states):
                 yield Entry(*row)
 
+    def last_step(self) -> str:
+        """When an operation last took a step, as the ledger writes times."""
+        with self._mapped():
+            found = (
+                self._connection()
+                .execute("SELECT at FROM entry WHERE op > 0 ORDER BY seq DESC LIMIT 1")
+                .fetchone()
+            )
+        return str(found[0]) if found else ""
+
     def notes(self, name: str) -> list[dict[str, Any]]:
         """The details of all notes of that name."""
         return [json.loads(entry.detail) for entry in self.entries(f"{NOTE}{name}")]

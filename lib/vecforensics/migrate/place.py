@@ -19,12 +19,13 @@ from vecforensics.arrow_columns import fixed_vectors, id_text, matrix_of, texts,
 from vecforensics.case import Target
 from vecforensics.errors import TargetError
 from vecforensics.metadata_rule import MetadataRule
+from vecforensics.migrate.keeping import Kept
 from vecforensics.migrate.strategies import Vector
 from vecforensics.records import canonical_json
 from vecforensics.stores import VectorWriter
 from vecforensics.stores.habits import StoreHabits
 
-__all__ = ["Place", "Standing", "Write", "pack", "rows_standing", "spot", "unpack"]
+__all__ = ["Place", "Standing", "Write", "ids_of", "pack", "rows_standing", "spot", "unpack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,13 @@ class Place:
         self.crowded: set[str] = set()
         """Ids under which more than one row stands: an upsert would leave several, so these are removed first."""
 
-    def preimage(self, ids: Sequence[str]) -> bytes:
-        """The rows under `ids` in the store's own columns, as Arrow IPC."""
-        return pack(self.writer.preimage(self.collection, ids))
+    def preimage(self, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` in the store's own columns."""
+        return self.writer.preimage(self.collection, ids)
 
     def ids_of(self, rows: pa.Table) -> pa.Array:
-        """The ids of a pre-image as text. It has the store's own columns, or ours where the store has none."""
-        column = rows.column(self._id_column if self._id_column in rows.column_names else "id")
-        return id_text(whole(column), TargetError, where=self.writer.uri)
+        """The ids of a pre-image as text."""
+        return ids_of(rows, self._id_column, self.writer.uri)
 
     def refuses(self, metadata: str | None) -> str:
         """Why no record with such metadata has a place in the columns of the store, "" where nothing speaks against it."""
@@ -86,8 +86,8 @@ class Place:
         batch = pa.table({"id": texts(["1"]), "vector": vector, "metadata": texts([metadata])})
         return self.writer.refuses(self.collection, batch)
 
-    def put(self, writes: Sequence[Write]) -> None:
-        """Upsert all of them in one call. The ids are distinct."""
+    def put(self, writes: Sequence[Write], kept: Kept) -> None:
+        """Upsert all of them in one call, each with what it keeps. The ids are distinct."""
         crowded = [write.id for write in writes if write.id in self.crowded]
         if crowded:
             self.writer.delete(self.collection, crowded)
@@ -98,7 +98,7 @@ class Place:
                 "metadata": pa.array([canonical_json(write.metadata) for write in writes], pa.string()),
             }
         )
-        self.writer.upsert(self.collection, batch)
+        self.writer.upsert(self.collection, batch, kept.of([write.id for write in writes]))
         self.crowded.difference_update(crowded)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -133,6 +133,12 @@ class Place:
             or (value is None and name not in there_metadata)
             for name, value in meant_metadata.items()
         )
+
+
+def ids_of(rows: pa.Table, id_column: str, where: str) -> pa.Array:
+    """The ids of a pre-image as text. It has the store's own columns, or ours where the store has none."""
+    column = rows.column(id_column if id_column in rows.column_names else "id")
+    return id_text(whole(column), TargetError, where=where)
 
 
 def rows_standing(rows: pa.Table) -> dict[str, Standing]:

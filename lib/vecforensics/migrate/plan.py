@@ -51,7 +51,8 @@ class Plan:
     """What will be done. `because`: for each removal, why; `quarantined`: key → reason, never written; or, of a row that
     no store finds, never removed.
 
-    `left`: findings by kind that no writing mends (nothing is planned for them).
+    `left`: findings by kind that no writing mends (nothing is planned for them). `stand_ins`: record → the wrong ids under which
+    rows of it stand; it follows from the findings.
     """
 
     mode: str
@@ -60,6 +61,7 @@ class Plan:
     because: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
     quarantined: Mapping[Key, str] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
+    stand_ins: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Collection → upsert, delete, quarantine."""
@@ -154,6 +156,7 @@ def make_plan(case: Case, run: RunFolder, evidence: Evidence, *, mode: str, stra
         because={key: wanted.deletes[key] for key in doomed},
         quarantined=refused,
         left=wanted.left,
+        stand_ins=wanted.stand_ins,
     )
 
 

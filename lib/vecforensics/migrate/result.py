@@ -26,7 +26,9 @@ class MigrationRun:
     `planned`: collection → upsert, delete, quarantine. `examples`: collection → operation → first ids. `states`: operations in
     each state of the ledger. `written`, `deleted`, `restored`: operations that ended so. `quarantined`: (collection, id, reason),
     the first thousand. `conflicts`: keys that a rollback left alone. `duration_s`: of this call. `resumed`: it went on with an
-    earlier one. `earlier`: operations that had come to their end before this call.
+    earlier one. `earlier`: operations that had come to their end before this call. `cautions`: what has to be said before it is
+    written, as lines. `carried_out`: of a plan that was carried out already when that last took a step, `taken_back` whether it
+    was rolled back.
     """
 
     mode: str
@@ -46,6 +48,9 @@ class MigrationRun:
     resumed: bool = False
     verification: Verification | None = None
     planned_for: str = ""
+    cautions: Sequence[str] = ()
+    carried_out: str = ""
+    taken_back: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -54,32 +59,57 @@ class MigrationRun:
 
     def lines(self) -> list[str]:
         """The result as lines of text."""
+        if self.carried_out:
+            return self._carried_out_lines()
         return self._plan_lines() if self.mode == "plan" else self._outcome_lines()
+
+    def _carried_out_lines(self) -> list[str]:
+        """A plan for what has been done, or begun."""
+        what = f"{self.planned_for} by {self.strategy}"
+        total = sum(self.states.values())
+        if self.taken_back:
+            head = f"carried out and rolled back at {self.carried_out} ({what}): begin a new run to migrate again"
+        elif self.earlier < total:
+            head = (
+                f"begun and broken off at {self.carried_out} ({what}): {self.earlier:,} of {total:,} operations have ended; "
+                f"go on with it: vecforensics migrate {self.run} --{self.planned_for}"
+            )
+        else:
+            head = f"already carried out at {self.carried_out} ({what}); nothing is left to do"
+        lines = [head, self._ledger_line()]
+        lines += [f"  {name}: {self._counts(counts)}" for name, counts in self.planned.items()]
+        return lines + self._quarantine_lines()
+
+    def _ledger_line(self) -> str:
+        return "  ledger: " + (
+            ", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations"
+        )
+
+    @staticmethod
+    def _counts(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{operation} {count:,}" for operation, count in counts.items())
 
     def _plan_lines(self) -> list[str]:
         total = sum(sum(counts.values()) for counts in self.planned.values())
         lines = [f"plan for {self.planned_for}: {total:,} operations, nothing is written"]
         for name, counts in self.planned.items():
-            lines.append(
-                f"  {name}: " + ", ".join(f"{operation} {count:,}" for operation, count in counts.items())
-            )
+            lines.append(f"  {name}: {self._counts(counts)}")
             for operation, ids in self.examples.get(name, {}).items():
                 more = " …" if counts[operation] > len(ids) else ""
                 lines.append(f"    {operation}: {', '.join(printable(one, _ID_WIDTH) for one in ids)}{more}")
         lines += [f"  left as it is: {kind} {count:,}" for kind, count in self.left.items() if count]
         lines += self._quarantine_lines()
-        return lines
+        return lines + [f"  {caution}" for caution in self.cautions]
 
     def _outcome_lines(self) -> list[str]:
         head = f"{self.mode} by {self.strategy}" if self.mode != "rollback" else "rollback"
         lines = [f"{head}: {self._done()}; {self.duration_s:.1f} s" + (", resumed" if self.resumed else "")]
-        lines.append(
-            "  ledger: " + (", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations")
-        )
+        lines.append(self._ledger_line())
         lines += self._quarantine_lines()
         lines += [
             f"  left alone, changed by somebody else since: {c}/{i}" for c, i in self.conflicts[:_SHOWN]
         ]
+        lines += [f"  {caution}" for caution in self.cautions]
         if self.verification is not None:
             lines += self.verification.lines()
         return lines
@@ -113,5 +143,6 @@ class MigrationRun:
             )
             for name, counts in self.planned.items()
         )
-        head = "<tr><th>collection</th><th>upsert</th><th>delete</th><th>quarantine</th></tr>"
-        return f"<table>{head}{rows}</table>" + Markup("<pre>{}</pre>").format(str(self))
+        return Markup(
+            "<table><tr><th>collection</th><th>upsert</th><th>delete</th><th>quarantine</th></tr>{}</table><pre>{}</pre>"
+        ).format(rows, str(self))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,20 +23,23 @@ METHOD: Final = (
     "beyond tolerance: damage, unless the row stands to the last bit as it stood and the diff of this run called it benign",
     "every metadata field that the case names, with its type, by the rule of the diff: null and absent are the same only where "
     "the store drops every null",
+    "rows that were written again: what the case does not name against what the ledger saved before the write",
     "every parent looked up in the target; every row without a source record counted",
 )
 BLIND: Final = (
     "which corruption it is: another record's vector counts as drifted, a mangled id as an orphan and a missing record",
     "whether the embedder itself is right: expected vectors are what collect froze",
     "benign differences of rows that nobody touched are the diff's word: whether it is right about them is not asked again",
-    "metadata fields of the target that the case does not name, and rows that were written by somebody else afterwards",
+    "what rows hold that the case does not name, but for those that were written again; and what somebody else wrote afterwards",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """`checked`: collection → (records whose vector was compared, records in the source). `kinds` and `by_collection` count
-    findings; `examples`: collection → kind → first ids. `sources`: inputs that changed since the evidence, or are unknown."""
+    findings; `examples`: collection → kind → first ids. `sources`: inputs that changed since the evidence, or are unknown.
+    `beside`: collection → how many rows that were written again were `compared` in what the case does not name, how many
+    `changed` there, and in which `columns` or fields."""
 
     checked: Mapping[str, tuple[int, int]]
     kinds: Mapping[str, int]
@@ -46,6 +49,7 @@ class Verification:
     not_seen: tuple[str, ...]
     evidence: str
     damaged: tuple[str, ...] = ()
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -55,6 +59,8 @@ class Verification:
             return Verdict.CORRUPT
         changed = any(state == "changed" for state in self.sources.values())
         complete = all(done == of for done, of in self.checked.values())
+        # The case does not say what is right there, and somebody else may have written it since.
+        changed |= any(one["changed"] for one in self.beside.values())
         if Severity.UNKNOWN in severities or changed or not complete or self.not_seen or self.damaged:
             return Verdict.UNKNOWN
         return Verdict.CLEAN
@@ -72,6 +78,7 @@ class Verification:
                 for name, kinds in self.examples.items()
             },
             "sources": dict(self.sources),
+            "beside": {name: dict(one) for name, one in self.beside.items()},
             "evidence": self.evidence,
             "evidence_damaged": list(self.damaged),
             "method": list(METHOD),
@@ -85,6 +92,7 @@ class Verification:
             f"verified by another path: {self.verdict.value}",
             *(f"  {name}: {done:,} of {of:,} vectors compared" for name, (done, of) in self.checked.items()),
             *(f"  {kind}: {count:,}" for kind, count in found.items()),
+            *(f"  {name}: {_of_beside(one)}" for name, one in self.beside.items() if one["compared"]),
             *(
                 f"  {name} has {state} since the evidence"
                 for name, state in self.sources.items()
@@ -101,6 +109,15 @@ class Verification:
         return Markup("<pre>{}</pre>").format(escape(str(self)))
 
 
+def _of_beside(one: Mapping[str, Any]) -> str:
+    if not one["changed"]:
+        return f"{one['compared']:,} rows written again hold what they held beside what the case names"
+    return (
+        f"{one['changed']:,} of {one['compared']:,} rows written again hold something else than before in "
+        f"{', '.join(one['columns'])}, which the case does not name: changed by somebody since, or lost; a rollback puts it back"
+    )
+
+
 @dataclass
 class Tally:
     """Collects what is found while the verification runs."""
@@ -109,6 +126,7 @@ class Tally:
     _counts: dict[str, dict[str, int]] = field(default_factory=dict)
     _examples: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _unseen: list[str] = field(default_factory=list)
+    _beside: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, collection: str, kind: Kind, record_id: str) -> None:
         """One finding."""
@@ -123,6 +141,15 @@ class Tally:
         counts = self._counts.get(collection, {})
         settled = sum(counts.get(kind.value, 0) for kind in (Kind.MISSING, Kind.DUPLICATE))
         self._checked[collection] = (compared + settled, of)
+
+    def beside(self, collection: str, compared: int, changed: int, columns: Iterable[str]) -> None:
+        """Rows that were written again, compared in what the case does not name."""
+        before = self._beside.get(collection, {"compared": 0, "changed": 0, "columns": []})
+        self._beside[collection] = {
+            "compared": before["compared"] + compared,
+            "changed": before["changed"] + changed,
+            "columns": sorted({*before["columns"], *columns}),
+        }
 
     def unseen(self, what: str) -> None:
         """Something that could not be looked at."""
@@ -145,4 +172,5 @@ class Tally:
             tuple(self._unseen),
             evidence,
             damaged,
+            self._beside,
         )

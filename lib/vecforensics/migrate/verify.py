@@ -1,7 +1,8 @@
 """Verification: does the target hold what the source says? Asked by another path than the writer's.
 
 Everything here is made anew: a reader that cannot write, an enumeration of the whole target by `scan`, an own comparison. It
-shares no code with the lanes or the ledger, so that an error there cannot hide itself here; it is small for the same reason and
+shares no code with the lanes, and of the ledger it takes only the pre-images (`beside.py`), so that an error there cannot hide
+itself here; it is small for the same reason and
 says only *that* something is wrong, seldom why: a swapped vector is `drifted` here, a mangled id is an `orphan` and a `missing`
 record. Run the diff on fresh evidence for the classes. What is benign the diff has said already (`doubts.py`).
 
@@ -32,7 +33,9 @@ from vecforensics.errors import EvidenceError, TargetError
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
 from vecforensics.metadata_rule import MetadataRule
+from vecforensics.migrate.beside import compare_beside
 from vecforensics.migrate.doubts import Doubts, vector_bytes
+from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.verification import Tally, Verification
 from vecforensics.records import PARENT_PREFIX
 from vecforensics.run_folder import RunFolder, write_json
@@ -54,8 +57,11 @@ CREATE TABLE ask (row INTEGER PRIMARY KEY, id TEXT NOT NULL);
 """
 
 
-def verify_target(case: Case, run: RunFolder, evidence: Evidence) -> Verification:
-    """Compare every source record of the evidence with what stands now; writes `migration/verification.json`."""
+def verify_target(
+    case: Case, run: RunFolder, evidence: Evidence, ledger: Ledger | None = None
+) -> Verification:
+    """Compare every source record of the evidence with what stands now; writes `migration/verification.json`. `ledger`: of what
+    was written again, to see that what the case does not name is what it was."""
     tally = Tally()
     with _scratch(run.migration) as db:
         places, settled, unread = _enumerate(case, db, tally)
@@ -67,6 +73,8 @@ def verify_target(case: Case, run: RunFolder, evidence: Evidence) -> Verificatio
             _compare(case, evidence, name, db, places, settled, doubts, tally)
         _look_for_extras(case, db, places, tally)
         _look_for_parents(db, settled, tally)
+    if ledger is not None:
+        compare_beside(case, evidence, ledger, tally)
     result = tally.verification(
         source_changed=changed_sources(case, run), evidence=evidence.digest, damaged=evidence.verify()
     )

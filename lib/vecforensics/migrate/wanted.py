@@ -35,11 +35,15 @@ _NOT_BY_WRITING: Final = frozenset({Kind.DANGLING, Kind.PREMATURE})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`upserts`: collection → ids of records to write again. `deletes`: target row → why. `left`: kinds left as they are."""
+    """`upserts`: collection → ids of records to write again. `deletes`: target row → why. `left`: kinds left as they are.
+
+    `stand_ins`: record → the wrong ids under which rows of it stand.
+    """
 
     upserts: Mapping[str, set[str]] = field(default_factory=dict)
     deletes: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
+    stand_ins: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
 
 def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
@@ -47,6 +51,7 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
     upserts: dict[str, set[str]] = {name: set() for name in case.collections}
     deletes: dict[Key, Mapping[str, Any]] = {}
     left: Counter[str] = Counter()
+    stand_ins: dict[Key, dict[str, None]] = {}
     shared = _neighbours(case)
     emptied = {name for name in upserts if not order.levels[name]} - {name for name, _ in order.refused}
     for row in _rows(path):
@@ -73,6 +78,8 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
         known = source is not None and order.holds((name, source))
         if known:
             upserts[name].add(source)
+            if kind in _WRONG_ID and target not in (None, source):
+                stand_ins.setdefault((name, source), {})[target] = None
         if kind in _WRONG_ID and target is not None:
             if any(order.holds((neighbour, target)) for neighbour in shared[name]):
                 if order.holds((name, target)):
@@ -82,7 +89,8 @@ def from_findings(path: Path, case: Case, order: Outline) -> Wanted:
                 deletes.setdefault((name, target), {"kind": kind.value, "stands_for": stands_for})
         elif not known:
             left[kind.value] += 1
-    return Wanted(upserts, deletes, dict(sorted(left.items())))
+    under = {key: tuple(sorted(ids)) for key, ids in stand_ins.items()}
+    return Wanted(upserts, deletes, dict(sorted(left.items())), under)
 
 
 def _rows(path: Path) -> Any:

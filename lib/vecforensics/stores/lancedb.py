@@ -18,6 +18,7 @@ from vecforensics.arrow_columns import is_vector_type, list_dimension, usual_len
 from vecforensics.errors import TargetError, TargetNotThere, printable
 from vecforensics.list_lengths import counted_length
 from vecforensics.records import target_schema
+from vecforensics.stores.keeping import whole_rows
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
 
@@ -86,6 +87,15 @@ class LanceReader(VectorReader):
             if found.num_rows:
                 batch = as_target_batch(found, self._columns, dimension, where=f"{self.uri} {collection}")
                 parts.append(pa.Table.from_batches([batch]))
+        return pa.concat_tables(parts)
+
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` with every column that the table has."""
+        table = self._open(collection)
+        parts = [table.schema.empty_table()]
+        for start in range(0, len(ids), _FETCH_IDS):
+            found = table.search().where(self._filter(ids[start : start + _FETCH_IDS])).to_arrow()
+            parts.append(found.select(table.schema.names).cast(table.schema))
         return pa.concat_tables(parts)
 
     def freshness(self) -> Freshness:
@@ -183,14 +193,14 @@ class LanceWriter(LanceReader, VectorWriter):
         )
         self._db.create_table(collection, schema=schema)
 
-    def upsert(self, collection: str, batch: pa.Table) -> Ack:
+    def upsert(self, collection: str, batch: pa.Table, kept: pa.Table | None = None) -> Ack:
         """Replace the rows under the batch's ids, or insert them."""
         table = self._open(collection)
         result = (
             table.merge_insert(self._columns.id)
             .when_matched_update_all()
             .when_not_matched_insert_all()
-            .execute(own_columns(batch, self._columns, table.schema, where=self.uri))
+            .execute(whole_rows(batch, kept, self._columns, table.schema, where=self.uri))
         )
         return Ack(batch.num_rows, f"version {result.version}")
 
@@ -207,15 +217,6 @@ class LanceWriter(LanceReader, VectorWriter):
         for start in range(0, len(ids), _FETCH_IDS):
             token = f"version {table.delete(self._filter(ids[start : start + _FETCH_IDS])).version}"
         return Ack(len(ids), token)
-
-    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        """The rows under `ids` with every column that the table has."""
-        table = self._open(collection)
-        parts = [table.schema.empty_table()]
-        for start in range(0, len(ids), _FETCH_IDS):
-            found = table.search().where(self._filter(ids[start : start + _FETCH_IDS])).to_arrow()
-            parts.append(found.select(table.schema.names).cast(table.schema))
-        return pa.concat_tables(parts)
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
         """Remove what stands under `ids`, then add `rows` as they are: two commits, so that duplicates come back too."""

@@ -20,8 +20,9 @@ from vecforensics.arrow_columns import id_text, is_vector_type, list_dimension, 
 from vecforensics.errors import TargetError, TargetNotThere
 from vecforensics.parquet_files import ParquetRows, length_of_most, open_parquet
 from vecforensics.records import target_schema
+from vecforensics.stores.keeping import whole_rows
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
-from vecforensics.stores.shape import as_target_batch, own_columns, some_have_ids
+from vecforensics.stores.shape import as_target_batch, some_have_ids
 
 __all__ = ["ParquetReader", "ParquetWriter"]
 
@@ -72,6 +73,11 @@ class ParquetReader(VectorReader):
                 shaped = as_target_batch(found, self._columns, dimension, where=where)
                 parts.append(pa.Table.from_batches([shaped]))
         return pa.concat_tables(parts)
+
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` with every column that the file has."""
+        rows = self._open(collection).table()
+        return rows.filter(pc.is_in(self._ids(rows), value_set=pa.array(list(ids), pa.string())))
 
     def freshness(self) -> Freshness:
         """A file is what it is."""
@@ -140,19 +146,18 @@ class ParquetWriter(ParquetReader, VectorWriter):
         if collection not in self.collections() and self._path.is_dir():
             self._replace(self._path / f"{collection}.parquet", _empty(self._columns, dimension))
 
-    def upsert(self, collection: str, batch: pa.Table) -> Ack:
-        """Replace the rows under the batch's ids, or add them at the end. What the file holds beside them stays."""
-        old = self._open(collection).table()
-        kept = self._without(old, batch.column("id"))
-        new = self._shaped(batch, old, kept.num_rows)
-        self._replace(self._file(collection), pa.concat_tables([_in(kept, new.schema), new]))
+    def upsert(self, collection: str, batch: pa.Table, kept: pa.Table | None = None) -> Ack:
+        """Replace the rows under the batch's ids, or add them at the end."""
+        others = self._without(self._open(collection).table(), batch.column("id"))
+        new = self._shaped(batch, kept, others.schema, others.num_rows)
+        self._replace(self._file(collection), pa.concat_tables([_in(others, new.schema), new]))
         return Ack(batch.num_rows)
 
     def refuses(self, collection: str, batch: pa.Table) -> str:
         """Why the rows of `batch` have no place in the columns of the file, "" where they have."""
         file = self._open(collection)
         try:
-            self._shaped(batch, file.schema.empty_table(), file.rows)
+            self._shaped(batch, None, file.schema, file.rows)
         except TargetError as error:
             return error.what
         return ""
@@ -162,11 +167,6 @@ class ParquetWriter(ParquetReader, VectorWriter):
         kept = self._without(self._open(collection).table(), pa.array(list(ids), pa.string()))
         self._replace(self._file(collection), kept)
         return Ack(len(ids))
-
-    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        """The rows under `ids` with every column that the file has."""
-        rows = self._open(collection).table()
-        return rows.filter(pc.is_in(self._ids(rows), value_set=pa.array(list(ids), pa.string())))
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
         """One new file without what stood under `ids` and with `rows` at its end.
@@ -191,15 +191,13 @@ class ParquetWriter(ParquetReader, VectorWriter):
     def _without(self, rows: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
         return rows.filter(pc.invert(pc.is_in(self._ids(rows), value_set=ids)))
 
-    def _shaped(self, batch: pa.Table, old: pa.Table, others: int) -> pa.Table:
-        """Our rows in the columns of the file `old`, of which `others` rows stay. A column for metadata is made where there is
-        none at all; columns that are none of ours keep what stood under the id."""
-        names, schema = self._columns, old.schema
-        fields: set[str] = {
-            key for text in batch.column("metadata").to_pylist() for key in json.loads(text or "{}")
-        }
+    def _shaped(self, batch: pa.Table, kept: pa.Table | None, schema: pa.Schema, others: int) -> pa.Table:
+        """Our rows in the columns of the file, `schema`, of which `others` rows stay. A column for metadata is made where
+        there is none at all."""
+        names = self._columns
         ours = {names.id, names.vector, names.metadata}
-        if fields and not any(
+        asked_for = any(json.loads(text or "{}") for text in batch.column("metadata").to_pylist())
+        if asked_for and not any(
             name == names.metadata or (name not in ours and name[:1] != "_") for name in schema.names
         ):
             schema = schema.append(pa.field(names.metadata, pa.string()))
@@ -209,15 +207,7 @@ class ParquetWriter(ParquetReader, VectorWriter):
         if held != size and (held or not others):
             number = vector.type.value_type
             schema = schema.set(at, vector.with_type(pa.list_(number) if others else pa.list_(number, size)))
-        new = own_columns(batch, names, schema, where=self.uri)
-        before = pc.index_in(batch.column("id"), value_set=self._ids(old))
-        columns = [
-            new.column(field.name)
-            if field.name in new.column_names and (field.name in ours or field.name in fields)
-            else old.column(field.name).take(before)
-            for field in schema
-        ]
-        return pa.table(columns, schema=schema)
+        return whole_rows(batch, kept, names, schema, where=self.uri)
 
     @staticmethod
     def _replace(path: Path, table: pa.Table) -> None:

@@ -83,6 +83,10 @@ class VectorReader(ABC):
         """The rows that stand under `ids` (absent ids are left out, a duplicate comes as often as it stands, a row without an id
         under none)."""
 
+    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids` in the store's own columns. A duplicate comes as often as it stands."""
+        return self.fetch(collection, ids)
+
     @abstractmethod
     def freshness(self) -> Freshness:
         """How far a read can lag behind an acknowledged write."""
@@ -100,8 +104,12 @@ class VectorWriter(VectorReader):
         """Make an empty collection where there is none of that name."""
 
     @abstractmethod
-    def upsert(self, collection: str, batch: pa.Table) -> Ack:
-        """Insert or replace rows by id; the ids in `batch` are unique. Columns: `id`, `vector`, `metadata`."""
+    def upsert(self, collection: str, batch: pa.Table, kept: pa.Table | None = None) -> Ack:
+        """Insert or replace rows by id; the ids in `batch` are unique. Columns: `id`, `vector`, `metadata`.
+
+        `kept`: row for row what shall stand beside that, in the store's own columns (`keeping.unnamed`), null where nothing is.
+        Without it nothing of a row that is replaced stays.
+        """
 
     @abstractmethod
     def delete(self, collection: str, ids: Sequence[str]) -> Ack:
@@ -113,10 +121,6 @@ class VectorWriter(VectorReader):
 
     def optimize(self, collection: str) -> None:
         """Tidy up what many small writes left behind; nothing to do where a store does so itself."""
-
-    def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        """The rows under `ids` in the store's own columns, for `restore`. A duplicate comes as often as it stands."""
-        return self.fetch(collection, ids)
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
         """Make what stands under `ids` exactly `rows` (from `preimage`): ids without a row there are removed.
