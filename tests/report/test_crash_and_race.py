@@ -101,7 +101,7 @@ def test_the_error_that_ended_the_log_is_a_cause_with_the_rows_that_were_not_rea
         ("the race in migration.js", "missing"): f"{left:,}",
         ("the race in migration.js", "mangled_id"): "2",
     }
-    tile = f"▲ Two a crash {missing:,}, a race {left + 2:,} of 1,602 corrupt findings"
+    tile = f"▲ Two crash {missing:,} · race {left + 2:,}"
     assert tile in flat(chapter(soup, "summary"))
     assert "The logs end with RateLimited: 429 too many requests at migration.log:12" in chapter(
         soup, "trace"

@@ -91,9 +91,7 @@ def _cause_tile(account: Account) -> Tile:
         return Tile("Cause", "In part", f"found for {count(crash.missing + by_race)} of {of}", State.UNKNOWN)
     if not by_race:
         return Tile("Cause", "A crash", f"explains all {of}", State.BAD)
-    return Tile(
-        "Causes", "Two", f"a crash {count(crash.missing)}, a race {count(by_race)} of {of}", State.BAD
-    )
+    return Tile("Causes", "Two", f"crash {count(crash.missing)} · race {count(by_race)}", State.BAD)
 
 
 def _race_tile(account: Account) -> Tile:
