@@ -74,6 +74,27 @@ def test_the_witness_speaks_of_records_that_show_the_kind_that_the_code_produces
     assert [one.id for one in again.witness.records] == [one.id for one in found.witness.records]
 
 
+def test_a_corrected_form_is_tried_where_the_suspect_fails_by_answers_in_one_round(tmp_path: Path) -> None:
+    """Of the same slot for all a proof over the orders of answers finds nothing: in none of them do two arrive together."""
+    case = a_case_with_mangled_ids_and_exchanged_vectors(tmp_path)
+    right = investigate(case, tmp_path / "reports")
+    right.diff()
+    right.reproduce()
+    found = right.prove()
+    assert isinstance(found, Exploration)
+    assert found.verdict == "proved"
+    assert {item.granularity for item in found.certificate.passes} == {"quiet", "fine"}
+    assert sum(item.schedules for item in found.certificate.passes) == found.certificate.schedules
+    case.write_text(CASE + "corrected: migration.py:migrate\n")
+    wrong = investigate(case, tmp_path / "reports")
+    wrong.diff()
+    wrong.reproduce()
+    found = wrong.prove()
+    assert isinstance(found, Exploration)
+    assert found.verdict == "failing"
+    assert "swapped" in found.failures
+
+
 def test_of_a_file_alone_it_is_said_that_its_records_were_generated_with_parents(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
