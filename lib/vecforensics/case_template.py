@@ -1,7 +1,7 @@
 """The commented case file that `vecforensics init` writes: what a person reads first, so it explains itself.
 
 Given one of the person's own source files, its columns are listed and the likely id and text columns filled in; what is a
-guess says so.
+guess says so. No embedder is ever filled in: a repair would write its vectors over those of the person's own model.
 """
 
 from __future__ import annotations
@@ -41,14 +41,12 @@ collections:
       # id: id                  # the target's own column names, where they differ
       # vector: vector
       # metadata: metadata
-    expected:
-      # What the vectors should be. One of:
-      #   {{embedder: my_model.py:embed}}   a function: list of texts in, array (n, d) out
-      #   {{embedder: hashing-384}}         n-gram hashing, for a try without a model
-      #   {{column: embedding}}             the source has the right vectors in a column
-      #   {{uri: "parquet:backup", collection: {collection}}}   another store that is known to be good
-      # Leave `expected` out to check only what needs no model: ids, duplicates, NaN, zero, dimension, dependencies.
-      {expected}
+    # What the vectors should be. A repair writes what is expected, so name the very model that made the target. As long as
+    # nothing is, contents are not compared: only ids, duplicates, NaN, zero, dimension and dependencies. Take the first # from one line:
+    # expected: {{embedder: my_model.py:embed}}     # your function: list of texts in, array (n, d) out
+{expected}
+    # expected: {{uri: "parquet:backup", collection: {collection}}}   # another store that is known to be good
+    # expected: {{embedder: hashing-384}}           # n-gram hashing, where that is what made the target
 
 # logs: [migration.log]         # parsed for times, ids, batches and stacks
 # suspect: migration.js         # or file.py:function, package.module:function
@@ -99,7 +97,9 @@ def write_case_file(folder: Path, source: Path | None, target: str) -> Path:
         id=_quoted(identity),
         text=", ".join(map(_quoted, texts)) or ("title, body" if not columns else ""),
         target=_target(target, folder),
-        expected=f"column: {_quoted(vector)}" if vector else "embedder: hashing-384",
+        expected=f"    expected: {{column: {_quoted(vector)}}}   # a guess: that column of the source holds vectors"
+        if vector
+        else "    # expected: {column: embedding}               # the source has the right vectors in a column",
     )
     write_whole(file, text)
     return file

@@ -34,6 +34,7 @@ __all__ = [
     "replay_commands",
     "stores",
     "verification",
+    "written",
 ]
 
 # Columns of our own sentences, in which names of kinds stand between backticks.
@@ -240,6 +241,17 @@ def replay_commands(inv: Investigation) -> Table:
     return _table("To play the witness again", rows, ("what", "command"))
 
 
+def written(inv: Investigation) -> Table:
+    """What the ledger says of the writes of this run, whoever made them; no rows where there were none."""
+    from vecforensics.migrate import what_was_done
+
+    done = what_was_done(inv.run)
+    if done is None:
+        return _table("Writes of this run", [], (), empty="Nothing has been written in this run.")
+    rows = [{"collection": name, **counts} for name, counts in _in_order(inv, done.planned)]
+    return _table(done.headline, rows, ("collection", "upsert", "delete", "quarantine"))
+
+
 def verification(inv: Investigation) -> Table:
     """What the independent verification found after the repair; no rows where nothing was written."""
     if not inv.run.verification_json.is_file():
@@ -252,7 +264,12 @@ def verification(inv: Investigation) -> Table:
             "collection": name,
             "checked": one["checked"],
             "of": one["of"],
-            "wrong": ", ".join(f"{kind} {count:,}" for kind, count in found["by_collection"][name].items())
+            "wrong": ", ".join(
+                [
+                    *(f"{kind} {count:,}" for kind, count in found["by_collection"][name].items()),
+                    *_changed_beside(found.get("beside", {}).get(name)),
+                ]
+            )
             or "nothing",
         }
         for name, one in _in_order(inv, found["checked"])
@@ -260,6 +277,11 @@ def verification(inv: Investigation) -> Table:
     return _table(
         f"Verified by another path: {found['verdict']}", rows, ("collection", "checked", "of", "wrong")
     )
+
+
+def _changed_beside(one: Mapping[str, Any] | None) -> Iterator[str]:
+    if one and one["changed"]:
+        yield f"{one['changed']:,} rows written again changed in {', '.join(one['columns'])}, which the case does not name"
 
 
 def files(inv: Investigation) -> Table:

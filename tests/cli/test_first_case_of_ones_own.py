@@ -65,6 +65,33 @@ def test_a_target_that_is_not_there_yet_is_written_as_typed(
     assert written["collections"]["items"]["target"]["uri"] == "lancedb:later"
 
 
+def test_init_names_no_model_as_if_it_were_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(tmp_path, ["1", "2", "3"], ["1", "2"])
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mine", "--source", "items.jsonl", "--target", "parquet:target"]) == 0
+    text = (tmp_path / "mine" / "case.yaml").read_text()
+    assert "expected" not in yaml.safe_load(text)["collections"]["items"]
+    assert main(["diff", "mine/case.yaml"]) == 1, "ids need no model"
+    run = capsys.readouterr().out.splitlines()[-1]
+    assert main(["migrate", run, "--repair"]) == 2
+    assert "nobody knows the right vectors of 'items'" in capsys.readouterr().err
+    for at, form in enumerate(("embedder", "column", "uri", "embedder")):
+        lines = [line for line in text.splitlines() if line.strip().startswith("# expected:")]
+        filled = yaml.safe_load(text.replace(lines[at], lines[at].replace("# ", "", 1)))
+        assert form in filled["collections"]["items"]["expected"]
+
+
+def test_init_takes_vectors_of_the_source_for_the_expected_ones_and_calls_it_a_guess(tmp_path: Path) -> None:
+    source = tmp_path / "items.jsonl"
+    source.write_text(json.dumps({"id": "1", "body": "text", "my_embedding": [0.5, 0.25]}) + "\n")
+    assert main(["init", str(tmp_path / "mine"), "--source", str(source), "--target", "parquet:target"]) == 0
+    text = (tmp_path / "mine" / "case.yaml").read_text()
+    assert yaml.safe_load(text)["collections"]["items"]["expected"] == {"column": "my_embedding"}
+    assert "a guess: that column of the source holds vectors" in text
+
+
 def test_a_row_that_belongs_to_no_record_is_not_counted_as_a_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

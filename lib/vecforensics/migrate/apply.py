@@ -40,7 +40,7 @@ from vecforensics.migrate.place import Place, rows_standing, spot
 from vecforensics.migrate.plan import Chunk, Plan
 from vecforensics.migrate.retry import Retry
 from vecforensics.migrate.strategies import Strategy
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 
 __all__ = ["carry_out", "open_places"]
 
@@ -184,7 +184,7 @@ class _Work:
             for batch in islice(self.evidence.iter_source(name, _TRIED), 1):
                 reasons = [
                     self.effects.retried(
-                        place, partial(place.refuses, canonical_json(cells.typed(json.loads(metadata))))
+                        place, partial(place.refuses, metadata_json(cells.typed(json.loads(metadata))))
                     )
                     for metadata in batch.column("metadata").to_pylist()
                 ]

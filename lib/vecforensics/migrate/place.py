@@ -21,7 +21,7 @@ from vecforensics.errors import TargetError
 from vecforensics.metadata_rule import MetadataRule
 from vecforensics.migrate.keeping import Kept
 from vecforensics.migrate.strategies import Vector
-from vecforensics.records import canonical_json
+from vecforensics.records import canonical_json, metadata_json
 from vecforensics.stores import VectorWriter
 from vecforensics.stores.habits import StoreHabits
 
@@ -95,7 +95,7 @@ class Place:
             {
                 "id": pa.array([write.id for write in writes], pa.string()),
                 "vector": fixed_vectors(np.stack([write.vector for write in writes])),
-                "metadata": pa.array([canonical_json(write.metadata) for write in writes], pa.string()),
+                "metadata": pa.array([metadata_json(write.metadata) for write in writes], pa.string()),
             }
         )
         self.writer.upsert(self.collection, batch, kept.of([write.id for write in writes]))
@@ -126,7 +126,7 @@ class Place:
         there_metadata = json.loads(stands.metadata) if stands.metadata is not None else {}
         if not isinstance(there_metadata, dict):
             return False
-        meant_metadata = json.loads(canonical_json(write.metadata))
+        meant_metadata = json.loads(metadata_json(write.metadata))
         # A store without a column for a field cannot hold that it is null.
         return all(
             self._rule.kept(name, meant_metadata, there_metadata)

@@ -63,8 +63,9 @@ class MigrationRun:
             return self._carried_out_lines()
         return self._plan_lines() if self.mode == "plan" else self._outcome_lines()
 
-    def _carried_out_lines(self) -> list[str]:
-        """A plan for what has been done, or begun."""
+    @property
+    def headline(self) -> str:
+        """Of a plan for what has been done, or begun: when that was, what is left, and the states of the ledger."""
         what = f"{self.planned_for} by {self.strategy}"
         total = sum(self.states.values())
         if self.taken_back:
@@ -72,18 +73,20 @@ class MigrationRun:
         elif self.earlier < total:
             head = (
                 f"begun and broken off at {self.carried_out} ({what}): {self.earlier:,} of {total:,} operations have ended; "
-                f"go on with it: vecforensics migrate {self.run} --{self.planned_for}"
+                f"go on with it by migrate --{self.planned_for}"
             )
         else:
             head = f"already carried out at {self.carried_out} ({what}); nothing is left to do"
-        lines = [head, self._ledger_line()]
+        return f"{head}; {self._ledger}"
+
+    def _carried_out_lines(self) -> list[str]:
+        lines = [self.headline]
         lines += [f"  {name}: {self._counts(counts)}" for name, counts in self.planned.items()]
         return lines + self._quarantine_lines()
 
-    def _ledger_line(self) -> str:
-        return "  ledger: " + (
-            ", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations"
-        )
+    @property
+    def _ledger(self) -> str:
+        return "ledger: " + (", ".join(f"{s} {n:,}" for s, n in self.states.items() if n) or "no operations")
 
     @staticmethod
     def _counts(counts: Mapping[str, int]) -> str:
@@ -104,7 +107,7 @@ class MigrationRun:
     def _outcome_lines(self) -> list[str]:
         head = f"{self.mode} by {self.strategy}" if self.mode != "rollback" else "rollback"
         lines = [f"{head}: {self._done()}; {self.duration_s:.1f} s" + (", resumed" if self.resumed else "")]
-        lines.append(self._ledger_line())
+        lines.append(f"  {self._ledger}")
         lines += self._quarantine_lines()
         lines += [
             f"  left alone, changed by somebody else since: {c}/{i}" for c, i in self.conflicts[:_SHOWN]
