@@ -50,10 +50,12 @@ class Figures:
     def _repr_html_(self) -> str:
         def shown() -> Iterator[Markup]:
             for name, one in self.captions.items():
-                data = base64.b64encode((self.run.figures / name).read_bytes()).decode()
+                data = (self.run.figures / name).read_bytes()
+                # So many inches at 100 dots each that letters are of one size in all of them.
+                width = int.from_bytes(data[16:20]) * 100 // _DPI
                 yield Markup(
-                    '<p><img src="data:image/png;base64,{}" alt="{}" style="max-width:720px"></p>'
-                ).format(data, one["alt"])
+                    '<p><img src="data:image/png;base64,{}" alt="{}" style="width:{}px;max-width:100%"></p>'
+                ).format(base64.b64encode(data).decode(), one["alt"], width)
 
         return Markup("").join(shown()) or "<p>No figures.</p>"
 

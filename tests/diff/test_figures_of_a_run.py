@@ -124,6 +124,16 @@ def test_a_hot_spot_over_two_collections_is_told_in_each_figure_with_its_own_num
     assert "100 of the 110 zero rows of posts" in captions["along-source-posts.png"]["alt"]
 
 
+def test_letters_are_of_one_size_in_all_figures_of_a_notebook(tmp_path: Path) -> None:
+    from PIL import Image
+
+    run, diff = two_collections(tmp_path, {"users": [1]})
+    shown = draw_diff(run, diff)._repr_html_()
+    for name in figures_of(run, "diff").captions:
+        with Image.open(run.figures / name) as picture:
+            assert f"width:{picture.width * 100 // 144}px;max-width:100%" in shown
+
+
 def test_figures_stand_in_the_order_of_the_case_file(tmp_path: Path) -> None:
     run, diff = two_collections(tmp_path, {"users": [1], "posts": [1]})
     assert list(diff.collections) == ["users", "posts"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -166,3 +167,8 @@ def test_more_connections_make_the_failure_likelier() -> None:
     assert alone.error_rate.value < crowded.error_rate.value
     assert crowded.failing.low <= crowded.failing.value <= crowded.failing.high
     assert "connections" in str(curve)
+    # Columns are those of a table: a notebook does not set bars of blocks in one width.
+    rows = re.findall("<tr>(.*?)</tr>", curve._repr_html_())
+    assert [re.sub("<.*?>", " ", row).split()[0] for row in rows[1:]] == [
+        str(point.concurrency) for point in curve.points
+    ]

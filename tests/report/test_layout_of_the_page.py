@@ -46,6 +46,11 @@ def test_a_table_that_is_wider_than_the_screen_has_a_shadow_at_its_edge(soup: Be
     assert declared(paper, ".scroll") == {"overflow": "visible", "background": "none"}
 
 
+def test_on_paper_the_head_of_a_table_does_not_stand_alone(soup: BeautifulSoup) -> None:
+    _, _, paper = str(soup.style.string).partition("@media print {")
+    assert declared(paper, "tbody tr:first-child") == {"break-before": "avoid"}
+
+
 def test_on_paper_no_tile_is_narrower_than_its_longest_word(soup: BeautifulSoup) -> None:
     _, _, paper = str(soup.style.string).partition("@media print {")
     assert declared(paper, ".tiles")["display"] == "flex"

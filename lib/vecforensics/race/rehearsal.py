@@ -395,7 +395,16 @@ class Curve:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        rows = "".join(
+            f"<tr><td>{point.concurrency}</td><td>{_shown(point.failing, 'share')}</td>"
+            f"<td>{_shown(point.error_rate, 'share')}</td></tr>"
+            for point in self.points
+        )
+        return (
+            f"<table><caption style='text-align:left'>Simulated: how likely a run of {escape(self.program)} fails</caption>"
+            "<thead><tr><th>connections</th><th>runs that fail</th><th>records wrong</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
 
 
 def failure_curve(
