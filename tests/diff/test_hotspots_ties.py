@@ -247,3 +247,12 @@ def test_half_of_one_second_is_found_amid_random_loss() -> None:
         spots = find_hot_spots([rows(N, {Kind.MISSING: hurt}, {"written_at": WRITTEN})])
         found += [spot.where for spot in spots] == [f"rows written at 2026-05-01T00:00:{second:02}Z"]
     assert found >= 95
+
+
+def test_a_full_stretch_beside_a_value_with_little_damage_is_said_alone() -> None:
+    """Eight strays x100 … x107, and two of the forty rows under `nan`, which stand before them."""
+    names = ["nan"] * 40 + [f"x{100 + n}" for n in range(8)] + [f"a{n:04}" for n in range(260)]
+    target = rows(len(names), {Kind.ORPHAN: [3, 21, *range(40, 48)]}, name=names.__getitem__)
+    assert str(find_hot_spots([target], "target")) == (
+        "1. ids x100 … x107 hold 80 % of the orphan rows (2.6 % of all vectors in the target)"
+    )

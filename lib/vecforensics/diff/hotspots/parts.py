@@ -35,6 +35,7 @@ __all__ = [
     "positions",
     "rows_at_places",
     "run",
+    "stretch_of",
     "tails",
     "values",
 ]
@@ -189,38 +190,54 @@ def run(population: Population, name: str, first: int, last: int) -> Part:
         return Part(name, "run", first, last, label, name.startswith(METADATA_PREFIX))
     begin, collection, _, _ = _rows(population, first)
     end, other, length, to_the_end = _rows(population, last)
-    several = len(population.collections) > 1
     if collection != other:
         return Part(name, "run", first, last, f"row {begin:,} of {collection} to row {end:,} of {other}")
-    of = f" of {collection}" if several else ""
-    if to_the_end and 1 < begin < end:
-        left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
-        exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
-        label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
-    else:
-        label = f"rows {begin:,}–{end:,}{of}" if begin != end else f"row {begin:,}{of}"
+    if not (to_the_end and 1 < begin < end):
+        return _plain_run(population, first, last)
+    of = f" of {collection}" if len(population.collections) > 1 else ""
+    left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
+    exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
+    label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
     return Part(name, "run", first, last, label)
+
+
+def _plain_run(population: Population, first: int, last: int) -> Part:
+    """The rows `first`..`last` of one collection."""
+    (begin, collection, _, _), (end, _, _, _) = (_rows(population, row) for row in (first, last))
+    of = f" of {collection}" if len(population.collections) > 1 else ""
+    label = f"rows {begin:,}–{end:,}{of}" if begin != end else f"row {begin:,}{of}"
+    return Part("position", "run", first, last, label)
+
+
+def stretch_of(population: Population, every: Part, first: int, last: int) -> Part:
+    """The run in which the rows at the places of `every` between `first` and `last`, which are of one collection, stand: of whole
+    periods, so that its places can be counted from its beginning; where a period has one place it begins with that row."""
+    at = int(np.searchsorted(population.starts, first, side="right")) - 1
+    start, end = int(population.starts[at]), int(population.ends[at])
+    rows = np.arange(first - start, min(last, end - 1) - start + 1)
+    there = rows[(rows % every.period >= every.first) & (rows % every.period <= every.last)]
+    begin, behind = (int(row) // every.period * every.period for row in (there[0], there[-1] + every.period))
+    if every.first == every.last:
+        begin = int(there[0])
+    return _plain_run(population, start + begin, min(start + behind, end) - 1)
 
 
 def every(period: int, first: int, last: int) -> Part:
     """The rows at the places `first`..`last` of every `period` rows of a collection."""
+    beginning = f" (from row {first + 1:,} on)" if first == last else " rows"
+    return Part("position", "every", first, last, _counted(period, first, last) + beginning, period=period)
+
+
+def _counted(period: int, first: int, last: int) -> str:
+    """The same in words without what they are counted in: "every 10th row", "the last 3 of every 10"."""
     if first == last:
         ending = {1: "st", 2: "nd", 3: "rd"}.get(period % 10 if period % 100 not in (11, 12, 13) else 0, "th")
-        return Part(
-            "position",
-            "every",
-            first,
-            last,
-            f"every {period:,}{ending} row (from row {first + 1:,} on)",
-            period=period,
-        )
+        return f"every {period:,}{ending} row"
     if last == period - 1:
-        place = f"the last {last - first + 1:,} of"
-    elif first == 0:
-        place = f"the first {last + 1:,} of"
-    else:
-        place = f"numbers {first + 1:,}–{last + 1:,} of"
-    return Part("position", "every", first, last, f"{place} every {period:,} rows", period=period)
+        return f"the last {last - first + 1:,} of every {period:,}"
+    if first == 0:
+        return f"the first {last + 1:,} of every {period:,}"
+    return f"numbers {first + 1:,}–{last + 1:,} of every {period:,}"
 
 
 def tails(population: Population) -> list[tuple[int, int]]:
@@ -236,11 +253,17 @@ def tails(population: Population) -> list[tuple[int, int]]:
 
 def _in_order(parts: Sequence[Part]) -> list[Part]:
     """Parts in the order in which they are said."""
+    counted = any(part.form == "every" for part in parts)
 
     def rank(part: Part) -> int:
         if part.dimension in _WORKER_LIKE:
-            return 3
-        return 2 if part.metadata else 0 if part.dimension == "batch" else 1
+            return 5
+        if part.metadata:
+            return 4
+        if part.dimension == "batch":
+            return 0
+        # A period is followed by the rows that it is counted in.
+        return 3 if not counted or part.dimension != "position" else 1 if part.form == "every" else 2
 
     return sorted(parts, key=rank)
 
@@ -252,13 +275,21 @@ def _of_rows(part: Part) -> bool:
 
 
 def in_words(parts: Sequence[Part]) -> str:
-    """What several parts have in common, as one phrase: "batches 17–19 of worker 3"."""
-    lead, *others = _in_order(parts)
-    with_ = "" if lead.dimension == "written_at" else "with "
-    text = f"rows {with_}{lead.label}" if _of_rows(lead) else lead.label
-    for part in others:
-        joint = " of " if part.dimension in _WORKER_LIKE else " with " if part.metadata else ", "
-        text += joint + part.label
+    """What several parts have in common, as one phrase: "batches 17–19 of worker 3", "every 10th row of rows 501–1,000"."""
+    ordered = _in_order(parts)
+    forms = {part.form for part in parts if part.dimension == "position"}
+    text = ""
+    for part in ordered:
+        label = part.label
+        if part.form == "every" and "run" in forms:
+            label = _counted(part.period, part.first, part.last)
+        if part is ordered[0]:
+            with_ = "" if part.dimension == "written_at" else "with "
+            text = f"rows {with_}{label}" if _of_rows(part) else label
+        elif part.dimension in _WORKER_LIKE or (part.form == "run" and "every" in forms):
+            text += f" of {label}"
+        else:
+            text += f" with {label}" if part.metadata else f", {label}"
     return text
 
 

@@ -12,7 +12,8 @@ the rows of each whole; how many those are depends on the ranks alone, so the bo
 
 Where a scan is significant, the stretch itself is the one of the greatest likelihood. For given rates inside and outside
 that is a stretch of the greatest sum (each damaged row adds, each sound one subtracts), found in one pass; the rates are
-then taken from it and the pass is repeated until the likelihood stops growing.
+then taken from it and the pass is repeated until the likelihood stops growing. It may stop short of the greatest, so it is begun
+from the densest windows of several lengths.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from vecforensics.diff.hotspots.statistics import Floats, Ints, log_likelihood_r
 __all__ = ["Counts", "Laid", "Stretch", "Tied", "may_hold", "scan_ranks", "scan_values"]
 
 _ROUNDS = 12  # the likelihood grows in each; in practice it stands still after two to four
+_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,10 @@ def scan_ranks(
     count = total if tied is None else tied.ranks
     borders = np.zeros(1, np.int64) if borders is None else borders
     parts = list(_between(damaged, count, borders, tied))
-    log_p, start = _windows_of_ranks(parts, bad, total, count, len(borders), tied)
-    if start is None or log_p > worth:
+    log_p, starts = _windows_of_ranks(parts, bad, total, count, len(borders), tied)
+    if not starts or log_p > worth:
         return None
-    grown = [_grow_ranks(part, bad, total, start) for part in parts]
+    grown = [_grow_ranks(part, bad, total, start) for part in parts for start in starts]
     # Of equals the first.
     first, last, hits, size, gain = max(grown, key=lambda one: (one[4], -one[0]))
     return Stretch(first, last, hits, size, log_p, gain) if gain > 0 else None
@@ -113,8 +115,8 @@ def _between(damaged: Ints, count: int, borders: Ints, tied: Tied | None) -> Ite
 
 def _windows_of_ranks(
     parts: list[_Between], bad: int, total: int, count: int, borders: int, tied: Tied | None
-) -> tuple[float, tuple[float, float] | None]:
-    """(log p of the scan, (hits, size) of its densest window): counts of half windows are merged from length to length. `count`:
+) -> tuple[float, list[tuple[float, float]]]:
+    """(log p of the scan, (hits, size) of its densest windows): counts of half windows are merged from length to length. `count`:
     how many ranks there are; of tied ones each is a window as well."""
     counted = [(part.ranks - part.begin, part.hits) for part in parts]
     lengths, densest = [], []
@@ -145,10 +147,8 @@ def _windows_of_ranks(
     # Of tied ranks the window with the greatest gain stands for its length: its p-value is never below the smallest.
     log_p = log_tail(hits, size, bad, total) + np.log(windows) + np.log(len(size))
     gain = log_likelihood_ratio(hits, size, bad, total)
-    at = int(np.argmax(gain))
-    if gain[at] <= 0:
-        return 0.0, None
-    return float(min(log_p.min(), 0.0)), (float(hits[at]), float(size[at]))
+    best_of = [at for at in np.argsort(-gain, kind="stable")[:_STARTS] if gain[at] > 0]
+    return float(min(log_p.min(), 0.0)), [(float(hits[at]), float(size[at])) for at in best_of]
 
 
 def _densest(hits: Ints, sizes: Ints, bad: int, total: int) -> tuple[int, int, float]:

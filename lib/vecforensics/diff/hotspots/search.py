@@ -21,16 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population
-from vecforensics.diff.hotspots.orders import Order
-from vecforensics.diff.hotspots.parts import ROUND_NUMBERS, Part, covered_by_all, run, values
+from vecforensics.diff.hotspots.narrow import narrower
+from vecforensics.diff.hotspots.parts import ROUND_NUMBERS, Part, covered_by_all
 from vecforensics.diff.hotspots.risk import AtRisk, count_pair, sizes_of
-from vecforensics.diff.hotspots.scan import Tied, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     by_adjust,
     can_be_hot,
     log_likelihood_ratio,
-    log_tail,
     smallest_log_p,
 )
 from vecforensics.diff.hotspots.view import MOST_CELLS, Candidate, View
@@ -205,7 +203,7 @@ def _best(view: View, candidates: list[Candidate], control: _Control, limits: Li
         narrowed, log_q = seed, control.log_q(seed.log_p)
         while (
             len(narrowed.parts) < limits.parts
-            and (step := _narrower(view, narrowed, control, limits)) is not None
+            and (step := _narrowed(view, narrowed, control, limits)) is not None
         ):
             narrowed, log_q = step[0], max(log_q, step[1])
         if narrowed is not seed and _worth_saying(view, narrowed, limits):
@@ -218,6 +216,18 @@ def _best(view: View, candidates: list[Candidate], control: _Control, limits: Li
     return Claim(view.kind, best.parts, log_q, best.score, also)
 
 
+def _narrowed(
+    view: View, seed: Candidate, control: _Control, limits: Limits
+) -> tuple[Candidate, float] | None:
+    """The best narrowing of `seed` by one more part and its adjusted p-value (log), if it is significant within the seed's rows
+    and gains more than it costs."""
+    best, tests = narrower(view, seed, float(np.log(limits.level)))
+    if best is not None and best.score <= seed.score:
+        best = None
+    log_q = control.one_more(best.log_p if best is not None else 0.0, tests)
+    return (best, log_q) if best is not None and log_q <= np.log(limits.level) else None
+
+
 def _shortest(view: View, one: Candidate) -> Candidate:
     """`one` without the parts that leave nothing out (a run within a batch is that run), or so little that choosing the line for
     it costs more than it gains (a field that nearly all rows of the place have)."""
@@ -228,110 +238,13 @@ def _shortest(view: View, one: Candidate) -> Candidate:
         fewer = one.parts[:at] + one.parts[at + 1 :]
         if not fewer:
             continue
-        rows = _alive(view, fewer)
+        rows = view.alive(fewer)
         size, hits = int(np.count_nonzero(rows)), int(np.count_nonzero(rows[view.bad]))
         gain = float(log_likelihood_ratio(hits, size, bad, total))
         if one.size >= _NO_LOSS * size or gained < gain + np.log(lines):
             costs = one.costs[:at] + one.costs[at + 1 :]
             return _shortest(view, replace(one, parts=fewer, size=size, hits=hits, gain=gain, costs=costs))
     return one
-
-
-def _alive(view: View, parts: tuple[Part, ...]) -> npt.NDArray[np.bool_]:
-    mask = covered_by_all(parts, view.population)
-    mask[view.gone] = False
-    return mask
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One more part that narrows a place, with counts and the p-value (log) within that place, and its cost (nats)."""
-
-    part: Part
-    hits: int
-    size: int
-    log_p: float
-    cost: float
-
-
-def _narrower(
-    view: View, seed: Candidate, control: _Control, limits: Limits
-) -> tuple[Candidate, float] | None:
-    """The best narrowing of `seed` by one more part, if it is significant within the seed's rows and gains more than it costs."""
-    mask = _alive(view, seed.parts)
-    rows, bad = np.flatnonzero(mask), view.bad[mask[view.bad]]
-    if len(bad) in (0, len(rows)):
-        return None
-    worth, taken = float(np.log(limits.level)), {part.dimension for part in seed.parts}
-    steps: list[_Step] = []
-    tests = 0
-    for at, category in enumerate(view.population.categories):
-        if category.name not in taken:
-            found, made = _steps_to_values(view.population, at, rows, bad, worth)
-            steps, tests = steps + found, tests + made
-    for order in view.population.orders:
-        if order.name not in taken:
-            steps, tests = steps + _steps_to_runs(view.population, order, rows, bad, worth), tests + 1
-    best = max((_taken(view, seed, step) for step in steps), key=lambda one: one.score, default=None)
-    if best is not None and best.score <= seed.score:
-        best = None
-    log_q = control.one_more(best.log_p if best is not None else 0.0, tests)
-    return (best, log_q) if best is not None and log_q <= worth else None
-
-
-def _steps_to_values(
-    population: Population, at: int, rows: npt.NDArray[Any], bad: npt.NDArray[Any], worth: float
-) -> tuple[list[_Step], int]:
-    """(the fullest value of a category within some rows, and the best range where values have an order; tests made)."""
-    category = population.categories[at]
-    count = len(category.labels)
-    sizes = sizes_of(category.codes[rows], count)
-    hits = np.bincount(category.codes[bad], minlength=len(sizes)).astype(np.int64)
-    sizes[0] = hits[0] = 0
-    tests = int((sizes > 1).sum()) + int(category.ordered)
-    some = np.flatnonzero(hits > 1)
-    if len(some) == 0 or hits.sum() == sizes.sum():
-        return [], tests
-    gain = log_likelihood_ratio(hits[some], sizes[some], hits.sum(), sizes.sum())
-    code = int(some[int(np.argmax(gain))])
-    log_p = float(log_tail(hits[code], sizes[code], hits.sum(), sizes.sum()))
-    part, cost = values(population, at, code, code), float(np.log(count))
-    steps = [_Step(part, int(hits[code]), int(sizes[code]), log_p, cost)]
-    stretch = scan_values(hits[1:], sizes[1:], worth) if category.ordered else None
-    if stretch is not None:
-        part = values(population, at, stretch.first + 1, stretch.last + 1)
-        cost = float(np.log(count * (count + 1) / 2))
-        steps.append(_Step(part, stretch.hits, stretch.size, stretch.log_p, cost))
-    return steps, tests
-
-
-def _steps_to_runs(
-    population: Population, order: Order, rows: npt.NDArray[Any], bad: npt.NDArray[Any], worth: float
-) -> list[_Step]:
-    """The best run of an order within some rows, if there is one."""
-    ranks, hit = order.of(rows), order.of(bad)
-    ranks, hit = ranks[ranks >= 0], np.sort(hit[hit >= 0])
-    held, count = np.unique(ranks, return_counts=True)
-    borders = np.searchsorted(held, population.starts) if order.ranks is None else None
-    tied = None if order.before is None else Tied(len(held), np.r_[0, np.cumsum(count)].__getitem__)
-    stretch = scan_ranks(np.searchsorted(held, hit), len(ranks), worth, borders, tied)
-    if stretch is None:
-        return []
-    part = run(population, order.name, int(held[stretch.first]), int(held[stretch.last]))
-    cost = float(2 * np.log(len(ranks)) - np.log(2))
-    return [_Step(part, stretch.hits, stretch.size, stretch.log_p, cost)]
-
-
-def _taken(view: View, seed: Candidate, step: _Step) -> Candidate:
-    return replace(
-        seed,
-        parts=(*seed.parts, step.part),
-        hits=step.hits,
-        size=step.size,
-        log_p=step.log_p,
-        gain=float(log_likelihood_ratio(step.hits, step.size, len(view.bad), view.rows)),
-        costs=(*seed.costs, step.cost),
-    )
 
 
 def _other_names(view: View, best: Candidate, others: list[Candidate]) -> tuple[tuple[Part, ...], ...]:

@@ -19,15 +19,14 @@ from vecforensics.diff.hotspots.parts import (
     Part,
     at_places,
     covered_by_all,
-    every,
     periods,
-    positions,
     run,
     tails,
     values,
 )
+from vecforensics.diff.hotspots.periodic import Among
 from vecforensics.diff.hotspots.risk import AtRisk, sizes_of
-from vecforensics.diff.hotspots.scan import Counts, Tied, may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import Counts, Tied, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     Ints,
@@ -108,10 +107,15 @@ class View:
         """How many rows are still looked at."""
         return self.population.rows - len(self.gone)
 
+    def alive(self, parts: tuple[Part, ...]) -> npt.NDArray[np.bool_]:
+        """Which rows, of those still looked at, all `parts` cover."""
+        mask = covered_by_all(parts, self.population)
+        mask[self.gone] = False
+        return mask
+
     def take_out(self, parts: tuple[Part, ...]) -> None:
         """Set aside every row, damaged or not, that all `parts` cover."""
-        inside = covered_by_all(parts, self.population)
-        inside[self.gone] = False
+        inside = self.alive(parts)
         rows = np.flatnonzero(inside).astype(narrow(self.population.rows))
         bad_inside = inside[self.bad]
         leaving, self.bad = self.bad[bad_inside], self.bad[~bad_inside]
@@ -212,50 +216,17 @@ class View:
 
     def period_test(self, worth: float) -> Candidate | None:
         """Every k-th row, for all periods, as one test."""
-        if self.population.side != "source":
+        if self.population.side != "source" or not periods(self.population):
             return None
-        tried = periods(self.population)
-        if not tried:
+        found = self._among().best_period(worth, max(periods(self.population)))
+        if found is None:
             return None
-        worth -= float(np.log(len(tried)))
-        here, hits = positions(self.population, self.bad), at_places(self.population, self.bad)
-        sizes = self.places or self.at_risk.places
-        best: Candidate | None = None
-        for number in may_hold(hits, sizes, worth):
-            found = scan_values(hits[number], sizes[number], worth, singles=True)
-            if found is None:
-                continue
-            period = tried[number]
-            place = here % period
-            inside = (place >= found.first) & (place <= found.last)
-            if not self._comes_back(inside, here // period):
-                continue
-            places = np.log(period * (period + 1) / 2)
-            log_p = max(found.log_p, float(self._log_p_of_stretches(inside, found.size) + places))
-            if log_p > worth:
-                continue
-            one = Candidate(
-                (every(period, found.first, found.last),),
-                found.hits,
-                found.size,
-                log_p + float(np.log(len(tried))),
-                found.gain,
-                (float(np.log(len(tried)) + places),),
-            )
-            if best is None or one.score > best.score:
-                best = one
-        return best
+        return Candidate((found.part,), found.hits, found.size, found.log_p, found.gain, (found.cost,))
 
-    def _comes_back(self, inside: npt.NDArray[np.bool_], turn: Ints) -> bool:
-        """Whether damage stands at the places of at least three periods of one collection, or of two of several: a single stretch
-        that happens to lie at some place of some period is a run. `inside`: which damaged rows stand at these places; `turn`: in
-        the how many-th period each stands, counted from 0."""
-        collection = np.searchsorted(self.population.starts, self.bad[inside], side="right") - 1
-        turns, of = turn[inside], len(self.population.starts)
-        # Damaged rows are in order: periods begin where the turn changes or the collection.
-        periods_hit = 1 + np.count_nonzero((turns[1:] != turns[:-1]) | (collection[1:] != collection[:-1]))
-        collections_hit = np.count_nonzero(np.bincount(collection, minlength=of))
-        return int(periods_hit - collections_hit) >= 2
+    def _among(self) -> Among:
+        """What is damaged among the rows still looked at."""
+        number = self.bad - np.searchsorted(self.gone, self.bad)
+        return Among(self.population, self.bad, number, self.rows, self.places or self.at_risk.places)
 
     def tail_tests(self) -> Iterator[Candidate]:
         """What lies beyond the last full hundred, thousand, ...: each tail is a test of its own. One whose damage lies in less
@@ -267,6 +238,7 @@ class View:
         first, last = np.array(ends).T
         begin, end = np.searchsorted(self.bad, first), np.searchsorted(self.bad, last, side="right")
         away = np.searchsorted(self.gone, last, side="right") - np.searchsorted(self.gone, first)
+        among = self._among()
         for at in np.flatnonzero(end - begin > 1).tolist():
             inside, rows = slice(begin[at], end[at]), int(last[at] - first[at]) + 1
             if 2 * int(self.bad[inside][-1] - self.bad[inside][0] + 1) < rows:
@@ -274,28 +246,10 @@ class View:
             hits, size = int(end[at] - begin[at]), rows - int(away[at])
             log_p = float(log_tail(hits, size, bad, total))
             if hits < size:
-                log_p = max(log_p, self._log_p_of_stretches(inside, size))
+                log_p = max(log_p, among.log_p_of_stretches(inside, size))
             gain = float(log_likelihood_ratio(hits, size, bad, total))
             part = run(self.population, "position", *ends[at])
             yield Candidate((part,), hits, size, log_p, gain, (float(np.log(len(ends))),))
-
-    def _log_p_of_stretches(self, inside: npt.NDArray[np.bool_] | slice, size: int) -> float:
-        """The p-value (log) of a place of `size` rows when damaged rows that follow one another count once: a row is damaged or
-        not given that the one before it is sound. Stretches that lie anywhere then make no pattern, however long they are.
-        `inside`: which damaged rows lie in the place."""
-        goes_on = self._goes_on()
-        here = goes_on[inside]
-        going_on, going_on_here = np.count_nonzero(goes_on), np.count_nonzero(here)
-        starts, starts_here = len(goes_on) - going_on, len(here) - going_on_here
-        return float(log_tail(starts_here, size - going_on_here, starts, self.rows - going_on))
-
-    def _goes_on(self) -> npt.NDArray[np.bool_]:
-        """Which damaged rows follow another one, among the rows still looked at and within a collection."""
-        closed = self.bad - np.searchsorted(self.gone, self.bad)
-        follows: npt.NDArray[np.bool_] = np.r_[False, closed[1:] == closed[:-1] + 1]
-        begins = np.searchsorted(self.bad, self.population.starts)
-        follows[begins[begins < len(follows)]] = False
-        return follows
 
     def add_cells(self, pair: tuple[int, int], table: Ints) -> tuple[Floats, Ints]:
         """Keep the fullest cells of a pair of categories, given rows a cell; returns (smallest log p, how many cells have it)."""
