@@ -34,6 +34,13 @@ REPORT: Final = (
     ("-m", "vecforensics.postpilot"),
     ("-m", "vecforensics", "investigate", "data/postpilot/case.yaml", "--apply", "--fail-on", "unrepaired"),
 )
+NEXT: Final = (
+    "",
+    "What to do next:",
+    "  open the incident-report.html named above in a browser",
+    "  make lab                   the same run in notebooks; 00_start_here changes nothing in it",
+    "  . .venv/bin/activate       puts vecforensics and papermill on the path, as the report's commands have it",
+)
 CHECKS: Final = (
     ("-m", "ruff", "check", "."),
     ("-m", "ruff", "format", "--check", "."),
@@ -255,7 +262,11 @@ def _setup(root: Path, arguments: Sequence[str]) -> int:
 
 
 def _report(root: Path, arguments: Sequence[str]) -> int:
-    return _in_order(root, [*REPORT[:-1], [*REPORT[-1], *arguments]])
+    code = _in_order(root, [*REPORT[:-1], [*REPORT[-1], *arguments]])
+    if code == 0:
+        # Not on standard output, whose last line is the run folder.
+        print("\n".join(NEXT), file=sys.stderr, flush=True)
+    return code
 
 
 def _check(root: Path, arguments: Sequence[str]) -> int:

@@ -127,6 +127,23 @@ def test_the_verbs_stop_at_the_first_command_that_fails(set_up: Path) -> None:
     assert run_verb("check", root=set_up) == 99
 
 
+@pytest.mark.parametrize(("code", "told"), [(0, True), (1, False)])
+def test_a_report_that_was_made_says_what_to_do_next_beside_the_output_whose_last_line_is_the_run(
+    set_up: Path, code: int, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkout, "_in_order", lambda root, commands: code)
+    assert run_verb("report", root=set_up) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("incident-report.html" in err and "make lab" in err and ".venv/bin/activate" in err) is told
+
+
+def test_the_commands_of_the_readme_are_where_a_set_up_puts_them() -> None:
+    shell = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    words = [line.split()[0] for block in shell for line in block.strip().splitlines()]
+    assert set(words) == {"make", ".venv/bin/vecforensics", ".venv/bin/papermill"}
+
+
 def test_an_unknown_benchmark_is_named(set_up: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (set_up / "benchmarks").mkdir()
     (set_up / "benchmarks" / "bench_diff.py").write_text("")

@@ -18,7 +18,12 @@ def reproduction(account: Account) -> Section:
 
 def _blocks(account: Account) -> Iterator[Block]:
     yield Paragraph.of(
-        "In the folder ", Code(account.base.name or "/"), " that holds both the case file and the run folder:"
+        "In the folder ",
+        Code(account.base.name or "/"),
+        " that holds both the case file and the run folder. The commands of this report "
+        "are on the path once the environment of vecforensics is active: ",
+        Code(". .venv/bin/activate"),
+        " in its checkout.",
     )
     yield Subheading("A new investigation of the same case")
     yield Listing(quoted("vecforensics", "investigate", account.case_path), language="sh")
