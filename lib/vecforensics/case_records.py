@@ -26,7 +26,7 @@ def records_of(batches: Mapping[str, Iterable[pa.RecordBatch]]) -> dict[tuple[st
         (name, row["id"]): Record(
             id=names[name, row["id"]],
             text=row["text"],
-            metadata=json.loads(row["metadata"]),
+            metadata=json.loads(row["metadata"], parse_constant=str),
             depends_on=tuple(names[key] for key in _parents(row) if key in names),
             collection=name,
         )

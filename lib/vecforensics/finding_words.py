@@ -66,9 +66,11 @@ def _drift(name: str, entry: Any) -> str:
         return f"{name}: {_value(entry)}"
     how = ", ".join(str(entry[key]) for key in ("types", "form") if key in entry)
     shown = {key: _json(entry[key]) for key in ("expected", "actual") if key in entry}
-    if str(entry.get("types", "")).startswith("NaN→"):
-        # JSON has no NaN, and so the detail holds it as text.
-        shown["expected"] = "NaN"
+    was, _, became = str(entry.get("types", "")).partition("→")
+    for key, kind in (("expected", was), ("actual", became)):
+        if kind in ("NaN", "Infinity", "-Infinity") and key in shown:
+            # JSON has none of these, and so the detail holds them as text.
+            shown[key] = kind
     values = " → ".join(shown.values())
     return " ".join([name, entry["change"], *([how] if how else []), *([f"({values})"] if values else [])])
 

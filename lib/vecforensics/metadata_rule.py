@@ -1,11 +1,13 @@
 """When metadata of the source and of the target say the same: the one rule, for the diff and for the verification after a repair.
 
-The same value in the same type is the same. Beyond that, two things speak for a value that is spelt otherwise:
+The same value in the same type is the same, and so are 0.0 and -0.0, which are equal. Beyond that, two things speak for a value
+that is spelt otherwise:
 
 * what a store does by nature (`stores/habits.py`): nulls dropped, whole numbers kept as doubles;
 * what the source's type leaves open. A CSV has no types: a cell agrees with the number, the truth value, the structure or the
   text that it spells, and an empty one with null, nothing and "". JSON has no time stamps and no decimals: a time stamp is the
-  instant that it names, in any zone and with T or a space, and a decimal is its number.
+  instant that it names, in any zone and with T or a space, and a decimal is its number. Nor has it numbers of single or half
+  precision: such a one is every double that rounds to it, since 0.1 is what most programs print of the single next to 0.1.
 
 A cell spells a number as programs print one: `007` has zeros and `+49` a sign to lose, so they are no 7 and no 49. A whole number
 is compared to the last digit, a fraction as the double next to it. It spells true as `true`, `True`, `TRUE`, `t` (PostgreSQL) or
@@ -17,17 +19,24 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from vecforensics.records import FieldType, canonical_json
+from vecforensics.records import FieldType, metadata_json
 from vecforensics.stores.habits import StoreHabits, as_doubles
 
-__all__ = ["FALSE_CELLS", "TRUE_CELLS", "MetadataRule", "Moment", "moment"]
+__all__ = ["FALSE_CELLS", "NOT_FINITE", "TRUE_CELLS", "MetadataRule", "Moment", "moment", "rounded"]
 
+NOT_FINITE: Final = {
+    **dict.fromkeys(("nan", "-nan"), math.nan),
+    **dict.fromkeys(("inf", "+inf", "infinity", "+infinity"), math.inf),
+    **dict.fromkeys(("-inf", "-infinity"), -math.inf),
+}
+"""What programs print of a number that is none or beyond all others, in lower case."""
 TRUE_CELLS: Final = ("true", "True", "TRUE", "t", "1")
 FALSE_CELLS: Final = ("false", "False", "FALSE", "f", "0")
 # More digits than any number that anybody stores; Python refuses to read some thousands of them.
@@ -97,10 +106,10 @@ class MetadataRule:
             dropped = expected is None and (self.habits.drops_nulls or kind is FieldType.UNTYPED)
             return name not in wanted or dropped or (kind is FieldType.UNTYPED and expected == "")
         actual = held[name]
-        spelt = canonical_json(actual)
-        if canonical_json(expected) == spelt:
+        spelt = _spelt(actual)
+        if _spelt(expected) == spelt:
             return True
-        if self.habits.numbers_are_doubles and as_doubles(expected) == spelt:
+        if self.habits.numbers_are_doubles and as_doubles(_unsigned(expected)) == spelt:
             return True
         match kind:
             case FieldType.UNTYPED:
@@ -109,6 +118,8 @@ class MetadataRule:
                 return _same_instant(moment(expected), moment(actual))
             case FieldType.DECIMAL:
                 return _same_number(expected, actual)
+            case FieldType.SINGLE | FieldType.HALF:
+                return isinstance(actual, float) and rounded(actual, kind) == rounded(expected, kind)
         return False
 
     def in_source(self, fields: Iterable[str], held: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +129,7 @@ class MetadataRule:
             if self.types.get(name) is FieldType.UNTYPED:
                 said[name] = _as_cell(held.get(name))
             elif name in held:
-                said[name] = held[name]
+                said[name] = rounded(held[name], self.types.get(name))
         return said
 
     def core(self, name: str, value: Any) -> Any:
@@ -128,7 +139,33 @@ class MetadataRule:
             return _core_of_cell(value)
         if kind is FieldType.TIME_STAMP and (named := moment(value)) is not None:
             return [named.ns, named.zoned]
-        return _as_double(value) if kind is FieldType.DECIMAL else value
+        return _as_double(value) if kind is FieldType.DECIMAL else _unsigned(rounded(value, kind))
+
+
+def rounded(value: Any, kind: FieldType | None) -> Any:
+    """What single or half precision holds of a number with a fraction; everything else as it is."""
+    width = {FieldType.SINGLE: "f", FieldType.HALF: "e"}.get(kind) if kind is not None else None
+    if width is None or not isinstance(value, float):
+        return value
+    try:
+        return struct.unpack(width, struct.pack(width, value))[0]
+    except OverflowError:
+        return value
+
+
+def _spelt(value: Any) -> str:
+    """The canonical spelling of a value, with no sign before a zero."""
+    spelt = metadata_json(value)
+    return metadata_json(_unsigned(value)) if "-0.0" in spelt else spelt
+
+
+def _unsigned(value: Any) -> Any:
+    """A value in which every -0.0 is 0.0."""
+    if isinstance(value, list):
+        return [_unsigned(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _unsigned(item) for key, item in value.items()}
+    return value + 0.0 if isinstance(value, float) else value
 
 
 def _cell_says(cell: str | None, value: Any) -> bool:
@@ -143,7 +180,7 @@ def _cell_says(cell: str | None, value: Any) -> bool:
         return one is not None and other is not None and (one.ns, one.zoned) == (other.ns, other.zoned)
     if isinstance(value, list | dict) and cell.lstrip()[:1] in ("[", "{"):
         try:
-            return canonical_json(json.loads(cell)) == canonical_json(value)
+            return _spelt(json.loads(cell)) == _spelt(value)
         except (ValueError, RecursionError):
             return False
     return False
@@ -152,13 +189,14 @@ def _cell_says(cell: str | None, value: Any) -> bool:
 def _as_cell(value: Any) -> str | None:
     if isinstance(value, str) or value is None:
         return value or None
-    return canonical_json(value)
+    return metadata_json(value)
 
 
 def _spells(text: str, value: float) -> bool:
     found = _NUMBER.fullmatch(text)
     if found is None or not math.isfinite(value):
-        return False
+        said = NOT_FINITE.get(text.lower())
+        return said is not None and metadata_json(said) == metadata_json(value)
     if not any(found.groups()):
         return int(text) == value
     return Decimal(text) == value if isinstance(value, int) else float(text) == value
@@ -169,7 +207,7 @@ def _core_of_cell(value: Any) -> Any:
     if value is None or value == "":
         return None
     if isinstance(value, list | dict):
-        return canonical_json(value)
+        return metadata_json(value)
     if isinstance(value, bool | int | float):
         return _as_double(value)
     stripped = value.strip()
@@ -182,7 +220,7 @@ def _core_of_cell(value: Any) -> Any:
         return [named.ns, named.zoned]
     if value.lstrip()[:1] in ("[", "{"):
         try:
-            return canonical_json(json.loads(value))
+            return metadata_json(json.loads(value))
         except (ValueError, RecursionError):
             return value
     return value
@@ -191,7 +229,7 @@ def _core_of_cell(value: Any) -> Any:
 def _as_double(value: Any) -> Any:
     """A number, or a text that spells one, as the double next to it; everything else as it is."""
     if isinstance(value, str):
-        return float(value) if _NUMBER.fullmatch(value) else value
+        return float(value) if _NUMBER.fullmatch(value) else NOT_FINITE.get(value.lower(), value)
     try:
         return float(value) if isinstance(value, int | float) else value
     except OverflowError:

@@ -6,17 +6,17 @@ numbers: most of what mangles an id is a well-meant conversion.
 
 Two shapes cross the borders between packages, both as Arrow record batches:
 
-* source batch: `id`, `text`, `metadata` (canonical JSON), `version` (text), one column `parent:<collection>` for each
+* source batch: `id`, `text`, `metadata` (`metadata_json`), `version` (text), one column `parent:<collection>` for each
   dependency, and `vector` where the source carries the expected vectors itself.
 * target batch: `id`, `vector` (fixed-size list, the fast path), `ragged` (the vector where its length is not the
-  collection's; null elsewhere), `metadata` (canonical JSON).
+  collection's; null elsewhere), `metadata` (`metadata_json`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -32,6 +32,7 @@ __all__ = [
     "Record",
     "canonical_json",
     "lab_ids",
+    "metadata_json",
     "source_schema",
     "target_schema",
 ]
@@ -39,7 +40,10 @@ __all__ = [
 PARENT_PREFIX: Final = "parent:"
 NO_ID: Final = "null"
 """What stands for the id of a target's row that has none. No store finds that row by it."""
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER, _METADATA_ENCODER = (
+    json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=words)
+    for words in (False, True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class FieldType(StrEnum):
     UNTYPED = "untyped"
     TIME_STAMP = "time stamp"
     DECIMAL = "decimal"
-    DOUBLE = "double"
+    SINGLE = "single"
+    HALF = "half"
 
 
 def lab_ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -83,40 +88,51 @@ def lab_ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """`value` with what JSON has no word for made text: NaN and infinities as "NaN", "Infinity", "-Infinity", times as ISO 8601
-    with a T between. A decimal is its number, and text only where no double is that number."""
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys sorted, no spaces, non-ASCII kept, shortest floats. What JSON has no word for becomes text:
+    NaN and infinities "NaN", "Infinity", "-Infinity", times ISO 8601 with a T between. A decimal is its number, and text only
+    where no double is that number."""
+    return _ENCODER.encode(_plain(value, _word))
+
+
+def metadata_json(value: Any) -> str:
+    """The same for metadata, where a number must not read like the text "NaN": NaN, Infinity and -Infinity are bare words, which
+    Python reads and writes as JSON, though the standard does not know them."""
+    return _METADATA_ENCODER.encode(_plain(value, float))
+
+
+def _word(number: float) -> str:
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _plain(value: Any, unbounded: Callable[[float], Any]) -> Any:
+    """`value` with what JSON has no word for made something that it has; `unbounded`: what becomes of NaN and infinities."""
     # Nearly all values are of these types; the general questions below cost five times as much.
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if kind is dict:
-        return {key if type(key) is str else str(key): _plain(item) for key, item in value.items()}
+        return {key if type(key) is str else str(key): _plain(item, unbounded) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return unbounded(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, unbounded) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, unbounded) for item in value]
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, date | time):
         return value.isoformat()
-    return _number(value) if isinstance(value, Decimal) else str(value)
+    return _number(value, unbounded) if isinstance(value, Decimal) else str(value)
 
 
-def _number(value: Decimal) -> Any:
+def _number(value: Decimal, unbounded: Callable[[float], Any]) -> Any:
     if not value.is_finite():
-        return "NaN" if value.is_nan() else _plain(float(value))
+        return unbounded(math.nan if value.is_nan() else float(value))
     if value.as_tuple().exponent == 0:
         return int(value)
     double = float(value)
     return double if math.isfinite(double) and Decimal(repr(double)) == value else str(value)
-
-
-def canonical_json(value: Any) -> str:
-    """One text for one value: keys sorted, no spaces, non-ASCII kept, shortest floats, never a bare NaN."""
-    return _ENCODER.encode(_plain(value))
 
 
 def source_schema(parents: Iterable[str], dimension: int | None = None) -> pa.Schema:

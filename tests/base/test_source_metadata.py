@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecforensics.case import Source
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 from vecforensics.sources.columns import source_batch
 
 CELLS = {
@@ -49,13 +49,13 @@ def test_every_type_of_value_alone_and_beside_others(data: st.DataObject) -> Non
         ],
         names=fields,
     )
-    assert metadata(raw, tuple(fields)) == [canonical_json(row) for row in raw.to_pylist()]
+    assert metadata(raw, tuple(fields)) == [metadata_json(row) for row in raw.to_pylist()]
 
 
 @pytest.mark.parametrize(
     ("column", "spelt"),
     [
-        (pa.array([0.0, -0.0, None, float("nan"), 1e16]), ["0.0", "-0.0", "null", '"NaN"', "1e+16"]),
+        (pa.array([0.0, -0.0, None, float("nan"), 1e16]), ["0.0", "-0.0", "null", "NaN", "1e+16"]),
         (pa.array(np.array([1.5, -0.0], np.float16)), ["1.5", "-0.0"]),
         (pa.array([2**62, None, 2**62]).dictionary_encode(), [str(2**62), "null", str(2**62)]),
         (pa.array([decimal.Decimal("1.10"), decimal.Decimal("2.00")]), ["1.1", "2.0"]),

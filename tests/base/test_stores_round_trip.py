@@ -252,9 +252,7 @@ class TestParquetOfStrangers:
         )
 
         kept = table.column("metadata").to_pylist()
-        assert [None if one is None else json.loads(one) for one in kept] == [
-            "{broken", "[object Object]", "NaN", {"a": "NaN"}, None, {},
-        ]  # fmt: skip
+        assert kept == ['"{broken"', '"[object Object]"', "NaN", '{"a":NaN}', None, "{}"]
 
     def test_whole_number_ids_become_text(self, tmp_path: Path) -> None:
         table = self.read(tmp_path, pa.table({"id": [2**53 + 1, -1], "vector": [[1.0], [2.0]]}))

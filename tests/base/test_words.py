@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import unicodedata
+from decimal import Decimal
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from vecforensics import errors
 from vecforensics.errors import CaseError, MissingExtra, VecforensicsError, printable, without_userinfo
 from vecforensics.findings import FINDINGS_SCHEMA, MEANING, SEVERITY, Kind, Severity, zero_counts
-from vecforensics.records import canonical_json, lab_ids
+from vecforensics.records import canonical_json, lab_ids, metadata_json
 
 text = st.text(st.characters(codec="utf-8"))
 plain = st.recursive(
@@ -49,6 +50,12 @@ class TestCanonicalJson:
     )
     def test_spellings(self, value: object, spelt: str) -> None:
         assert canonical_json(value) == spelt
+
+    def test_in_metadata_a_number_that_is_none_is_not_the_text_of_its_name(self) -> None:
+        values = [math.nan, math.inf, -math.inf, Decimal("NaN"), "NaN", "Infinity", {"a": [math.nan]}, 1.5]
+        assert [metadata_json(one) for one in values] == [
+            "NaN", "Infinity", "-Infinity", "NaN", '"NaN"', '"Infinity"', '{"a":[NaN]}', "1.5",
+        ]  # fmt: skip
 
     def test_whole_and_fractional_and_text_stay_apart(self) -> None:
         assert len({canonical_json(one) for one in (1, 1.0, "1", True, "true", None, "null", "")}) == 8

@@ -16,7 +16,7 @@ from vecforensics.diff.compare import metadata
 from vecforensics.diff.compare.json_columns import loaded, metadata_columns, typed_columns
 from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.metadata_rule import MetadataRule
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 
 FIELDS = ("a", "b", 'odd "name"', "ü")
 VALUES = st.one_of(
@@ -74,7 +74,7 @@ def without_some_nulls(draw: st.DrawFn) -> list[Pair]:
 
 
 def column(rows: list[dict[str, Any]]) -> pa.ChunkedArray:
-    return pa.chunked_array([[canonical_json(row) for row in rows]], pa.string())
+    return pa.chunked_array([[metadata_json(row) for row in rows]], pa.string())
 
 
 @pytest.mark.parametrize("store", ["parquet", "pinecone"])

@@ -26,20 +26,22 @@ from vecforensics.diff.compare import metadata
 from vecforensics.diff.compare.metadata import drift_of_rows
 from vecforensics.investigation import Investigation
 from vecforensics.metadata_rule import MetadataRule, moment
-from vecforensics.records import FieldType, canonical_json
+from vecforensics.records import FieldType, metadata_json
 from vecforensics.run_folder import RunFolder
 
 CSV = MetadataRule(types={"a": FieldType.UNTYPED})
 STAMP = MetadataRule(types={"a": FieldType.TIME_STAMP})
 DECIMAL = MetadataRule(types={"a": FieldType.DECIMAL})
-DOUBLE = MetadataRule(types={"a": FieldType.DOUBLE})
+SINGLE = MetadataRule(types={"a": FieldType.SINGLE})
+HALF = MetadataRule(types={"a": FieldType.HALF})
+PLAIN = MetadataRule()
 ABSENT = object()
 
 
 def drift(rule: MetadataRule, pairs: Sequence[tuple[Any, Any]], by_column: bool) -> list[dict[str, Any]]:
     """What happened to the field `a` of each pair; nothing where it is in order."""
     source, target = (
-        pa.chunked_array([[canonical_json({} if one is ABSENT else {"a": one}) for one in side]], pa.string())
+        pa.chunked_array([[metadata_json({} if one is ABSENT else {"a": one}) for one in side]], pa.string())
         for side in zip(*pairs, strict=True)
     )
     numbers = np.arange(len(pairs), dtype=np.int32)
@@ -66,6 +68,7 @@ def both(rule: MetadataRule, expected: Any, actual: Any) -> dict[str, Any]:
         *[('["a", 1]', ["a", 1]), ('{"b": 1, "a": null}', {"a": None, "b": 1}), ("null", "null")],
         *[("2024-01-01 10:00:00", "2024-01-01T10:00:00"), ("2024-01-01", "2024-01-01T00:00:00")],
         *[("2024-01-01 10:00:00+00", "2024-01-01T10:00:00.000Z"), ("NaN", "NaN")],
+        *[("NaN", float("nan")), ("nan", float("nan")), ("inf", float("inf")), ("-Infinity", float("-inf"))],
     ],
 )  # fmt: skip
 def test_what_a_cell_spells_is_the_same(cell: str | None, value: Any) -> None:
@@ -85,7 +88,8 @@ def test_what_a_cell_spells_is_the_same(cell: str | None, value: Any) -> None:
         ("yes", True, None),
         ("T", True, None),
         ("2", True, None),
-        ("0.1", 0.10000000149011612, None),
+        ("0.1", 0.10000000149011612, "float→single precision"),
+        ("2024-01-01", "2024-01-01T00:00:00Z", "zone added"),
         ("1_000", 1000, "thousands separators"),
         ("1,000", 1000, "thousands separators"),
         ("NA", None, None),
@@ -228,6 +232,18 @@ def test_text_that_names_the_same_instant_is_still_another_text() -> None:
     assert (found["change"], found["form"]) == ("changed", "another spelling of the moment")
 
 
+@pytest.mark.parametrize(
+    ("actual", "form"),
+    [
+        ("2024-01-01T00:00:00", "time of day added"),
+        ("2024-01-01 00:00:00+02:00", "time of day and zone added"),
+        ("2024-01-01T01:00:00", None),
+    ],
+)
+def test_what_was_added_to_a_date_is_said(actual: str, form: str | None) -> None:
+    assert both(PLAIN, "2024-01-01", actual).get("form") == form
+
+
 @pytest.mark.parametrize("number", [1704110420, 1704110420000, 1704110420.0])
 def test_a_time_stamp_that_became_a_count_is_another_type(number: float) -> None:
     found = both(STAMP, "2024-01-01T12:00:20+00:00", number)
@@ -241,11 +257,81 @@ def test_a_decimal_as_text_is_another_type_and_named_as_what_it_was() -> None:
     assert both(DECIMAL, 5.0, 5) == both(DECIMAL, "0.1234567890123456789", 0.12345678901234568) == {}
 
 
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("rule", [PLAIN, SINGLE, STAMP])
 @pytest.mark.parametrize(
-    ("actual", "types"), [("nan", "NaN→text"), (None, "NaN→null"), (ABSENT, "NaN→absent")]
+    ("expected", "actual", "types"),
+    [
+        *[(NAN, "NaN", "NaN→text"), (NAN, "nan", "NaN→text"), (NAN, None, "NaN→null"), (NAN, ABSENT, "NaN→absent")],
+        *[(INFINITY, None, "Infinity→null"), (INFINITY, "inf", "Infinity→text"), (-INFINITY, None, "-Infinity→null")],
+        *[("NaN", NAN, "text→NaN"), (None, NAN, "null→NaN"), ([NAN], ["NaN"], "list of NaN→text")],
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_and_its_name_are_two_types(
+    rule: MetadataRule, expected: Any, actual: Any, types: str
+) -> None:
+    found = both(rule, expected, actual)
+    assert (found["change"], found["types"]) == ("missing" if actual is ABSENT else "retyped", types)
+
+
+@pytest.mark.parametrize("value", [NAN, INFINITY, -INFINITY, [NAN], "NaN"])
+def test_a_number_that_is_none_is_the_same_as_itself(value: Any) -> None:
+    assert both(PLAIN, value, value) == both(CSV, json.dumps(value).strip('"'), value) == {}
+
+
+def test_an_infinity_that_became_nan_is_another_value() -> None:
+    assert both(PLAIN, INFINITY, NAN)["change"] == both(PLAIN, INFINITY, -INFINITY)["change"] == "changed"
+
+
+@pytest.mark.parametrize("rule", [PLAIN, SINGLE, CSV])
+def test_a_zero_has_no_sign_to_lose(rule: MetadataRule) -> None:
+    """JSON.stringify drops it from all data."""
+    signed = "-0.0" if rule is CSV else -0.0
+    assert both(rule, signed, 0.0) == both(rule, [-0.0, {"k": -0.0}], [0.0, {"k": 0.0}]) == {}
+    assert rule is CSV or both(rule, 0.0, -0.0) == {}
+    assert both(PLAIN, -0.0, 0)["types"] == "float→int"
+
+
+@pytest.mark.parametrize(("rule", "kind"), [(SINGLE, np.float32), (HALF, np.float16)])
+def test_a_number_of_a_narrower_format_is_every_double_that_rounds_to_it(
+    rule: MetadataRule, kind: type[np.floating[Any]]
+) -> None:
+    """0.1 is what most programs print of the single next to 0.1."""
+    held = float(kind(0.1))
+    assert held != 0.1
+    assert both(rule, held, 0.1) == both(rule, held, float(repr(float(str(kind(0.1)))))) == {}
+    assert both(rule, held, float(np.nextafter(kind(0.1), kind(1))))["change"] == "changed"
+    assert both(rule, 3.0, 3)["types"] == "float→int"
+    assert both(rule, held, "0.1")["change"] in ("changed", "retyped")
+    assert both(rule, held, 1e300)["change"] == "changed"
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(
+            st.none() | st.floats(width=16).map(float),
+            st.none() | st.floats() | st.sampled_from([0.1, 0.0999755859375, 3, "0.1"]),
+        ),
+        min_size=1,
+        max_size=8,
+    )
 )
-def test_a_nan_that_became_something_else_is_another_type(actual: Any, types: str) -> None:
-    assert both(DOUBLE, float("nan"), actual)["types"] == types
+@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("rule", [SINGLE, HALF], ids=["single", "half"])
+def test_narrow_numbers_by_column_are_narrow_numbers_row_by_row(
+    rule: MetadataRule, pairs: list[tuple[Any, Any]]
+) -> None:
+    pairs = [*pairs, (float(np.float16(0.1)), 0.1)]
+    # NaN is not equal to itself, in what a finding shows neither.
+    assert repr(drift(rule, pairs, by_column=True)) == repr(drift(rule, pairs, by_column=False))
+
+
+def test_what_single_precision_left_of_a_number_is_called_so_wherever_it_came_from() -> None:
+    assert both(PLAIN, 0.1, 0.10000000149011612)["types"] == "float→single precision"
+    assert both(PLAIN, 0.1, 0.0999755859375)["types"] == "float→half precision"
+    assert both(CSV, "0.1", 0.10000000149011612)["form"] == "float→single precision"
 
 
 @given(

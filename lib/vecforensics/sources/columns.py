@@ -24,7 +24,7 @@ from vecforensics.arrow_columns import (
 from vecforensics.arrow_values import beyond_four_digits, counts_time, values_of
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
-from vecforensics.records import canonical_json, source_schema
+from vecforensics.records import canonical_json, metadata_json, source_schema
 from vecforensics.sources.parents import NOTHING_KNOWN, DoubleIds, from_doubles, from_texts, unknown
 from vecforensics.sources.rows import text_value
 
@@ -95,7 +95,7 @@ def _text(columns: dict[str, pa.Array], source: Source, path: Path, first_row: i
 
 
 def _metadata(raw: pa.RecordBatch, source: Source) -> pa.Array:
-    """What `canonical_json` makes of each row's fields, put together from what it makes of each field's distinct values: metadata
+    """What `metadata_json` makes of each row's fields, put together from what it makes of each field's distinct values: metadata
     repeats itself (a plan, a country), and spelling it out is dear.
     """
     names = sorted(set(source.metadata))
@@ -112,13 +112,13 @@ def _spelt(column: pa.Array, head: str) -> pa.Array:
     """`head` and, behind it, each value as JSON, null included."""
     kind = column.type
     if pa.types.is_nested(kind):
-        return texts(head + canonical_json(value) for value in values_of(column))
+        return texts(head + metadata_json(value) for value in values_of(column))
     if pa.types.is_floating(kind):
         # By their bits: 0.0 and -0.0 are spelt differently.
         column = column.view({16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width])
     distinct = encoded(column)
     values = distinct.dictionary.view(kind) if pa.types.is_floating(kind) else distinct.dictionary
-    spelt = texts(head + canonical_json(value) for value in [*values_of(values), None])
+    spelt = texts(head + metadata_json(value) for value in [*values_of(values), None])
     return spelt.take(numbers(as_numpy(distinct.indices, len(values))))
 
 

@@ -72,4 +72,6 @@ def _field_type(kind: pa.DataType) -> FieldType | None:
         return FieldType.TIME_STAMP
     if pa.types.is_decimal(kind):
         return FieldType.DECIMAL
-    return FieldType.DOUBLE if pa.types.is_floating(kind) else None
+    if pa.types.is_float32(kind):
+        return FieldType.SINGLE
+    return FieldType.HALF if pa.types.is_float16(kind) else None

@@ -20,7 +20,7 @@ from vecforensics.arrow_columns import split_vectors, usual_length
 from vecforensics.case import Source
 from vecforensics.errors import SourceError
 from vecforensics.list_lengths import commonest
-from vecforensics.records import canonical_json, source_schema
+from vecforensics.records import canonical_json, metadata_json, source_schema
 from vecforensics.sources.parents import DoubleIds, from_double, unknown
 
 __all__ = ["ABSENT", "batches_of_rows", "look_up", "text_value"]
@@ -119,10 +119,7 @@ def _batch(
     columns: list[list[Any]] = [
         [_id(row, source.id, place, path) for place, row in chunk],
         [_text(row, source, place, path) for place, row in chunk],
-        [
-            canonical_json({name: _or_none(look_up(row, name)) for name in source.metadata})
-            for _, row in chunk
-        ],
+        [metadata_json({name: _or_none(look_up(row, name)) for name in source.metadata}) for _, row in chunk],
         [_scalar(row, source.version, place, path) for place, row in chunk],
         *(
             [_parent(row, column, place, path, doubles.get(parent, unknown)) for place, row in chunk]

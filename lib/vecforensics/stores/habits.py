@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 
 __all__ = ["StoreHabits", "as_doubles"]
 
@@ -39,4 +39,4 @@ def as_doubles(value: Any) -> str:
             return [doubled(item) for item in part]
         return {key: doubled(item) for key, item in part.items()}
 
-    return canonical_json(doubled(value))
+    return metadata_json(doubled(value))

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 from vecforensics.stores.protocol import Columns
 from vecforensics.stores.shape import is_text, own_columns
 
@@ -78,7 +78,7 @@ def as_object(text: str | None) -> dict[str, Any] | None:
     """The JSON object that a text spells, an empty one where there is no text; None where it is none."""
     try:
         value = json.loads(text or "{}")
-        canonical_json(value)
+        metadata_json(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -88,7 +88,7 @@ def _without(text: str | None, fields: Collection[str]) -> str | None:
     held = as_object(text)
     if text is None or held is None:
         return text
-    return canonical_json({name: value for name, value in held.items() if name not in fields})
+    return metadata_json({name: value for name, value in held.items() if name not in fields})
 
 
 def _joined(written: str | None, kept: str | None) -> str | None:
@@ -98,7 +98,7 @@ def _joined(written: str | None, kept: str | None) -> str | None:
     if written in (None, "{}"):
         return kept
     beside = as_object(kept)
-    return canonical_json({**beside, **json.loads(written)}) if beside else written
+    return metadata_json({**beside, **json.loads(written)}) if beside else written
 
 
 def _struct(new: pa.ChunkedArray, kept: pa.Table, field: pa.Field, written: Collection[str]) -> pa.Array:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, text, texts
 from vecforensics.arrow_values import values_of
 from vecforensics.errors import TargetError
-from vecforensics.records import NO_ID, canonical_json, target_schema
+from vecforensics.records import NO_ID, metadata_json, target_schema
 from vecforensics.stores.protocol import Columns
 
 __all__ = ["as_target_batch", "is_text", "own_columns", "some_have_ids"]
@@ -68,12 +68,12 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
             encoded = column.dictionary_encode()
             spelt = [_canonical(text) for text in encoded.dictionary.to_pylist()]
             return texts(spelt).take(encoded.indices)
-        return texts(None if value is None else canonical_json(value) for value in values_of(column))
+        return texts(None if value is None else metadata_json(value) for value in values_of(column))
     rest = [name for name in names if name not in (columns.id, columns.vector) and not name.startswith("_")]
     if not rest:
         return pa.nulls(batch.num_rows, pa.string())
     rows = zip(*(values_of(batch.column(names.index(name))) for name in rest), strict=True)
-    return texts(canonical_json(dict(zip(rest, row, strict=True))) for row in rows)
+    return texts(metadata_json(dict(zip(rest, row, strict=True))) for row in rows)
 
 
 def _canonical(text: str | None) -> str | None:
@@ -84,9 +84,9 @@ def _canonical(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        spelt = canonical_json(json.loads(text))
+        spelt = metadata_json(json.loads(text))
     except (ValueError, RecursionError):
-        return canonical_json(text)
+        return metadata_json(text)
     return spelt if spelt.isascii() else _HALF_A_CHARACTER.sub(lambda half: f"\\\\u{ord(half[0]):04x}", spelt)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ Mask = npt.NDArray[np.bool_]
 
 # From here on a double may be another number than the text said.
 _INEXACT: Final = 2.0**53
+_NARROW: Final[Mapping[FieldType, type[np.floating[Any]]]] = {
+    FieldType.SINGLE: np.float32,
+    FieldType.HALF: np.float16,
+}
 # Narrower than what `metadata_rule` takes for a number or a moment: what is left out is looked at one by one.
 _NUMBER: Final = r"^-?((0|[1-9]\d{0,30})(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?$"
 _MOMENT: Final = r"^[1-9]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?"
@@ -71,6 +75,8 @@ def may_drift(one: pa.Array, other: pa.Array, fields: Sequence[str], types: Mapp
             suspect |= ~(_equal_numbers(left, right) | neither)
             continue
         same = flags(pc.equal(left, right))
+        if kind is not None and kind in _NARROW and pa.types.is_floating(left.type):
+            same |= _equal_rounded(left, right, _NARROW[kind])
         if kind is FieldType.TIME_STAMP:
             same |= _equal_moments(left, right, ~same)
         suspect |= ~(same | neither)
@@ -129,6 +135,14 @@ def _equal_numbers(one: pa.Array, other: pa.Array) -> Mask:
     left, right = (_doubles(column.take(numbers(rows))) for column in (one, other))
     same[rows] = (left == right) & (np.abs(right) < _INEXACT)
     return same
+
+
+def _equal_rounded(one: pa.Array, other: pa.Array, kind: type[np.floating[Any]]) -> Mask:
+    """Where two doubles are one number of a narrower format."""
+    with np.errstate(over="ignore"):
+        left, right = (as_numpy(column).astype(kind) for column in (one, other))
+    equal: Mask = (left == right) & np.isfinite(left) & present(one) & present(other)
+    return equal
 
 
 def _doubles(column: pa.Array) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ from vecforensics.diff.lookup import Filter, Hashes
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.evidence import hash_text
 from vecforensics.metadata_rule import MetadataRule
-from vecforensics.records import canonical_json
+from vecforensics.records import metadata_json
 from vecforensics.stores.habits import as_doubles
 
 __all__ = ["Agreement", "with_crowds"]
@@ -44,11 +44,11 @@ class Agreement:
         """One text for metadata that agree but for the width of numbers, for nulls and for what the source's types leave open."""
         held = as_object(text)
         cores = {name: self.rule.core(name, held[name]) for name in self.fields if name in held}
-        return canonical_json({name: as_doubles(core) for name, core in cores.items() if core is not None})
+        return metadata_json({name: as_doubles(core) for name, core in cores.items() if core is not None})
 
     def carried(self, text: str | None) -> str:
         """What a record's metadata would be, had the target kept them as they were."""
-        return canonical_json(self.rule.in_source(self.fields, as_object(text)))
+        return metadata_json(self.rule.in_source(self.fields, as_object(text)))
 
 
 def with_crowds(
