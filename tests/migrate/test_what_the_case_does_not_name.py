@@ -199,17 +199,34 @@ def test_a_copy_beside_the_records_own_row_is_removed_and_the_plan_says_what_goe
     assert standing(scene, "lancedb")["1007"]["clicks"] == 49
 
 
+@pytest.mark.parametrize(
+    "text", ['{"plan": "free", "clicks": 5', "[object Object]", '{"plan": "free", "half": "\\ud800"}']
+)
 @pytest.mark.parametrize("store", STORES)
-def test_metadata_that_are_no_object_go_only_on_demand(tmp_path: Path, store: str) -> None:
+def test_metadata_that_are_no_object_go_only_on_demand(tmp_path: Path, store: str, text: str) -> None:
     scene = damaged(tmp_path, store, "one text")
     rows = list(standing(scene, store).values())
-    rows[0]["metadata"] = '{"plan": "free", "clicks": 5'
+    rows[0]["metadata"] = text
     put(scene, store, rows)
     scene.collect_again()
     diff_vectors(scene.case, scene.run)
     with pytest.raises(TargetError, match=r"of 1 record not everything .*: metadata \("):
         scene.migrate("repair")
     assert scene.migrate("repair", accept_loss=True).verdict is Verdict.CLEAN
+
+
+def test_metadata_that_json_and_utf_8_do_not_share_are_kept(tmp_path: Path) -> None:
+    scene = damaged(tmp_path, "lancedb", "one text")
+    rows = list(standing(scene, "lancedb").values())
+    rows[0]["metadata"] = '{"plan":"none","half":"\\ud800","score":NaN,"big":123456789012345678901}'
+    put(scene, "lancedb", rows)
+    scene.collect_again()
+    diff_vectors(scene.case, scene.run)
+    assert scene.migrate("repair").verdict is Verdict.CLEAN
+    assert (
+        standing(scene, "lancedb")[rows[0]["id"]]["metadata"]
+        == '{"big":123456789012345678901,"half":"\\ud800","plan":"free","score":NaN}'
+    )
 
 
 def test_metadata_that_are_no_object_stay_where_no_field_is_named(tmp_path: Path) -> None:

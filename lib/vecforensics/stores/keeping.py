@@ -8,7 +8,7 @@ of rows in the store's own columns, so types stay what they are; `whole_rows` pu
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -78,7 +78,6 @@ def as_object(text: str | None) -> dict[str, Any] | None:
     """The JSON object that a text spells, an empty one where there is no text; None where it is none."""
     try:
         value = json.loads(text or "{}")
-        metadata_json(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -88,7 +87,7 @@ def _without(text: str | None, fields: Collection[str]) -> str | None:
     held = as_object(text)
     if text is None or held is None:
         return text
-    return metadata_json({name: value for name, value in held.items() if name not in fields})
+    return _spelt({name: value for name, value in held.items() if name not in fields})
 
 
 def _joined(written: str | None, kept: str | None) -> str | None:
@@ -98,7 +97,12 @@ def _joined(written: str | None, kept: str | None) -> str | None:
     if written in (None, "{}"):
         return kept
     beside = as_object(kept)
-    return metadata_json({**beside, **json.loads(written)}) if beside else written
+    return _spelt({**beside, **json.loads(written)}) if beside else written
+
+
+def _spelt(metadata: Mapping[str, Any]) -> str:
+    """As JSON text. Half a character, which JSON can name and UTF-8 cannot hold, is named again."""
+    return metadata_json(metadata).encode("utf-8", "backslashreplace").decode()
 
 
 def _struct(new: pa.ChunkedArray, kept: pa.Table, field: pa.Field, written: Collection[str]) -> pa.Array:
