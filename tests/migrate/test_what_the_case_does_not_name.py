@@ -199,9 +199,7 @@ def test_a_copy_beside_the_records_own_row_is_removed_and_the_plan_says_what_goe
     assert standing(scene, "lancedb")["1007"]["clicks"] == 49
 
 
-@pytest.mark.parametrize(
-    "text", ['{"plan": "free", "clicks": 5', "[object Object]", '{"plan": "free", "half": "\\ud800"}']
-)
+@pytest.mark.parametrize("text", ['{"plan": "free", "clicks": 5', "[object Object]"])
 @pytest.mark.parametrize("store", STORES)
 def test_metadata_that_are_no_object_go_only_on_demand(tmp_path: Path, store: str, text: str) -> None:
     scene = damaged(tmp_path, store, "one text")
