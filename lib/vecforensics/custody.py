@@ -443,9 +443,10 @@ class Custody:
         if broken:
             head = f"NOT intact: {len(broken):,} difference{'' if len(broken) == 1 else 's'} to the seal over {files}"
         elif self.ours:
+            written = "1 file was" if len(self.ours) == 1 else f"{len(self.ours):,} files were"
             head = (
-                f"out of date: {len(self.ours):,} of {files} {'was' if len(self.ours) == 1 else 'were'} written since, by stages "
-                f"of this run as run.json has it. Write the report and seal anew: vecforensics report {self.run}"
+                f"out of date: {written} written after the seal over {files}, by stages of this run as run.json has it. "
+                f"Write the report and seal anew: vecforensics report {self.run}"
             )
         else:
             head = f"intact: all {files} are what they were{', whatever ran since' if self.since else ''}"
