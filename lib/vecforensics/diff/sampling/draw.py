@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, numbers, text, texts, whole
 from vecforensics.diff.collected import KINDS
-from vecforensics.diff.hotspots import HotSpots, find_hot_spots, rows_of
+from vecforensics.diff.hotspots import HotSpots, find_hot_spots
 from vecforensics.diff.hotspots.lines import Population
+from vecforensics.diff.hotspots.parts import covered_by_all
 from vecforensics.diff.passes import Part, Passed
 from vecforensics.diff.sampling.estimate import estimate_rate
 from vecforensics.diff.sampling.plan import SamplePlan, Stratum, plan_sample
@@ -159,10 +160,12 @@ def _rows_at(source: Side, positions: Index) -> Index:
 
 
 def in_a_hot_spot(population: Population, spots: HotSpots) -> npt.NDArray[np.bool_]:
-    """Which rows of the population (in its order) lie in one of `spots`, bool (n,)."""
+    """Which rows of the population (in its order) lie in one of `spots`, bool (n,); of every k-th row of a stretch all of that
+    stretch, since of rows that were lost there is nothing to draw but what stands beside them."""
     hot = np.zeros(population.rows, np.bool_)
     for spot in spots:
-        hot |= rows_of(spot, population)
+        stretch = [part for part in spot.parts if part.form != "every"]
+        hot |= covered_by_all(stretch or spot.parts, population)
     return hot
 
 
