@@ -361,7 +361,7 @@ def test_nearly_unique_fields_are_left_out_by_name() -> None:
         [rows(N, {Kind.MISSING: np.flatnonzero(BATCH == 3)}, {**LINES, "metadata:name": names})]
     )
     assert spots[0].where == "batch 3"
-    assert spots.skipped == ("metadata:name: 12,000 values in 12,000 rows",)
+    assert spots.skipped == ("metadata:name, which has 12,000 values in 12,000 rows",)
 
 
 @pytest.mark.parametrize("hurt", [[], [5], [5, 6], NUMBERS], ids=["none", "one", "two", "all"])

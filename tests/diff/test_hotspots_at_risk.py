@@ -139,3 +139,38 @@ def test_a_sampled_run_makes_no_place_of_the_hot_spot_that_was_sampled_more(tmp_
     diff = investigate(one, tmp_path, impact=False, sample=400)
     assert diff.counts["zero"] > 100
     assert {spot["kind"] for spot in diff.hot_spots} == {"missing"}
+
+
+def test_a_sample_counts_the_damage_that_it_saw_and_says_so() -> None:
+    """Every fiftieth row is wrong, and a third of all were looked at; what is missing is known of all."""
+    drawn = np.random.default_rng(3).random(N) < 0.3
+    wrong, lost = np.flatnonzero(drawn & (NUMBERS % 50 == 7)), np.arange(1000, 1040)
+    seen = rows(N, {Kind.DRIFTED: wrong, Kind.MISSING: lost})
+    far = np.where(drawn, LookedAt.COMPARED, LookedAt.NOT).astype(np.uint8)
+    spots = {spot.kind: spot for spot in find_hot_spots([replace(seen, looked_at=far)])}
+    assert spots["drifted"].sentence == (
+        f"every 50th row (from row 8 on) holds all {len(wrong)} drifted rows in the sample (2.0 % of all rows)"
+    )
+    [within] = spots["drifted"].within
+    assert spots["drifted"].sentence_of(within) == (
+        f"every 50th row (from row 8 on) holds all {len(wrong)} drifted rows of users in the sample (2.0 % of its rows)"
+    )
+    assert spots["drifted"].as_dict()["sampled"]
+    assert spots["missing"].sentence == "rows 1,001–1,040 hold all 40 missing rows (1.3 % of all rows)"
+    assert not spots["missing"].sampled
+
+
+def test_terminal_and_notebook_say_that_a_place_was_seen_in_a_sample(tmp_path: Path) -> None:
+    one = World.make(count=N, dimension=8, shape="words", seed=0)
+    one.parents = [None] * N
+    wrong = {one.ids[row] for row in NUMBERS[(BATCH == 7) | (BATCH == 8)].tolist()}
+    one.target = [
+        (text, np.zeros(8, np.float32) if text in wrong else vector, metadata)
+        for text, vector, metadata in one.target
+    ]
+    diff = investigate(one, tmp_path, impact=False, sample=600)
+    [spot] = diff.hot_spots
+    assert "zero rows in the sample (" in spot["sentence"]
+    assert spot["sampled"]
+    assert spot["sentence"] in str(diff)
+    assert spot["sentence"] in diff._repr_html_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from planted_run import investigate
 from planted_world import World
 
 from vecforensics.diff import Diff
+from vecforensics.run_folder import RunFolder
 
 N = 3042
 NUMBERS = np.arange(N)
@@ -134,3 +136,43 @@ def test_the_orphans_of_one_batch_are_found_among_the_rows_of_the_target(tmp_pat
     assert where(investigate(one, tmp_path, impact=False)) == [
         "batch 77 holds all 40 orphan rows (1.3 % of all vectors in the target)"
     ]
+
+
+def test_findings_json_says_how_places_were_looked_for(tmp_path: Path) -> None:
+    one = world()
+    lose(one, NUMBERS[BATCH == 12])
+    written = json.loads(
+        RunFolder.open(investigate(one, tmp_path, impact=False).path).findings_json.read_text()
+    )
+    search = written["hot_spot_search"]
+    assert set(search) == {"tests", "level", "lines", "skipped", "method"}
+    assert search["level"] == 0.01
+    assert search["tests"] > 30
+    assert f"{search['tests']:,} tests" in search["method"]
+    assert {"position", "id", "batch", "worker", "written_at", "namespace", "metadata:plan"} <= set(
+        search["lines"]
+    )
+
+
+def test_a_line_that_was_not_looked_along_is_among_the_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids beyond the number that is ranked, and a text that nearly every record has to itself; of records and of strays."""
+    monkeypatch.setattr("vecforensics.diff.hotspots.lines.SORTED_IDS", 2000)
+    one = world()
+    for row, metadata in enumerate(one.metadata):
+        metadata["plan"] = f"plan of {row}"
+    for row, (_, _, metadata) in enumerate(one.target):
+        metadata["plan"] = f"plan of {row}"
+    lose(one, NUMBERS[BATCH == 12])
+    one.target.append(("stray", np.ones(8, np.float32), {}))
+    diff = investigate(one, tmp_path, impact=False)
+    asked = [limit for limit in diff.limits if limit.startswith("Where damage gathers was not asked along ")]
+    assert {limit.removeprefix("Where damage gathers was not asked along ") for limit in asked} >= {
+        "metadata:plan, which has 3,042 values in 3,042 rows.",
+        "metadata:plan, which has 2,942 values in 2,943 rows of the target.",
+        "id, since 3,042 rows are more than the 2,000 that are put in its order.",
+        "id, since 2,943 rows of the target are more than the 2,000 that are put in its order.",
+    }
+    assert len(set(asked)) == len(asked)
+    assert all(limit in str(diff) for limit in asked)

@@ -95,6 +95,7 @@ def test_findings_json_has_the_fixed_keys_and_every_kind(tmp_path: Path) -> None
             "records_corrupt",
             "rows_checked",
             "hot_spots",
+            "hot_spot_search",
             "impact",
             "examples",
             "settings",

@@ -13,6 +13,7 @@ from planted_run import investigate
 from planted_world import World
 
 from vecforensics.diff import Diff
+from vecforensics.run_folder import RunFolder
 
 
 def world_with_strays(rows: list[int], mark: Any = None, count: int = 1000) -> World:
@@ -160,3 +161,25 @@ def test_what_is_missing_is_said_before_what_dangles_for_it(tmp_path: Path) -> N
         "batches 3–4 hold all 40 missing rows (6.7 % of all rows)",
         "batches 18–19 hold all 40 dangling rows (6.7 % of all rows)",
     ]
+
+
+def test_rows_under_one_id_may_be_listed_in_any_order(tmp_path: Path) -> None:
+    """Twelve records of one vector stand under `null`, half of them with their metadata, and beside strays of their own: nothing
+    but the listing tells which of the twelve comes first."""
+    seen, said = set(), set()
+    for number in range(6):
+        world = World.make(count=400, dimension=16, seed=5)
+        world.parents = [None] * 400
+        world.expected[:12] = world.expected[0]
+        for row in range(12):
+            metadata = world.metadata[row] if row % 2 else {**world.metadata[row], "plan": "lost"}
+            world.target[row] = ("null", world.expected[0].copy(), dict(metadata))
+        noise = np.random.default_rng(1).normal(size=(10, 16)).astype(np.float32)
+        world.target += [(f"stray-{n}", noise[n], {"plan": f"q{n}"}) for n in range(10)]
+        diff = investigate(
+            world, tmp_path / str(number), buckets=1 + number % 3, shuffle=number, impact=False
+        )
+        seen.add(RunFolder.open(diff.path).findings_json.read_bytes())
+        said |= {(spot["where"], spot["rows"], spot["of"]) for spot in orphan_spots(diff)}
+    assert len(seen) == 1
+    assert said == {("ids null … stray-9", 16, 22)}

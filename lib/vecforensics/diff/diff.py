@@ -146,7 +146,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     summaries = {part.name: _summary(part) for part in by_case}
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
-    table, hot_spots, notes = _found_and_where(work, passed, list(rows.values()))
+    table, where, notes = _found_and_where(work, passed, list(rows.values()))
     hurt = {name: rows[name] for name in damaged}
     impact, unmeasured = measure_costs(work, passed, hurt, draw) if work.impact else ({}, [])
     return Diff(
@@ -155,7 +155,8 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
         verdict=_verdict(work.evidence, summaries, table),
         collections=summaries,
         table=table,
-        hot_spots=hot_spots,
+        hot_spots=tuple(where.pop("spots")),
+        hot_spot_search=where,
         impact={name: impact[name] for name in summaries if name in impact} or None,
         estimate=estimate(draw, passed) if draw is not None else None,
         limits=(
@@ -177,9 +178,9 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
 
 def _found_and_where(
     work: Work, passed: Passed, rows: Sequence[RowDimensions]
-) -> tuple[pa.Table, tuple[dict[str, Any], ...], list[str]]:
-    """The findings as one table, the places where they gather, and what is to be said of those of strays. `rows`: the records,
-    where any damage was found.
+) -> tuple[pa.Table, dict[str, Any], list[str]]:
+    """The findings as one table, the places where they gather and how they were looked for (`HotSpots.as_dict`), and what is to
+    be said of that. `rows`: the records, where any damage was found.
 
     Records are searched on a thread of their own while the table is made and strays are searched on this one.
     """
@@ -203,7 +204,8 @@ def _found_and_where(
         of_strays = find_hot_spots(strays, "target", false_discovery=rate)
         spots = joined([of_records.result(), of_strays] if astray else [of_records.result()])
     notes = [f"{one.collection}: {one.note}" for one in strays if one.note]
-    return table, tuple(spot.as_dict() for spot in spots), notes
+    notes += [f"Where damage gathers was not asked along {line}." for line in spots.skipped]
+    return table, spots.as_dict(), notes
 
 
 def _writes_of_strays(work: Work, parts: Sequence[Part]) -> dict[str, Writes]:

@@ -75,7 +75,8 @@ class CollectionSummary:
 class Diff:
     """What is wrong with a target, and how sure that is.
 
-    `table` holds the findings (`findings.FINDINGS_SCHEMA`); `hot_spots` and `impact` as they stand in findings.json; `limits`
+    `table` holds the findings (`findings.FINDINGS_SCHEMA`); `hot_spots`, `hot_spot_search` (by what method, with how many tests
+    and along which lines they were looked for) and `impact` as they stand in findings.json; `limits`
     are the sentences that say what this run could not see. `estimate` is set where contents were sampled.
     """
 
@@ -85,6 +86,7 @@ class Diff:
     collections: Mapping[str, CollectionSummary]
     table: pa.Table
     hot_spots: tuple[Mapping[str, Any], ...] = ()
+    hot_spot_search: Mapping[str, Any] | None = None
     impact: Mapping[str, Any] | None = None
     estimate: Mapping[str, Any] | None = None
     limits: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ class Diff:
             "records_corrupt": self.records_corrupt,
             "rows_checked": self.rows_checked,
             "hot_spots": [dict(spot) for spot in self.hot_spots],
+            "hot_spot_search": dict(self.hot_spot_search) if self.hot_spot_search is not None else None,
             "impact": dict(self.impact) if self.impact is not None else None,
             "examples": [row for kind in Kind for row in self.of_kind(kind).slice(0, _EXAMPLES).to_pylist()],
             "settings": dict(self.settings),

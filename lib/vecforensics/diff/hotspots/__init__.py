@@ -10,7 +10,7 @@ false-discovery rate is held over all tests of a run. The method and its limits 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population, lay_out
 from vecforensics.diff.hotspots.parts import Part, are_several, covered_by_all, in_words
-from vecforensics.diff.hotspots.risk import AtRisk, rows_at_risk
+from vecforensics.diff.hotspots.risk import AtRisk, rows_at_risk, seen_in_a_sample
 from vecforensics.diff.hotspots.search import Claim, Limits, search
 from vecforensics.diff.rows import CORRUPT_MASK, KIND_BIT, RowDimensions
 from vecforensics.errors import printable
@@ -62,7 +62,8 @@ class HotSpot:
     `hits` of the kind's `found` rows stand in this part of `size` rows out of `rows` (of all collections). `collection`: the
     one in which all of it lies, if there is one. `log10_q`: the adjusted p-value (Benjamini-Yekutieli) as a power of ten.
     `score`: nats of likelihood gained beyond what the description costs. `also`: other names for nearly the same rows. `side`:
-    whose rows they are, the source's or the target's; `sampled`: not all of them were looked at. `within`: the same of each
+    whose rows they are, the source's or the target's; `sampled`: not all of them were looked at, so that `found` and `hits` of a
+    source are those of the sample. `within`: the same of each
     collection that has rows here, since a share of all collections together is that of none of them.
     """
 
@@ -86,6 +87,11 @@ class HotSpot:
         return "hold" if are_several(self.parts) else "holds"
 
     @property
+    def _in_the_sample(self) -> str:
+        """Of a target all damaged rows are looked at, and a sample of the others."""
+        return " in the sample" if self.sampled and self.side == "source" else ""
+
+    @property
     def sentence(self) -> str:
         name = self.kind.replace("_", " ")
         held = (
@@ -93,8 +99,9 @@ class HotSpot:
             if self.hits < self.found
             else f"all {self.found:,} {name} rows"
         )
+        held += self._in_the_sample
         whole = "all rows" if self.side == "source" else "all vectors in the target"
-        if self.sampled:
+        if self.sampled and self.side == "target":
             whole = f"the {self.rows:,} vectors in the target that were looked at"
         return f"{self.where} {self._verb} {held} ({_percent(self.size, self.rows)} of {whole})"
 
@@ -102,9 +109,9 @@ class HotSpot:
         """The same of one collection alone."""
         every = "all" if one.hits == one.found > 1 else f"{one.hits:,} of the"
         name = f"{self.kind.replace('_', ' ')} row{'s' if one.found != 1 else ''}"
-        held = f"{every} {one.found:,} {name} of {printable(one.collection, 60)}"
+        held = f"{every} {one.found:,} {name} of {printable(one.collection, 60)}{self._in_the_sample}"
         whole = "rows" if self.side == "source" else "vectors in the target"
-        looked_at = " that were looked at" if self.sampled else ""
+        looked_at = " that were looked at" if self.sampled and self.side == "target" else ""
         return f"{self.where} {self._verb} {held} ({_percent(one.size, one.rows)} of its {whole}{looked_at})"
 
     @property
@@ -214,7 +221,7 @@ def rows_of(spot: HotSpot, population: Population) -> npt.NDArray[np.bool_]:
     return covered_by_all(spot.parts, population)
 
 
-def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64]) -> HotSpot:
+def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64], sampled: bool) -> HotSpot:
     mask = covered_by_all(claim.parts, population)
     ends = np.argmax(mask), population.rows - 1 - np.argmax(mask[::-1])
     first, last = (int(np.searchsorted(population.starts, row, side="right")) - 1 for row in ends)
@@ -231,7 +238,7 @@ def _spot(claim: Claim, population: Population, bad: npt.NDArray[np.int64]) -> H
         claim.score,
         tuple(in_words(parts) for parts in claim.also),
         population.side,
-        population.sampled,
+        sampled,
         tuple(_within(mask, population, bad)),
     )
 
@@ -258,20 +265,21 @@ def gather(
     limits: Limits | None = None,
     *,
     at_risk: Mapping[str, AtRisk] | None = None,
+    sampled: Collection[str] = (),
     limit: int = 12,
 ) -> HotSpots:
     """Where each kind of damage gathers, at most `limit` places. `damaged`: for each kind the indices of its rows, any order;
-    `at_risk`: the rows that could have shown it, all where it is not named.
+    `at_risk`: the rows that could have shown it, all where it is not named; `sampled`: kinds of which a sample was looked at.
 
     Time and memory grow linearly with the rows: a few passes over narrow codes, then work on the damaged rows alone.
     """
     limits = limits or Limits()
-    marked = {kind: np.zeros(population.rows, np.bool_) for kind in damaged}
-    for kind, rows in damaged.items():
-        marked[kind][rows] = True
-    ascending = {kind: np.flatnonzero(mask) for kind, mask in marked.items()}
+    ascending = {kind: np.unique(rows) for kind, rows in damaged.items()}
     claims, tests = search(population, ascending, limits, at_risk)
-    spots = [_spot(claim, population, ascending[claim.kind]) for claim in claims]
+    spots = [
+        _spot(claim, population, ascending[claim.kind], population.sampled or claim.kind in sampled)
+        for claim in claims
+    ]
     spots.sort(key=_rank)
     lines = (*(item.name for item in population.categories), *(item.name for item in population.orders))
     return HotSpots(tuple(spots[:limit]), tests, limits.level, lines, population.skipped)
@@ -312,4 +320,5 @@ def find_hot_spots(
         return HotSpots((), 0, false_discovery, ())
     population = population or lay_out(rows, side)
     at_risk = rows_at_risk(rows, population, damaged)
-    return gather(population, damaged, Limits(level=false_discovery), at_risk=at_risk, limit=limit)
+    limits, sampled = Limits(level=false_discovery), seen_in_a_sample(rows, damaged)
+    return gather(population, damaged, limits, at_risk=at_risk, sampled=sampled, limit=limit)

@@ -6,7 +6,8 @@ ranges of them are tried as well. An `Order` (`orders.py`) gives each row a rank
 writing): what gathers there is a run.
 
 A text field with nearly as many values as rows (names, ids) says nothing about where damage gathers; it is left out, and
-`Population.skipped` says so. Numbers and time stamps with many values become an order instead.
+`Population.skipped` says so, as it does where there are too many ids to rank. Numbers and time stamps with many values become
+an order instead.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ ABSENT: Final = "(absent)"
 MANY_VALUES: Final = (
     65_536  # beyond it, and beyond a quarter of the rows, a field names rows rather than groups of them
 )
-SORTED_IDS: Final = 20_000_000  # SORTED_IDS_WHY
+# Ids cost half a second a million and some tens of bytes a row to put in order; beyond it they are not ranked.
+SORTED_IDS: Final = 20_000_000
 _TIME_LIKE: Final = r'^"?\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?"?$'
 _A_FEW: Final = 100
 _SHOWN: Final = 60
@@ -176,7 +178,8 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
     sizes = [len(one.kinds) for one in rows]
     total, starts = sum(sizes), np.cumsum([0, *sizes])[:-1].astype(np.int64)
     categories = []
-    skipped = [f"{printable(one.collection, _SHOWN)}: {one.note}" for one in rows if one.note]
+    skipped = []
+    of = "" if side == "source" else " of the target"
     parents = []
     orders = [Order("position", None, total)] if side == "source" else []
     if len(rows) > 1:
@@ -198,12 +201,14 @@ def lay_out(rows: Sequence[RowDimensions], side: str = "source") -> Population:
         elif numbers is not None:
             made = order_of_values(name, field, numbers)
         else:
-            skipped.append(f"{printable(name, _SHOWN)}: {distinct:,} values in {total:,} rows")
+            skipped.append(f"{printable(name, _SHOWN)}, which has {distinct:,} values in {total:,} rows{of}")
         # An order that only repeats the position would say everything twice.
         if made is not None and not made.repeats_the_position():
             orders.append(made)
     if total > SORTED_IDS:
-        skipped.append(f"id: not ranked beyond {SORTED_IDS:,} rows")
+        skipped.append(
+            f"id, since {total:,} rows{of} are more than the {SORTED_IDS:,} that are put in its order"
+        )
     elif rows and (by_id := order_of_ids(rows, side)) is not None:
         orders.append(by_id)
     return Population(

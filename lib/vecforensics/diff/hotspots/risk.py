@@ -30,7 +30,7 @@ from vecforensics.diff.id_order import narrow
 from vecforensics.diff.rows import KIND_BIT, LookedAt, RowDimensions
 from vecforensics.findings import Kind
 
-__all__ = ["AtRisk", "count_pair", "rows_at_risk", "sizes_of"]
+__all__ = ["AtRisk", "count_pair", "rows_at_risk", "seen_in_a_sample", "sizes_of"]
 
 _BLOCK_ROWS: Final = 1 << 20
 
@@ -183,6 +183,14 @@ def rows_at_risk(
             gone |= _without_metadata(rows)
         found[name] = known.setdefault(np.packbits(gone).tobytes(), AtRisk.but(population, gone))
     return found
+
+
+def seen_in_a_sample(rows: Sequence[RowDimensions], kinds: Iterable[str]) -> list[str]:
+    """Which kinds are shown by vectors, where those of some records were not drawn and never looked at."""
+    looked_at = [one.looked_at for one in rows if one.looked_at is not None]
+    if not any((far == LookedAt.NOT).any() for far in looked_at):
+        return []
+    return [kind for kind in kinds if Kind(kind) in _OF_VECTORS]
 
 
 def _safe(kind: Kind, one: RowDimensions) -> npt.NDArray[np.bool_]:
