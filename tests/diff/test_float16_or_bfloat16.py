@@ -69,3 +69,19 @@ def test_one_vector_by_itself_is_bfloat16_where_it_is_farther_off_than_float16_c
     expected[:, ::2] = store(expected[:, ::2])
     assert (compare_pairs(expected, store(expected), 1e-6).relation == Relation.BFLOAT16).all()
     assert (compare_pairs(expected, float16(expected), 1e-6).relation == Relation.FLOAT16).all()
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_a_further_row_is_in_the_format_of_the_others(tmp_path: Path, name: str) -> None:
+    """A short vector that is the same in both, beside the record's own that is exact."""
+    said, store = FORMATS[name]
+    world = World.make(count=200, dimension=3)
+    world.parents = [None] * 200
+    for row in range(200):
+        world.vector(row, store(world.expected[row]).astype(np.float32))
+    same = np.array([1.0001, 0.5, 0.25], np.float32)
+    world.expected[7] = same
+    world.vector(7, same)
+    world.target.append((world.ids[7], store(same).astype(np.float32), dict(world.metadata[7])))
+    [copy] = investigate(world, tmp_path, impact=False).of_kind("duplicate").to_pylist()
+    assert json.loads(copy["detail"]) == {"form": "same id", "vector": f"its own as {said}"}

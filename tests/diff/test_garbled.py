@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from planted_run import investigate
+from planted_world import World
 
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.explain.garbled import garbled
@@ -138,3 +142,22 @@ def test_a_number_is_negated_only_where_its_size_is_the_same(
 ) -> None:
     one, other = np.array([[expected]], np.float32), np.array([[actual]])
     assert said(one, other) == [{"form": form} if form else {}]
+
+
+@pytest.mark.parametrize("count", [600, 100])
+@pytest.mark.parametrize("form", ["signs lost", "bytes in another order"])
+def test_vectors_garbled_in_one_way_are_drifted_in_that_form_and_nothing_else(
+    tmp_path: Path, form: str, count: int
+) -> None:
+    """Without signs, vectors of few topics follow one map; with their bytes turned, one component decides where they point."""
+    world = World.make(count=600, dimension=D, clustered=True, seed=2)
+    world.parents = [None] * 600
+    for row in range(count):
+        with np.errstate(all="ignore"):
+            world.vector(row, FORMS[form](world.expected[row : row + 1])[0].astype(np.float32))
+    diff = investigate(world, tmp_path, impact=False)
+    rows = diff.table.to_pylist()
+    finite = [row for row in rows if row["kind"] != "non_finite"]
+    assert len(rows) == count
+    assert {row["kind"] for row in finite} == {"drifted"}
+    assert {json.loads(row["detail"])["form"] for row in finite} == {form}

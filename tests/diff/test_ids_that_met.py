@@ -141,3 +141,31 @@ def test_a_child_of_a_record_under_anothers_id_says_where_its_parent_stands(tmp_
         BEYOND[40]: (None, BEYOND[7], {"parent": "things", "parent_stands_under": BEYOND[8]})
     }
     assert np.isin(BEYOND[7], diff.of_kind("mangled_id")["source_id"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("ids", "made", "conversion"),
+    [
+        ([str(2**53 + 1 + 2 * n) for n in range(100)], rounded, "read as a floating-point number"),
+        ([f"{letter}{n}" for n in range(50) for letter in "Kk"], lambda text: f"{text.lower()}", "case"),
+        ([f"-{n:03d}" for n in range(1, 101)], lambda text: str(int(text)), "leading zeros lost"),
+    ],
+    ids=["rounded", "lower case", "minus one"],
+)
+def test_where_content_decides_whose_row_it_is_the_conversion_of_its_id_is_named(
+    tmp_path: Path, ids: list[str], made: Callable[[str], str], conversion: str
+) -> None:
+    """Several records, none of which has the id that a conversion makes of them (but for the lower case); `-1` may be a lost id."""
+    diff = investigate(world(ids, made), tmp_path, impact=False)
+    assert set(kinds(diff)) == {"mangled_id"}
+    assert {detail["conversion"] for _, _, detail in said(diff, "mangled_id").values()} == {conversion}
+
+
+def test_ids_lost_to_a_word_that_a_record_is_called_are_found_by_their_content(tmp_path: Path) -> None:
+    """Somebody is called `nan`; twenty others lost their ids to it in a store that appends."""
+    ids = [f"u{n}" for n in range(99)] + ["nan"]
+    diff = investigate(world(ids, lambda text: "nan" if text in ids[:20] else text), tmp_path, impact=False)
+    assert kinds(diff) == {"mangled_id": 20}
+    assert said(diff, "mangled_id") == {
+        text: ("nan", "nan", {"by": "content", "conversion": "id lost"}) for text in ids[:20]
+    }

@@ -32,12 +32,20 @@ def int8(vector: np.ndarray) -> np.ndarray:
     return (np.round(vector / step) * step).astype(np.float32)
 
 
+def noisy(vector: np.ndarray) -> np.ndarray:
+    """As a provider gives the same text again: the same noise for the same vector."""
+    rng = np.random.default_rng(abs(int(1e6 * float(np.asarray(vector)[0]))))
+    return (np.asarray(vector) * (1 + 1e-5 * rng.normal(size=len(vector)))).astype(np.float32)
+
+
 STORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "normalised": normalised,
     "float16": float16,
     "bfloat16": bfloat16,
     "int8": int8,
     "normalised, then float16": lambda vector: float16(normalised(vector)),
+    "six decimals": lambda vector: np.round(np.asarray(vector, np.float64), 6).astype(np.float32),
+    "noise": lambda vector: noisy(vector),
 }
 
 
@@ -97,3 +105,28 @@ def test_every_kind_is_named_through_what_the_store_does(
     assert {key: named[key] for key in world.partners if key[0] == "partial"} == {
         key: partner for key, partner in world.partners.items() if key[0] == "partial"
     }
+
+
+@pytest.mark.parametrize("dimension", [8, 16, 64])
+@pytest.mark.parametrize("cut", [np.round, np.trunc], ids=["nearest", "cut off"])
+def test_a_store_that_gives_back_its_codes_is_in_order_and_a_wrong_code_is_not(
+    tmp_path: Path, dimension: int, cut: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """int8 that nobody multiplied back: whole numbers many times as long as what was expected."""
+    world = World.make(count=400, dimension=dimension, seed=3)
+    scale = 127 / np.abs(world.expected).max()
+    for row in range(400):
+        world.vector(row, cut(world.expected[row].astype(np.float64) * scale).astype(np.float32))
+    clean = investigate(world, tmp_path / "clean", impact=False)
+    assert clean.verdict.value == "clean"
+    one, other, moved = world.take(3)
+    for row, owner in ((one, other), (other, one)):
+        world.vector(row, cut(world.expected[owner].astype(np.float64) * scale).astype(np.float32))
+    lost = cut(world.expected[moved].astype(np.float64) * scale)
+    lost[0] += 40 if lost[0] < 0 else -40
+    world.vector(moved, lost.astype(np.float32))
+    diff = investigate(world, tmp_path / "damaged", impact=False)
+    corrupt = {(kind, text) for kind, text in found(diff) if kind not in ("quantised", "normalised")}
+    assert corrupt == {
+        ("swapped", world.ids[one]), ("swapped", world.ids[other]), ("drifted", world.ids[moved])
+    }  # fmt: skip

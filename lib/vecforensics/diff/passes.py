@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from vecforensics.case import Case
 from vecforensics.diff.collected import FoundRows
-from vecforensics.diff.collection_grid import find_grid
 from vecforensics.diff.compare.bucket import BucketResult, BucketTask
 from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.dependencies import find_dangling, find_premature
@@ -32,6 +31,7 @@ from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.settling.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
 from vecforensics.diff.sides import Index, Sides
+from vecforensics.diff.store_habits import find_grid, find_noise
 from vecforensics.diff.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
@@ -76,6 +76,7 @@ class Work:
             layout = ahead.submit(Layout.of, sides, writes) if differs else None
             grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
             known = {name: grid for name, grid in grids.items() if grid is not None}
+            sides = {name: replace(one, noise=find_noise(one, results[name])) for name, one in sides.items()}
             if known:
                 # Compared once more, now that it is known what the store makes of a vector.
                 results |= self._compared(contents, known)

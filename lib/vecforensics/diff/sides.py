@@ -183,7 +183,8 @@ def _in_one_piece(chunks: list[pa.Array]) -> pa.Array:
 
 @dataclass
 class Sides:
-    """Source and target of one collection, and the grid that its store keeps it on, where that has been learnt.
+    """Source and target of one collection, and what its store makes of every vector, where that has been learnt: the `grid` that
+    it keeps them on, and the `noise` by which each component may be off.
 
     Which record each row of the target stands for is worked out once, bucket by bucket, and kept in five bytes a row.
     """
@@ -192,6 +193,7 @@ class Sides:
     source: Side
     target: Side
     grid: Grid | None = None
+    noise: float = 0.0
     _standing: dict[int, Standing] = field(default_factory=dict)
 
     @classmethod

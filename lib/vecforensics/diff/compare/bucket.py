@@ -247,6 +247,7 @@ def _by_itself(actual: MappedVectors, source_row: Rows, target_row: Rows) -> Pai
         part = slice(start, start + step)
         vectors = actual.take(target_row[part])
         finite = np.isfinite(vectors).all(axis=1)
-        state[part][~vectors.any(axis=1)] = Relation.ZERO
+        with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+            state[part][~vectors.any(axis=1)] = Relation.ZERO
         state[part][~finite] = Relation.NON_FINITE
     return Pairs.of(source_row, target_row, state).kept(np.flatnonzero(state != Relation.EQUAL))

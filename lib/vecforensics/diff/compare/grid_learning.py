@@ -1,6 +1,6 @@
 """Learn from many rows together whether a store keeps a collection in int8, and on what grid.
 
-A sample of the rows that differ (`diff/collection_grid.py`) is held against three suppositions: a scale drawn from each vector by
+A sample of the rows that differ (`diff/store_habits.py`) is held against three suppositions: a scale drawn from each vector by
 one of the usual rules; one scale for the collection; else one for each component.
 
 A shared step is read off the values: laid out along a line they bunch at its multiples, and the Fourier transform of their
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ __all__ = ["FEWEST", "learn_grid"]
 Wide = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float32]
-Reference = tuple[bool, Wide]
 
 FEWEST: Final = 16
 """So many rows must lie on a grid before it is believed."""
@@ -48,8 +47,18 @@ _BIN: Final = 0.25
 # held against whole rows.
 _BUNCHED, _NEARLY_ALL = 0.4, 0.97
 _CANDIDATES, _LIKELIEST = 16, 3
+# What rounds changes the length of vectors by less than this; where most are longer than expected by more, they are codes.
+_MULTIPLIED: Final = 1.5
 # Levels between the smallest and the largest value: fewer are no int8, more neither.
 _LEVELS: Final = (32, 256)
+
+
+class Reference(NamedTuple):
+    """What may have been put on a grid, float64 (k, d): the expected vectors, at `length_one` or not, times `factor`."""
+
+    length_one: bool
+    factor: float
+    vectors: Wide
 
 
 def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> Grid | None:
@@ -57,7 +66,8 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     best, most = None, max(FEWEST, (len(expected) + 1) // 2) - 1
     distance = cosine_distances(expected, actual)
     usual = distance <= _USUAL * _quantile(distance[np.isfinite(distance)], 0.5)
-    held, references = actual.astype(np.float64), list(_references(expected))
+    held = actual.astype(np.float64)
+    references = list(_references(expected, held, usual))
     peek, glance = (slice(None, None, -(-len(actual) // some)) for some in (_PEEK, _GLANCE))
     # Where one scale explains nearly all rows, a scale for each component would too.
     for grids in (
@@ -87,35 +97,59 @@ def _by_row() -> Iterator[Grid]:
 
 
 def _by_collection(references: list[Reference], held: Wide, usual: Flags) -> Iterator[Grid]:
-    for length_one, wanted in references:
+    for reference in references:
+        wanted = reference.vectors
         telling = (wanted != 0) & usual[:, None]
         for step, origin in _lines(wanted[telling], held[telling]):
-            yield from _with_ends(np.array([step]), np.array([origin]), length_one, wanted, held)
+            yield from _with_ends(np.array([step]), np.array([origin]), reference, held)
 
 
 def _by_component(references: list[Reference], held: Wide, usual: Flags) -> Iterator[Grid]:
-    for length_one, wanted in references:
+    for reference in references:
         lines = []
-        for column, values in zip(wanted[usual].T, held[usual].T, strict=True):
+        for column, values in zip(reference.vectors[usual].T, held[usual].T, strict=True):
             line = _best_line(column, values)
             if line is None:
                 break
             lines.append(line)
         else:
             step, origin = np.array(lines).T
-            yield from _with_ends(step, origin, length_one, wanted, held)
+            yield from _with_ends(step, origin, reference, held)
 
 
-def _references(expected: Matrix) -> Iterator[Reference]:
-    """What may have been put on a grid: the vectors as they are, and at length one where that is something else."""
+def _references(expected: Matrix, held: Wide, usual: Flags) -> Iterator[Reference]:
+    """What may have been put on a grid: the vectors as they are, and at length one where that is something else; and these so
+    many times as long as the usual ones of `held` are, where the store gives back its codes and not what they stand for."""
     wide, scaled = expected.astype(np.float64), unit(expected)
-    yield False, wide
+    made = [Reference(False, 1.0, wide)]
     if np.abs(scaled - wide).max(initial=0) > 1e-6:
-        yield True, scaled
+        made.append(Reference(True, 1.0, scaled))
+    yield from made
+    for one in made:
+        for factor in _factors(one.vectors[usual], held[usual]):
+            yield Reference(one.length_one, factor, one.vectors * factor)
 
 
-def _with_ends(step: Wide, origin: Wide, length_one: bool, wanted: Wide, held: Wide) -> Iterator[Grid]:
+def _factors(wanted: Wide, held: Wide) -> Iterator[float]:
+    """What vectors may have been multiplied by before they became whole numbers; nothing where they are none, or no longer."""
+    telling = (wanted * held > 0) & np.isfinite(wanted)
+    wanted, held = np.abs(wanted[telling]), np.abs(held[telling])
+    if not len(held) or (held != np.rint(held)).mean() > 1 - _BUNCHED:
+        return
+    if float((wanted * held).sum()) < _MULTIPLIED * float((wanted * wanted).sum()):
+        return
+    for rounding in (Rounding.NEAREST, Rounding.TO_ZERO):
+        # Each component allows the factors of an interval; the middle of where most intervals overlap.
+        least, most = ROUNDINGS[rounding]
+        ends = np.r_[(held + least) / wanted, (held + most) / wanted]
+        order = np.argsort(ends, kind="stable")
+        over = np.cumsum(np.where(order < len(held), 1, -1)).argmax()
+        yield float(ends[order[over : over + 2]].mean())
+
+
+def _with_ends(step: Wide, origin: Wide, reference: Reference, held: Wide) -> Iterator[Grid]:
     """The grid with each way to round, and with its ends where something was cut off at them."""
+    wanted = reference.vectors
     level = (held - origin) / step
     on_it = (np.abs(level - np.rint(level)) <= ON_LEVEL).all(axis=1)
     if not on_it.any():
@@ -137,10 +171,11 @@ def _with_ends(step: Wide, origin: Wide, length_one: bool, wanted: Wide, held: W
             origin,
             np.where(full | below.any(axis=axis), bottom, -np.inf),
             np.where(full | above.any(axis=axis), top, np.inf),
-            unit=length_one,
+            unit=reference.length_one,
             rounding=rounding,
             bottom=bottom,
             top=top,
+            factor=reference.factor,
         )
 
 

@@ -48,8 +48,9 @@ ROW_SCALES: Final = ("peak/127", "peak/128", "spread/255", "spread with zero/255
 class Grid:
     """`step` and `origin` float64 (1,), or (d,) where each component has its own; both empty where each vector has, by the rule
     `row_scale`. `low`, `high`: the ends of the scale where values beyond them were cut off, else infinite. `unit`: vectors are
-    brought to length one before. `bottom`, `top`: the smallest and the largest values that the rows it was learnt from held; a
-    value beyond them may have been cut off there though no row of those shows it."""
+    brought to length one before; `factor`: what all are multiplied by, where the store gives back its codes as they are.
+    `bottom`, `top`: the smallest and the largest values that the rows it was learnt from held; a value beyond them may have been
+    cut off there though no row of those shows it."""
 
     step: Wide
     origin: Wide
@@ -60,6 +61,7 @@ class Grid:
     rounding: Rounding = Rounding.NEAREST
     bottom: Wide = field(default_factory=lambda: np.array([-np.inf]))
     top: Wide = field(default_factory=lambda: np.array([np.inf]))
+    factor: float = 1.0
 
     @property
     def shared(self) -> bool:
@@ -120,10 +122,11 @@ class Grid:
         if len(self.step) > 1:
             return {"scale": "one for each component"}
         # Six digits are what the arithmetic of different machines agrees on.
-        return {"scale": "one for the collection", "step": float(f"{self.step[0]:.6g}")}
+        said = {"scale": "one for the collection", "step": float(f"{self.step[0]:.6g}")}
+        return said if self.factor == 1 else said | {"multiplied_by": float(f"{self.factor:.4g}")}
 
     def _reference(self, expected: Matrix) -> Wide:
-        return unit(expected) if self.unit else expected.astype(np.float64)
+        return self.factor * (unit(expected) if self.unit else expected.astype(np.float64))
 
     def _scale(self, wanted: Wide) -> tuple[Wide, Wide]:
         return (self.step, self.origin) if self.row_scale is None else row_levels(self.row_scale, wanted)

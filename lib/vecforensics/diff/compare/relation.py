@@ -259,8 +259,9 @@ def _look_closely(
     # Two vectors that are finite and not zero have a distance.
     odd = np.flatnonzero(np.isnan(distance))
     finite[odd], usable[odd] = (np.isfinite(side[odd]).all(axis=1) for side in (actual, expected))
-    zero[odd] = finite[odd] & ~actual[odd].any(axis=1)
-    blank[odd] = usable[odd] & ~expected[odd].any(axis=1)
+    with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+        zero[odd] = finite[odd] & ~actual[odd].any(axis=1)
+        blank[odd] = usable[odd] & ~expected[odd].any(axis=1)
     rows = np.flatnonzero((distance > _ROUNDED) & (distance <= furthest))
     if len(rows):
         fits = on_int8(expected[rows], actual[rows])

@@ -18,17 +18,15 @@ import numpy.typing as npt
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import State
 from vecforensics.diff.compare.pairs import Pairs
+from vecforensics.diff.explain.ids import conversions
 from vecforensics.diff.explain.owners import how_many_expect
 from vecforensics.diff.explain.patterns import Explained, explain_exchanges
 from vecforensics.diff.explain.said import say
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.spellings import conversion
 from vecforensics.findings import Kind
 
 __all__ = ["name_exchanges"]
 
-# Spelling an id out takes a twentieth of a millisecond.
-_SOME_COLLISIONS, _FEWEST_COLLISIONS = 512, 8
 # So far beyond its ends a run may go on.
 _REACH: Final = 3
 
@@ -167,20 +165,12 @@ def _say_of_how_many(
 
 def _collisions(sides: Sides, rows: Index, owner: Index, unmatched: set[int]) -> dict[int, str]:
     """Place in `rows` → the conversion that made the owner's id the row's own: `User7` came to `user7`, and overwrote its vector.
-    Asked where the owner has no row of its own; of very many first of some."""
+    Asked where the owner has no row of its own."""
     places = np.flatnonzero(np.isin(owner, np.array(sorted(unmatched), np.int64)))
     places = places[np.argsort(sides.source.integers("position", rows[places]), kind="stable")]
-    some = places[:: max(len(places) // _SOME_COLLISIONS, 1)]
-    found = _overwritten(sides, rows, owner, some)
-    if len(some) < len(places) and len(found) >= _FEWEST_COLLISIONS:
-        found = _overwritten(sides, rows, owner, places)
-    return found
-
-
-def _overwritten(sides: Sides, rows: Index, owner: Index, places: Index) -> dict[int, str]:
     ids = (sides.source.text("id", side[places]) for side in (owner, rows))
-    names = [conversion(theirs or "", ours or "") for theirs, ours in zip(*ids, strict=True)]
-    return {place: name for place, name in zip(places.tolist(), names, strict=True) if name is not None}
+    names = conversions([(theirs or "", ours or "") for theirs, ours in zip(*ids, strict=True)])
+    return {int(places[place]): name for place, name in names.items()}
 
 
 def _rank(sides: Sides, order: npt.NDArray[Any] | None, rows: Index) -> Index:

@@ -24,7 +24,7 @@ from vecforensics.diff.explain.owners import Owners
 from vecforensics.diff.lookup import portions
 from vecforensics.diff.resolved import Resolved, running
 from vecforensics.diff.sides import Index, Side, Sides
-from vecforensics.diff.spellings import conversion
+from vecforensics.diff.spellings import conversion, says_nothing
 from vecforensics.findings import Kind
 
 __all__ = ["FurtherRows"]
@@ -35,7 +35,6 @@ _ITS_OWN: Final = {
     Relation.NORMALISED: "its own at another length",
     Relation.FLOAT16: "its own as float16",
     Relation.BFLOAT16: "its own as bfloat16",
-    Relation.EITHER16: "its own as float16",
     Relation.INT8: "its own as int8",
 }
 
@@ -58,13 +57,16 @@ class FurtherRows:
         )
 
     def strangers(self, sides: Sides, missing: Index) -> Index:
-        """Those that hold another vector than the record's own row, under an id that a missing record's may have become."""
+        """Those that hold another vector than the record's own row, under an id that a missing record's may have become: by a
+        conversion, or where one is a record's that says nothing (`nan`) and to which other ids were lost."""
         others = self.target[~self.same]
         if not len(missing) or not len(others):
             return others[:0]
         records, held = sides.source.text("id", missing), sides.target.text("id", others)
-        places = related((text or "" for text in records), [text or "" for text in held])
-        return others[np.array(places, np.int64)]
+        texts = [text or "" for text in held]
+        lost = [place for place, text in enumerate(texts) if says_nothing(text)]
+        places = {*related((text or "" for text in records), texts), *lost}
+        return others[np.array(sorted(places), np.int64)]
 
     def explain(
         self,
@@ -75,10 +77,12 @@ class FurtherRows:
         owners: Owners,
         resolved: Resolved,
         tolerance: float,
+        either: Relation,
     ) -> Index:
-        """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there."""
+        """Name each; returns the source rows that remain missing. `owners`: of the `strangers`, by their place there. `either`:
+        the format of what is the same in both of 16 bits."""
         met = _met(sides, missing, strangers, owners)
-        held = self._held(sides, tolerance)
+        held = self._held(sides, tolerance, either)
         strange = [place for place, vector in enumerate(held) if vector.get("vector") == "another"]
         strange = [place for place in strange if int(self.target[place]) not in met]
         rows = self.target[np.array(strange, np.int64)]
@@ -109,7 +113,7 @@ class FurtherRows:
                 )
         return missing[~np.isin(missing, np.array([source for source, _ in met.values()], np.int64))]
 
-    def _held(self, sides: Sides, tolerance: float) -> list[dict[str, Any]]:
+    def _held(self, sides: Sides, tolerance: float, either: Relation) -> list[dict[str, Any]]:
         """What a finding says of the vector of each, beside that of the record's own row: nothing where it is the same."""
         said: list[dict[str, Any]] = [{} if same else {"vector": "another"} for same in self.same.tolist()]
         if not sides.source.dimension:
@@ -122,6 +126,7 @@ class FurtherRows:
             part = others[stretch]
             source, actual = self.source[part], sides.target.take(self.target[part])
             relation = compare_pairs(sides.source.take(source), actual, tolerance, sides.grid).relation
+            relation[relation == Relation.EITHER16] = either
             for place, number in zip(part.tolist(), relation.tolist(), strict=True):
                 if number in _ITS_OWN:
                     said[place] = {"vector": _ITS_OWN[Relation(number)]}
@@ -145,7 +150,7 @@ def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[i
     wanted = dict(zip(records.tolist(), _ids_and_metadata(sides.source, records), strict=True))
     candidates: dict[int, dict[int, str]] = {}
     for query, some in owned.items():
-        made = {row: conversion(wanted[row][0], held[query][0]) for row in some if row in wanted}
+        made = {row: _became(wanted[row][0], held[query][0]) for row in some if row in wanted}
         candidates[query] = {row: name for row, name in made.items() if name is not None}
     claims: dict[int, list[tuple[bool, str, str, int]]] = {}
     for query, names in candidates.items():
@@ -159,6 +164,11 @@ def _met(sides: Sides, missing: Index, rows: Index, owners: Owners) -> Mapping[i
         for record, those in claims.items()
         for *_, query in [min(those)]
     }
+
+
+def _became(record: str, held: str) -> str | None:
+    """How the id of a record became that of a row, None where nothing is known to do it."""
+    return conversion(record, held) or ("id lost" if says_nothing(held) else None)
 
 
 def _ids_and_metadata(side: Side, rows: Index) -> list[tuple[str, str]]:

@@ -33,12 +33,14 @@ from vecforensics.diff.spellings import (
     spellings,
 )
 
-__all__ = ["pair_ids", "record_of_zero", "related"]
+__all__ = ["conversions", "pair_ids", "record_of_zero", "related"]
 
 # What conversions take away from an id or put around it, besides case and Unicode form.
 _DRESSING: Final = dict.fromkeys(map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\"'_+?{}()-,’\u0307"))
 # Candidates that are held against an id one by one.
 _FEW: Final = 16
+# Spelling an id out takes a twentieth of a millisecond: of very many pairs first so many are asked.
+_SOME_PAIRS, _FEWEST_NAMED = 512, 8
 # So many digits every way to print a number keeps.
 _KEPT_BY_ALL: Final = 6
 # No text that is a number in hexadecimal digits begins with another letter or sign.
@@ -120,10 +122,7 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
     by_orphan: dict[int, dict[int, str]] = {}
     by_missing: Counter[int] = Counter()
     for record, orphan in _relatives(missing, orphans):
-        ours, theirs = missing[record], orphans[orphan]
-        name = spelling_name(ours, theirs)
-        if name is None and not says_nothing(ours) and (back := spelling_name(theirs, ours)) is not None:
-            name = reversed_name(back)
+        name = _conversion(missing[record], orphans[orphan])
         if name is not None:
             by_orphan.setdefault(orphan, {})[record] = name
             by_missing[record] += 1
@@ -132,6 +131,27 @@ def pair_ids(missing: list[str], orphans: list[str]) -> dict[int, tuple[int, str
         for orphan, found in sorted(by_orphan.items())
         if len(found) == 1 and by_missing[next(iter(found))] == 1
     }
+
+
+def conversions(pairs: Sequence[tuple[str, str]]) -> dict[int, str]:
+    """Place in `pairs` (a record's id, the id that its row has) → the conversion that made one of the other, where one did. Of
+    very many pairs all are asked only where several among some of them are such."""
+    step = max(len(pairs) // _SOME_PAIRS, 1)
+    named = _converted(pairs, range(0, len(pairs), step))
+    return _converted(pairs, range(len(pairs))) if step > 1 and len(named) >= _FEWEST_NAMED else named
+
+
+def _conversion(record: str, held: str) -> str | None:
+    """By which conversion one became the other."""
+    name = spelling_name(record, held)
+    if name is None and not says_nothing(record) and (back := spelling_name(held, record)) is not None:
+        name = reversed_name(back)
+    return name
+
+
+def _converted(pairs: Sequence[tuple[str, str]], places: Iterable[int]) -> dict[int, str]:
+    names = ((place, _conversion(*pairs[place])) for place in places)
+    return {place: name for place, name in names if name is not None}
 
 
 def record_of_zero(missing: list[str], orphans: list[str], pairs: dict[int, tuple[int, str]]) -> int | None:

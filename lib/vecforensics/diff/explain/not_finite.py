@@ -29,10 +29,10 @@ _FEWEST_EQUAL, _FEWEST_NEAR = 2, 4
 
 
 def not_finite_parts(
-    expected: Matrix | None, actual: Matrix, grid: Grid | None = None
+    expected: Matrix | None, actual: Matrix, grid: Grid | None = None, noise: float = 0.0
 ) -> list[tuple[Kind, dict[str, Any]]]:
     """What to call vectors (k, d) that are not all finite, and its detail. `expected`: finite, None where nobody knows it.
-    `grid`: what the collection is kept on, where that is known.
+    `grid`: what the collection is kept on, `noise`: by how much its components are off, where that is known.
 
     `not_finite` counts the components, `wrong_from` and `wrong_to` bound them where they are one stretch, `rest` says what they
     are; `right` is the share of the components that say anything and are right, `others` how the finite ones are.
@@ -58,7 +58,7 @@ def not_finite_parts(
         said.append((Kind.NON_FINITE, detail))
     if expected is None:
         return said
-    share, others, enough = _others(expected, held, finite, grid)
+    share, others, enough = _others(expected, held, finite, grid, noise)
     for row, (_, detail) in enumerate(said):
         detail["right"] = round(float(share[row]), 4)
         if others[row]:
@@ -70,11 +70,11 @@ def not_finite_parts(
 
 
 def _others(
-    expected: Matrix, held: Matrix, finite: Flags, grid: Grid | None
+    expected: Matrix, held: Matrix, finite: Flags, grid: Grid | None, noise: float
 ) -> tuple[npt.NDArray[np.float64], list[str], Flags]:
     """Of each row: the share of the telling components that are right, how the finite ones are, and whether all of them are
     right. `held`: the vectors with zero for what is not finite."""
-    right, near, _ = right_components(np.where(finite, expected, np.float32(0)), held, grid)
+    right, near, _ = right_components(np.where(finite, expected, np.float32(0)), held, grid, noise)
     equal = (expected == held) & finite
     telling = ((expected != 0) | (held != 0)) & finite
     told, same = telling.sum(axis=1), (equal & telling).sum(axis=1)

@@ -19,7 +19,7 @@ from vecforensics.diff.explain.crowded import Agreement, with_crowds
 from vecforensics.diff.explain.earlier import stale_records
 from vecforensics.diff.explain.elsewhere import Other, said_of, strays_elsewhere
 from vecforensics.diff.explain.id_affixes import pair_by_affix
-from vecforensics.diff.explain.ids import pair_ids, record_of_zero
+from vecforensics.diff.explain.ids import conversions, pair_ids, record_of_zero
 from vecforensics.diff.explain.lookalikes import by_spelling, lookalikes
 from vecforensics.diff.explain.owners import NEAREST, Owners
 from vecforensics.diff.lookup import find
@@ -113,6 +113,7 @@ def explain_orphans(
             number: record for number, record in by_metadata.items() if texts[number] not in like_others
         }
     strange: dict[int, dict[str, Any]] = {}
+    renamed: list[tuple[int, int, str]] = []
     for number, target in enumerate(orphans.tolist()):
         owned = sorted(set(candidates.get(number, [])), key=lambda row: position[row])
         unmatched = [row for row in owned if row in open_records]
@@ -128,15 +129,7 @@ def explain_orphans(
         if source is not None:
             open_records.discard(source)
             mangled[source] = target
-            found.add(
-                Kind.MANGLED_ID,
-                source=source,
-                target=target,
-                detail={
-                    "by": "content" if choice else "metadata",
-                    "conversion": "id lost" if says_nothing(texts[number]) else "another id",
-                },
-            )
+            renamed.append((source, number, "content" if choice else "metadata"))
         elif owned and (not unmatched or (alike and not fitting)):
             same = alike or owned
             like = [row for row in same if row in spelt_like.get(number, ())] or same
@@ -151,11 +144,31 @@ def explain_orphans(
             )
         else:
             strange[number] = _how_many(unmatched) if unmatched else {}
+    _name_renamed(sides, orphans, texts, renamed, resolved)
     nobodys = [number for number, said in strange.items() if not said]
     away = _name_elsewhere(sides, others, orphans[nobodys], resolved, tolerance)
     strange = {number: said for number, said in strange.items() if int(orphans[number]) not in away}
     left = _name_strange(sides, orphans, texts, strange, set(missing.tolist()), resolved, tolerance)
     return np.array(sorted({*left, *away}), np.int64), np.array(sorted(open_records), np.int64)
+
+
+def _name_renamed(
+    sides: Sides, orphans: Index, texts: list[str], renamed: list[tuple[int, int, str]], resolved: Resolved
+) -> None:
+    """Name the pairs (record, number of an orphan) that content or metadata decided, and by which conversion one id became the
+    other: several ids that a conversion makes one of (rounded beyond 2^53, in lower case) tell no pair by themselves."""
+    ids = sides.source.text("id", np.array([source for source, _, _ in renamed], np.int64))
+    names = conversions(
+        [(text or "", texts[number]) for text, (_, number, _) in zip(ids, renamed, strict=True)]
+    )
+    for place, (source, number, by) in enumerate(renamed):
+        otherwise = "id lost" if says_nothing(texts[number]) else "another id"
+        resolved.found.add(
+            Kind.MANGLED_ID,
+            source=source,
+            target=int(orphans[number]),
+            detail={"by": by, "conversion": names.get(place, otherwise)},
+        )
 
 
 def _name_elsewhere(

@@ -51,7 +51,7 @@ def owners_of_rests(sides: Sides, own: Index, target: Index) -> tuple[Index, int
         query, row = _pointing_there(source, held, finite)
         other = row != own[part[query]]
         query, row = query[other], row[other]
-        exact, near = _agreeing(source.take(row), held[query], finite[query])
+        exact, near = _agreeing(source.take(row), held[query], finite[query], sides.noise)
         # Bit for bit says more than nearly.
         for agreeing in (near, exact):
             count = np.bincount(query[agreeing], minlength=len(part))
@@ -93,11 +93,11 @@ def _closest(source: Side, parts: list[_Pointing]) -> _Pointing:
 
 
 def _agreeing(
-    expected: Matrix, held: Matrix, finite: npt.NDArray[np.bool_]
+    expected: Matrix, held: Matrix, finite: npt.NDArray[np.bool_], noise: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Of pairs (k, d): are the finite components the same; are they the same up to a factor and rounding?"""
+    """Of pairs (k, d): are the finite components the same; are they the same up to a factor, rounding and noise?"""
     wanted = np.where(finite, expected, np.float32(0))
     exact = np.asarray((wanted == held).all(axis=1))
-    right, some, _ = right_components(wanted, held)
+    right, some, _ = right_components(wanted, held, noise=noise)
     telling = (wanted != 0) | (held != 0)
     return exact, exact | ((right | ~telling).all(axis=1) & (some >= _FEWEST_NEAR))

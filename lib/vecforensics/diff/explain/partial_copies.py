@@ -5,7 +5,8 @@ bfloat16 or int8, leaves no bit as it was: a part is right there where it is the
 rounding of the row's own number format. The factor is read off each quarter of the vector in turn, since nobody knows which
 part is right.
 
-Where a whole collection is known to be kept on one grid, that grid says which components are right.
+Where a whole collection is known to be kept on one grid, that grid says which components are right; where all its vectors are
+known to be off by some noise, what is off by no more is right.
 
 What stands in the rest decides: nothing, or one block that points, within that rounding, as the same block of another record.
 """
@@ -56,10 +57,12 @@ class PartlyRight:
     coarse: npt.NDArray[np.float64]
 
 
-def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> PartlyRight:
-    """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding. `grid`: the collection's."""
+def partly_right(
+    expected: Matrix, actual: Matrix, grid: Grid | None = None, noise: float = 0.0
+) -> PartlyRight:
+    """Which of the pairs (k, d), all finite, are right in part up to a factor and rounding. `grid`, `noise`: the collection's."""
     width = expected.shape[1]
-    right, best, coarse = right_components(expected, actual, grid)
+    right, best, coarse = right_components(expected, actual, grid, noise)
     something = actual != 0 if grid is None else ~grid.nothing(actual)
     telling = (expected != 0) | something
     good, wrong = right & telling, ~right & telling
@@ -77,10 +80,10 @@ def partly_right(expected: Matrix, actual: Matrix, grid: Grid | None = None) -> 
 
 
 def right_components(
-    expected: Matrix, actual: Matrix, grid: Grid | None = None
+    expected: Matrix, actual: Matrix, grid: Grid | None = None, noise: float = 0.0
 ) -> tuple[Flags, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Which components of finite pairs (k, d) are right up to one factor a row and the rounding of the row's own format; how
-    many that are not zero; the cosine distance that the rounding allows."""
+    """Which components of finite pairs (k, d) are right up to one factor a row, the rounding of the row's own format and the
+    noise of the collection; how many that are not zero; the cosine distance that the rounding allows."""
     right = np.zeros(expected.shape, np.bool_)
     best = np.full(len(expected), -1)
     with np.errstate(all="ignore"):
@@ -89,9 +92,10 @@ def right_components(
             right = grid.right(expected, actual)
             coarse = np.maximum(np.minimum(grid.reach(actual), _FARTHEST) ** 2, _COARSE)
             return right, (right & (expected != 0)).sum(axis=1), coarse
+        allowed = absolute[:, None] + np.float32(noise)
         for factor in _factors(expected, actual):
             scaled = expected * factor[:, None].astype(np.float32)
-            near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + absolute[:, None]
+            near = np.abs(actual - scaled) <= np.abs(scaled) * relative[:, None] + allowed
             score = (near & (actual != 0)).sum(axis=1)
             better = np.isfinite(factor) & (score > best)
             right[better], best[better] = near[better], score[better]

@@ -64,6 +64,8 @@ def resolve_collection(
             Kind.MANGLED_ID, source=source, target=target, detail={"by": "id", "conversion": conversion}
         )
     pairs = Pairs.joined([pairs, _compare_mangled(sides, list(by_id), tolerance, resolved)])
+    either = _format_of_16_bits(pairs)
+    pairs.state[pairs.state == Relation.EITHER16] = either
     joined = np.array(list(by_id), np.int64).reshape(-1, 2)
     missing, orphans = missing[~np.isin(missing, joined[:, 0])], orphans[~np.isin(orphans, joined[:, 1])]
     questioned = np.flatnonzero(
@@ -78,7 +80,7 @@ def resolve_collection(
     strangers = orphans[:0] if nobody else further.strangers(sides, missing)
     owners = _ask(sides, pairs, questioned, np.r_[orphans, strangers], tolerance, label)
     of_strangers = owners.of_orphans.of(len(orphans), len(orphans) + len(strangers))
-    missing = further.explain(sides, others, missing, strangers, of_strangers, resolved, tolerance)
+    missing = further.explain(sides, others, missing, strangers, of_strangers, resolved, tolerance, either)
     unmatched = set(missing.tolist())
     paired = len(resolved.mangled)
     bare = _without_vector(sides, missing) if nobody or by_themselves else missing[:0]
@@ -98,6 +100,12 @@ def resolve_collection(
     elif by_themselves and (alone := rows_alone(sides, sum(result.unchecked for result in results))).any():
         find_shared_vectors(sides, found, alike_rows(sides, alone))
     return resolved
+
+
+def _format_of_16_bits(pairs: Pairs) -> Relation:
+    """What is the same in both formats of 16 bits is called what the collection's other vectors are in."""
+    brain, half = (np.count_nonzero(pairs.state == one) for one in (Relation.BFLOAT16, Relation.FLOAT16))
+    return Relation.BFLOAT16 if brain > half else Relation.FLOAT16
 
 
 def _without_vector(sides: Sides, records: Index) -> Index:

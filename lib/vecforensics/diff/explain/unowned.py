@@ -30,6 +30,7 @@ __all__ = ["explain_unowned"]
 # So many vectors are looked at closely whatever the store; 0.1 s.
 _FEW: Final = 5000
 _MOSTLY_RIGHT: Final = 0.5
+_FEWEST_OF_NOBODY: Final = 2
 
 Done = npt.NDArray[np.bool_]
 
@@ -44,7 +45,7 @@ def explain_unowned(
     rest = rest[np.argsort(position, kind="stable")]
     left = _name_exact_blocks(sides, pairs, rest, found, done)
     rest = rest[~done[rest]]
-    _name_strangers(sides, pairs, rest, found, done)
+    _name_strangers(sides, pairs, rest, found, done, tolerance)
     rest = rest[~done[rest]]
     # Where most vectors are as they were given, a part that is right is mostly so bit for bit, and has been seen; a store that
     # normalises what is of length one already changes only what was damaged.
@@ -72,11 +73,18 @@ def _name_exact_blocks(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows
     return left
 
 
-def _name_strangers(sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done) -> None:
+def _name_strangers(
+    sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done, tolerance: float
+) -> None:
     groups = nobodys_groups(sides, pairs.target[rest])
     # Whoever has no expected vector (not sampled, say) may own it.
     owner = "unknown" if groups and sides.source.lacks_vectors else "nobody"
-    for members in groups:
+    for group in groups:
+        # Of vectors that are their own records', garbled, one enormous component may point them all the same way.
+        forms, _ = _forms(sides, pairs, rest[group], tolerance)
+        members = group[[not form for form in forms]]
+        if len(members) < _FEWEST_OF_NOBODY:
+            continue
         detail = {"group": len(members), "owner": owner}
         say(found, pairs, rest[members], Kind.BROADCAST, [detail] * len(members))
         done[rest[members]] = True
@@ -88,7 +96,7 @@ def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRow
     for stretch in portions(len(rest), 16 * sides.source.dimension):
         part = rest[stretch]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        partly = partly_right(expected, actual, sides.grid)
+        partly = partly_right(expected, actual, sides.grid, sides.noise)
         owner = np.full(len(part), -1, np.int64)
         block = np.flatnonzero(partly.block)
         if len(block):
@@ -122,18 +130,25 @@ def _name_rounded_parts(sides: Sides, pairs: Pairs, rest: Index, found: FoundRow
     return left
 
 
+def _forms(
+    sides: Sides, pairs: Pairs, rows: Index, tolerance: float
+) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:
+    """What `garbled` says of each of the pairs `rows`, and whether neither of its vectors is zero."""
+    forms, something = list[dict[str, Any]](), np.empty(len(rows), np.bool_)
+    for stretch in portions(len(rows), 8 * sides.source.dimension):
+        part = rows[stretch]
+        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
+        forms += garbled(expected, actual, tolerance, sides.grid)
+        something[stretch] = expected.any(axis=1) & actual.any(axis=1)
+    return forms, something
+
+
 def _name_foreign_and_drifted(
     sides: Sides, pairs: Pairs, rest: Index, found: FoundRows, done: Done, tolerance: float
 ) -> None:
-    forms: list[dict[str, Any]] = []
-    meant = np.empty(len(rest), np.bool_)
-    for stretch in portions(len(rest), 8 * sides.source.dimension):
-        part = rest[stretch]
-        expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
-        forms += garbled(expected, actual, tolerance, sides.grid)
-        meant[stretch] = expected.any(axis=1) & actual.any(axis=1)
-    # What is right bit for bit in the greater part is no other model's.
-    meant &= pairs.right[rest] < _MOSTLY_RIGHT
+    forms, meant = _forms(sides, pairs, rest, tolerance)
+    # What is right bit for bit in the greater part, or its own record's in another form, is no other model's.
+    meant &= (pairs.right[rest] < _MOSTLY_RIGHT) & np.array([not form for form in forms], np.bool_)
     number, scores = np.full(len(rest), -1, np.int64), np.zeros(len(rest))
     asked = rest[meant]
     number[meant], scores[meant] = foreign_groups(
@@ -152,7 +167,7 @@ def _name_foreign_and_drifted(
                 "group_of": of[group],
                 "consistency": round(float(scores[place]), 3),
             }
-        elif not form and pairs.right[rest[place]] >= LEAST_RIGHT:
+        elif not form and not sides.noise and pairs.right[rest[place]] >= LEAST_RIGHT:
             detail = {"right": right[place]}
         details.append(detail | form)
     done[rest] = True

@@ -78,7 +78,6 @@ def explain_pairs(
     `questioned`: places in `pairs` of those whose vector may be another record's, `owners`: whose, by place in `questioned`;
     `unmatched`: running rows of the records without a vector of their own, which are the likelier owners for it.
     """
-    _decide_formats(pairs)
     found = resolved.found
     rows = pairs.source[questioned]
     states = pairs.state[questioned]
@@ -137,12 +136,6 @@ def _name_elsewhere(
         done[pair] = True
 
 
-def _decide_formats(pairs: Pairs) -> None:
-    """What is the same in both formats of 16 bits is called what the collection's other vectors are in."""
-    brain, half = (np.count_nonzero(pairs.state == one) for one in (Relation.BFLOAT16, Relation.FLOAT16))
-    pairs.state[pairs.state == Relation.EITHER16] = Relation.BFLOAT16 if brain > half else Relation.FLOAT16
-
-
 def _explain_each(sides: Sides, pairs: Pairs, done: npt.NDArray[np.bool_], resolved: Resolved) -> None:
     """Pairs whose bucket has already said what they are."""
     not_finite, owner = _not_finite(sides, pairs, resolved)
@@ -177,7 +170,8 @@ def _not_finite(
         for stretch in portions(len(some), 16 * sides.target.dimension):
             part = some[stretch]
             expected = sides.source.take(pairs.source[part]) if has_expected else None
-            answers = not_finite_parts(expected, sides.target.take(pairs.target[part]), sides.grid)
+            actual = sides.target.take(pairs.target[part])
+            answers = not_finite_parts(expected, actual, sides.grid, sides.noise)
             said.update(zip(part.tolist(), answers, strict=True))
     strange = np.array(
         [pair for pair, (_, detail) in said.items() if detail.get("others") == "not right"], np.int64

@@ -134,7 +134,7 @@ def _compared(
     sides: Sides, expected: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], tolerance: float
 ) -> Sight:
     if not np.isfinite(vector).all():
-        return Sight(*not_finite_parts(expected[None], vector[None], sides.grid)[0])
+        return Sight(*not_finite_parts(expected[None], vector[None], sides.grid, sides.noise)[0])
     found = compare_pairs(expected[None], vector[None], tolerance, sides.grid)
     relation = Relation(int(found.relation[0]))
     kind = None if relation.benign else _KINDS.get(int(relation), Kind.DRIFTED)
