@@ -155,7 +155,7 @@ def test_a_child_of_a_record_under_anothers_id_says_where_its_parent_stands(tmp_
 def test_where_content_decides_whose_row_it_is_the_conversion_of_its_id_is_named(
     tmp_path: Path, ids: list[str], made: Callable[[str], str], conversion: str
 ) -> None:
-    """Several records, none of which has the id that a conversion makes of them (but for the lower case); `-1` may be a lost id."""
+    """Several records become one id, which (but for the lower case) none of them has; `-1` may be a lost id."""
     diff = investigate(world(ids, made), tmp_path, impact=False)
     assert set(kinds(diff)) == {"mangled_id"}
     assert {detail["conversion"] for _, _, detail in said(diff, "mangled_id").values()} == {conversion}

@@ -90,8 +90,8 @@ def test_a_zero_that_two_records_may_have_become_is_neither_by_its_id(tmp_path: 
     rename(world, ids)
     world.target = held
     diff = investigate(world, tmp_path, impact=False, expected=False)
-    # Its metadata say which.
-    assert [one for one in mangled(diff) if one[1] == "0"] == [("0000", "0", "id lost")]
+    # Its metadata say which, and then it is known how `0` came about.
+    assert [one for one in mangled(diff) if one[1] == "0"] == [("0000", "0", "leading zeros lost")]
     assert diff.of_kind("missing")["source_id"].to_pylist() == [beside]
 
 
