@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -86,13 +86,28 @@ class Source(_Model):
 
 
 class Target(_Model):
-    """Where the vectors are. `id`, `vector`, `metadata` name the columns of a store that has columns."""
+    """Where the vectors are. `id`, `vector`, `metadata` name the columns of a store that has columns.
+
+    `exported_from`: the store that a Parquet export comes from, where that has habits with metadata (`stores/habits.py`).
+    """
 
     uri: Uri
     collection: Name
     id: Name = "id"
     vector: Name = "vector"
     metadata: Name = "metadata"
+    exported_from: Literal["chroma", "milvus", "pinecone"] | None = None
+
+    @model_validator(mode="after")
+    def _export(self) -> Target:
+        if self.exported_from and not self.uri.startswith("parquet:"):
+            raise ValueError("exported_from is for an export, parquet:PATH")
+        return self
+
+    @property
+    def store(self) -> str:
+        """Whose habits the metadata have: the store's that was exported, else that of the URI."""
+        return self.exported_from or self.uri.partition(":")[0]
 
 
 class Expected(_Model):

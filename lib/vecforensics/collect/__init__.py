@@ -180,8 +180,8 @@ def _giver(case: Case, one: Collection, stack: ExitStack, notes: list[str]) -> _
         return lambda batches: _embedded(batches, embedder)
     assert expected.uri is not None
     assert expected.collection is not None
-    columns = {key: name for key, name in (("id", expected.id), ("vector", expected.vector)) if name}
-    store = Target(uri=expected.uri, collection=expected.collection, **columns)
+    names = {"id": expected.id or "id", "vector": expected.vector or "vector"}
+    store = Target.model_validate({"uri": expected.uri, "collection": expected.collection, **names})
     reader = open_reader(store, case.folder, section="expected")
     good = stack.enter_context(KnownGood(reader, expected.collection))
     notes += good.notes
@@ -238,7 +238,7 @@ def _facts(reader: VectorReader | TargetNotThere, one: Collection, notes: list[s
     facts = {
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,
-        "store": one.target.uri.partition(":")[0],
+        "store": one.target.store,
         "id_column": one.source.id,
     }
     if isinstance(reader, TargetNotThere):

@@ -66,7 +66,7 @@ class Place:
         self.writer, self.collection, self.dimension, self.lock = writer, target.collection, dimension, lock
         self._id_column = target.id
         # Without the source's types: what was written has to stand there as it was written.
-        self._rule = MetadataRule(StoreHabits.of(target.uri.partition(":")[0]))
+        self._rule = MetadataRule(StoreHabits.of(target.store))
         self._tolerance = tolerance
         self.calls = 0
         self.crowded: set[str] = set()

@@ -21,7 +21,7 @@ class StoreHabits:
 
     @classmethod
     def of(cls, store: str) -> StoreHabits:
-        """The habits of a store by its URI scheme (measured)."""
+        """The habits of a store by its name (measured); an export of it has them too (`target.exported_from`)."""
         return cls(
             drops_nulls=store in {"pinecone", "chroma", "milvus"}, numbers_are_doubles=store == "pinecone"
         )
