@@ -38,7 +38,7 @@ NEXT: Final = (
     "",
     "What to do next:",
     "  open the incident-report.html named above in a browser",
-    "  make lab                   the same run in notebooks; 00_start_here changes nothing in it",
+    "  make lab                   the same run in notebooks; 00_start_here leaves its report as it is",
     "  . .venv/bin/activate       puts vecforensics and papermill on the path, as the report's commands have it",
 )
 CHECKS: Final = (
