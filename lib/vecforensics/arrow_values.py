@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecforensics.arrow_columns import as_numpy, encoded, texts
+from vecforensics.arrow_columns import as_numpy, encoded, texts, whole
 
-__all__ = ["beyond_four_digits", "counts_time", "values_of"]
+__all__ = ["beyond_four_digits", "counts_time", "rows_of", "values_of"]
 
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +49,17 @@ def values_of(column: pa.Array) -> list[Any]:
     spelt = texts(read(value) for value in distinct.dictionary.to_pylist())
     found: list[Any] = spelt.take(distinct.indices).to_pylist()
     return found
+
+
+def rows_of(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """The same of several columns: what each row holds, by column."""
+    if not table.num_columns:
+        return [{} for _ in range(table.num_rows)]
+    columns = (whole(one) if isinstance(one, pa.ChunkedArray) else one for one in table.columns)
+    return [
+        dict(zip(table.schema.names, row, strict=True))
+        for row in zip(*(values_of(column) for column in columns), strict=True)
+    ]
 
 
 def counts_time(kind: pa.DataType) -> bool:

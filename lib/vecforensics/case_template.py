@@ -111,10 +111,11 @@ def _columns(source: Path) -> Mapping[str, Any]:
     if not source.is_file():
         raise SourceError("there is no such file", where=str(source), hint="Name a file with source records")
     if name.endswith(".parquet"):
+        from vecforensics.arrow_values import rows_of
         from vecforensics.parquet_files import open_parquet
 
         batch = open_parquet(source, (), SourceError, hint="").first(None, 1)
-        return dict(batch.to_pylist()[0]) if batch is not None and batch.num_rows else {}
+        return rows_of(batch.slice(0, 1))[0] if batch is not None and batch.num_rows else {}
     if name.endswith((".csv", ".tsv")):
         from vecforensics.sources.csv import CsvSource
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from vecforensics import stores
+from vecforensics.arrow_values import rows_of
 from vecforensics.case import Case, Target
 from vecforensics.errors import TargetError
 from vecforensics.evidence import Evidence
@@ -101,7 +102,7 @@ def _compare(
 def _values(rows: pa.Table, target: Target, fields: Sequence[str]) -> Iterator[Values]:
     """Of each row what is neither null nor named by the case, by column or metadata field, spelt."""
     named = {target.id, target.vector} | (set() if target.metadata in rows.column_names else {*fields})
-    for row in rows.select([one for one in rows.column_names if one not in named]).to_pylist():
+    for row in rows_of(rows.select([one for one in rows.column_names if one not in named])):
         metadata = row.pop(target.metadata, None)
         if isinstance(metadata, str):
             try:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from vecforensics.arrow_columns import whole
+from vecforensics.arrow_values import values_of
 from vecforensics.case import Target
 from vecforensics.evidence import Evidence
 from vecforensics.stores import Columns
@@ -109,7 +111,7 @@ class Keeping:
     def _values(self, rows: pa.Table, row: int) -> Iterator[tuple[str, str]]:
         """The values of a row that are not null, by column or metadata field, spelt so that the same is spelt the same."""
         for name in rows.column_names:
-            value = rows.column(name)[row].as_py()
+            [value] = values_of(whole(rows.column(name).slice(row, 1)))
             inside: Any = value if isinstance(value, dict) else None
             if name == self.columns.metadata and is_text(rows.schema.field(name).type):
                 inside = as_object(value)

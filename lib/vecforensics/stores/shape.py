@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import id_text, is_vector_type, split_vectors, text, texts
-from vecforensics.arrow_values import values_of
+from vecforensics.arrow_values import counts_time, rows_of, values_of
 from vecforensics.errors import TargetError
 from vecforensics.records import NO_ID, metadata_json, target_schema
 from vecforensics.stores.protocol import Columns
@@ -72,8 +72,7 @@ def _metadata(batch: pa.RecordBatch, columns: Columns) -> pa.Array:
     rest = [name for name in names if name not in (columns.id, columns.vector) and not name.startswith("_")]
     if not rest:
         return pa.nulls(batch.num_rows, pa.string())
-    rows = zip(*(values_of(batch.column(names.index(name))) for name in rest), strict=True)
-    return texts(metadata_json(dict(zip(rest, row, strict=True))) for row in rows)
+    return texts(metadata_json(row) for row in rows_of(batch.select(rest)))
 
 
 def _canonical(text: str | None) -> str | None:
@@ -122,11 +121,12 @@ def _fitted(
     values: pa.ChunkedArray | list[Any], field: pa.Field, *, where: str
 ) -> pa.ChunkedArray | pa.Array:
     try:
-        return (
-            pa.array(values, field.type)
-            if isinstance(values, list)
-            else values.cast(field.type, safe=not is_vector_type(field.type))
-        )
+        if not isinstance(values, list):
+            return values.cast(field.type, safe=not is_vector_type(field.type))
+        if counts_time(field.type) and all(isinstance(value, str | None) for value in values):
+            # Metadata spell times as text.
+            return pa.array(values, pa.string()).cast(field.type)
+        return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise TargetError(
             f"what is to be written does not fit the column {field.name!r} ({error})",
