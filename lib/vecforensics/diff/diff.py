@@ -89,12 +89,12 @@ def diff_vectors(
             case,
             Evidence.open(run.evidence),
             workers or _cores(),
-            cluster,
-            shared,
-            refetch,
-            seed,
-            memory_mb,
-            impact,
+            cluster=cluster,
+            shared=shared,
+            refetch=refetch,
+            seed=seed,
+            memory_mb=memory_mb,
+            impact=impact,
         )
         draw = _drawn(work, sample)
         diff = _assembled(work, run, work.passed(None if draw is None else draw.rows), draw)
@@ -114,9 +114,8 @@ def choose_contents(case: Case, evidence: Evidence, sample: int, seed: int = 0) 
     `collect` calls it between freezing and embedding. The store is not asked again: what may be missing only for the moment
     counts as missing here, and is judged by the diff.
     """
-    work = Work(
-        case.model_copy(update={"settle_s": 0.0}), evidence, _cores(), None, None, None, seed, 256, False
-    )
+    without_second_look = case.model_copy(update={"settle_s": 0.0})
+    work = Work(without_second_look, evidence, _cores(), seed=seed, impact=False)
     return draw_contents(work.passed(), sample, seed, embedding=True)
 
 

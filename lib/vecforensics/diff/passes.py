@@ -50,12 +50,12 @@ class Work:
     case: Case
     evidence: Evidence
     workers: int
-    cluster: str | None
-    shared: str | None
-    refetch: Mapping[str, VectorReader] | None
-    seed: int
-    memory_mb: int
-    impact: bool
+    cluster: str | None = None
+    shared: str | None = None
+    refetch: Mapping[str, VectorReader] | None = None
+    seed: int = 0
+    memory_mb: int = 256
+    impact: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -83,7 +83,10 @@ class Work:
                 sides = sides | {name: replace(sides[name], grid=grid) for name, grid in known.items()}
             resolved = self._resolved(sides, results, writes)
         give_back()
-        parts = [Part(name, sides[name], results[name], resolved[name], writes[name]) for name in self.names]
+        parts = [
+            Part(name, sides[name], _strays(sides[name], results[name]), resolved[name], writes[name])
+            for name in self.names
+        ]
         return Passed(parts, contents or {}, layout.result() if layout else None)
 
     def _resolved(
@@ -199,22 +202,17 @@ def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDAr
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One collection on its way through the stages."""
+    """One collection on its way through the stages. `strays`: the running rows of the target that stand under no record's id."""
 
     name: str
     sides: Sides
-    results: list[BucketResult]
+    strays: Index
     resolved: Resolved
     writes: Writes
 
     @property
     def found(self) -> FoundRows:
         return self.resolved.found
-
-    @property
-    def strays(self) -> Index:
-        """The rows of the target that stand under no record's id."""
-        return _strays(self.sides, self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +265,7 @@ class Passed:
 
 
 def _strays(sides: Sides, results: Sequence[BucketResult]) -> Index:
+    """The running rows of the target that stand under no record's id."""
     return running(sides.target, [(result.bucket, result.orphans) for result in results])
 
 

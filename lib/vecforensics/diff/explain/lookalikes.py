@@ -135,6 +135,10 @@ def _rest(text: str, before: int, behind: int) -> str:
 
 def _without_prefix(sides: Sides, texts: list[str]) -> dict[str, tuple[int, str]]:
     """Of ids that are a record's without what stands before all records' ids up to a separator: that record."""
+    [some] = sides.source.text("id", np.zeros(1, np.int64))
+    if not re.search(r"[\W_]", some or ""):
+        # What all ids begin with is not more than what one does.
+        return {}
     bounds = sides.source.each(lambda bucket: pc.min_max(sides.source.table(bucket)["id"]).as_py())
     first = min(bound["min"] for bound in bounds if bound["min"] is not None)
     last = max(bound["max"] for bound in bounds if bound["max"] is not None)
