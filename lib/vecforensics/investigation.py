@@ -76,10 +76,11 @@ class Investigation:
         return evidence.in_order(self.case.collections)
 
     def diff(self, **settings: Any) -> Diff:
-        """Compare target with source. Settings: `sample`, `workers`, `memory_mb`, `cluster`, `shared`."""
+        """Compare target with source. Settings: `sample` (None: everything), `workers`, `memory_mb`, `cluster`, `shared`."""
         from vecforensics.diff import diff_vectors
         from vecforensics.figures import draw_diff
 
+        settings = self._as_before("diff", "sample") | settings
         self.collect(sample=settings.get("sample"))
         with accounted(self.run, "diff"):
             result = diff_vectors(self.case, self.run, **settings)
@@ -166,6 +167,7 @@ class Investigation:
         self.collect(empty_target=mode == "apply")
         if mode in ("plan", "repair") and not self.run.done("diff"):
             self.diff()
+        settings = self._as_before("migrate", "strategy") | settings
         with accounted(self.run, "migrate"):
             return migrate(self.case, self.run, mode=mode, **settings)
 
@@ -174,6 +176,12 @@ class Investigation:
         from vecforensics.figures import figures_of
 
         return figures_of(self.run, stage)
+
+    def _as_before(self, stage: str, setting: str) -> dict[str, Any]:
+        """What a stage of a run that is finished was given: left out, it is meant again, so that the stage finds the same."""
+        entry = self.run.journal()["stages"].get(stage, {}) if self.finished else {}
+        given = entry.get("parameters", {}).get(setting)
+        return {} if given is None else {setting: given}
 
     @property
     def finished(self) -> bool:

@@ -222,6 +222,22 @@ def test_the_report_of_a_run_in_which_nothing_was_written_stands_with_its_seal(s
     assert "A thought." in sealed.run.report_md.read_text()
 
 
+def test_a_sampled_diff_and_a_plan_of_a_finished_run_are_repeated_as_they_were(
+    case_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inv = investigate(case_file, case_file.parent / "reports")
+    inv.diff(sample=10)
+    inv.migrate("plan", strategy="serial")
+    inv.report()
+    before = bytes_of(inv)
+    inv.diff()
+    inv.migrate("plan")
+    assert {name for name, data in bytes_of(inv).items() if data != before[name]} == {"run.json"}
+    assert verified(inv, capsys)[0] == 0
+    inv.diff(sample=None)
+    assert verified(inv, capsys)[0] == 3
+
+
 def test_a_longer_rehearsal_is_never_replaced_by_a_shorter_one(explored: Investigation) -> None:
     before = explored.run.rehearsal_json.read_bytes()
     shown = explored.rehearse(runs=3)

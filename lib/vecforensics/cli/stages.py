@@ -146,7 +146,7 @@ def collect(where: str, out: Path | None, sample: int | None) -> tuple[Investiga
     "--sample",
     type=click.IntRange(min=1),
     default=None,
-    help="Compare so many contents only, and embed no others; ids stay exact.",
+    help="Compare so many contents only, and embed no others; ids stay exact. [default: all; in a finished run as it was]",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Threads on this machine.")
 @click.option(
@@ -214,7 +214,8 @@ def neighbours(where: str, collection: str, record: str, k: int) -> tuple[Invest
 @click.option(
     "--replace-all",
     is_flag=True,
-    help="Write even where the expected vectors look wrong and not the target's: of another length, or other in nearly every record.",
+    help="Write even where the expected vectors look wrong and not the target's: of another length, or other in nearly "
+    "every record.",
 )
 @click.option(
     "--accept-loss",
