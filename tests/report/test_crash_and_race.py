@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import report_builder
 from report_builder import CASE, LOG, add_evidence, add_findings, add_race, add_repair, begin, findings_of
 from report_pages import chapter, page
 
+from vecforensics import investigate
 from vecforensics.case import Case
 from vecforensics.collect.logs import parse_log
 from vecforensics.findings import Kind
@@ -32,9 +36,15 @@ WENT_ON = {
 }
 
 
-def tail(missing: int, of: int, rows: int = 7_200, **changes: Any) -> dict[str, Any]:
+def tail(missing: int, of: int, to_the_end: bool = True, **changes: Any) -> dict[str, Any]:
     """A hot spot: of the last `of` rows by time `missing` are missing."""
-    part = {"dimension": "metadata:created_at", "form": "run", "first": rows - of, "last": rows - 1}
+    part = {
+        "dimension": "metadata:created_at",
+        "form": "run",
+        "first": 7,
+        "last": 9,
+        "to_the_end": to_the_end,
+    }
     return {
         "collection": None,
         "kind": "missing",
@@ -133,23 +143,10 @@ def test_after_an_exception_that_the_program_outlived_nothing_changes(tmp_path: 
         [tail(1_000, 1_004, kind="stale")],
         [tail(500, 1_004)],
         [tail(1_000, 1_004, side="target")],
-        [tail(1_000, 1_004, rows=7_000)],
-        [
-            tail(
-                1_000,
-                1_004,
-                parts=[{"dimension": "written_at", "form": "run", "first": 6_196, "last": 7_199}],
-            )
-        ],
+        [tail(1_000, 1_004, to_the_end=False)],
+        [tail(1_000, 1_004, parts=[{"dimension": "collection", "form": "values", "first": 1, "last": 1}])],
     ],
-    ids=[
-        "nowhere",
-        "other kind",
-        "half of them",
-        "rows of the target",
-        "not the end",
-        "a line missing rows have not",
-    ],
+    ids=["nowhere", "other kind", "half of them", "rows of the target", "not the end", "no run"],
 )
 def test_no_row_is_put_down_to_a_crash_where_the_source_does_not_end_with_missing_rows(
     tmp_path: Path, spots: list[dict[str, Any]]
@@ -161,13 +158,34 @@ def test_no_row_is_put_down_to_a_crash_where_the_source_does_not_end_with_missin
     assert "what that error kept from being written is not known" in chapter(soup, "limits")
 
 
-@pytest.mark.parametrize(("collection", "last"), [("posts", 5_199), ("users", 7_199)])
-def test_the_end_of_a_collection_is_an_end_too(tmp_path: Path, collection: str, last: int) -> None:
-    """Places in the source are those of all collections on end, by name."""
-    part = {"dimension": "position", "form": "run", "first": last - 99, "last": last}
-    spot = tail(100, 100, collection=collection, parts=[part], where=f"the last 100 rows of {collection}")
-    report = write_report(*a_run_that_died(tmp_path, [spot]))
-    assert "cause of 100 missing rows: the process died" in report.headline
+@pytest.mark.parametrize("died", [True, False])
+def test_the_rows_that_a_real_diff_finds_missing_at_the_end_by_time_are_put_down_to_the_crash(
+    tmp_path: Path, died: bool
+) -> None:
+    """Rows stand in no order in the source; by the time of their making the last 120 are missing, and two more."""
+    rows = [
+        (f"r{number:03d}", f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}Z") for number in range(400)
+    ]
+    there = [one for place, one in enumerate(rows) if place < 280 and place not in (17, 99)]
+    shuffled = random.Random(5).sample(rows, len(rows))
+    (tmp_path / "rows.csv").write_text("id,at,v\n" + "".join(f"{key},{at},x\n" for key, at in shuffled))
+    (tmp_path / "run.log").write_text(
+        "INFO: begun\n" + ("RateLimited: 429 too many requests\n" if died else "")
+    )
+    (tmp_path / "target").mkdir()
+    vectors = pa.array([[float(place), 1.0] for place, _ in enumerate(there)], pa.list_(pa.float32(), 2))
+    columns = {"id": [key for key, _ in there], "metadata": [json.dumps({"at": at}) for _, at in there]}
+    table = pa.table({**columns, "vector": vectors})
+    pq.write_table(table, tmp_path / "target" / "rows.parquet")
+    (tmp_path / "case.yaml").write_text(
+        "case: crashed\ncollections:\n  rows:\n    source: {uri: rows.csv, id: id, text: [v], metadata: [at]}\n"
+        '    target: {uri: "parquet:target", collection: rows}\nlogs: [run.log]\n'
+    )
+    investigation = investigate(tmp_path / "case.yaml", tmp_path / "reports")
+    investigation.diff()
+    said = investigation.report().headline
+    assert ("cause of 120 missing rows: the process died of an error that nothing caught" in said) is died
+    assert "122 of 400 records" in said
 
 
 def test_a_crash_that_explains_all_of_it_leaves_no_cause_open(tmp_path: Path) -> None:

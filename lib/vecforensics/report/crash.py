@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 
 from vecforensics.findings import Kind
@@ -63,8 +62,7 @@ def crash_of(account: Account) -> Crash | None:
 
 
 def _tails(account: Account) -> Iterator[Facts]:
-    """Hot spots of missing rows that are a run up to the end of the source, or of a collection of it, the strongest first."""
-    rows = {name: facts.count("source_rows") for name, facts in account.collections.items()}
+    """Hot spots of missing rows that are a run up to the end of the source, in whatever order, the strongest first."""
     for spot in account.findings.facts.each("hot_spots"):
         parts = spot.each("parts")
         if (
@@ -73,15 +71,6 @@ def _tails(account: Account) -> Iterator[Facts]:
             or len(parts) != 1
         ):
             continue
-        part, name = parts[0], spot.text("collection")
-        ends = {sum(rows.values()), rows.get(name, 0)}
-        if part.text("dimension") == "position":
-            # Places are those of all collections on end, by name.
-            ends = set(accumulate(rows[one] for one in sorted(rows)))
-        is_run = part.text("form") == "run" and part.text("dimension") != "written_at"
-        if (
-            is_run
-            and part.count("last") + 1 in ends
-            and spot.count("rows") >= _NEARLY_ALL * spot.count("of") > 0
-        ):
+        nearly_all = spot.count("rows") >= _NEARLY_ALL * spot.count("of") > 0
+        if parts[0].flag("to_the_end") and nearly_all:
             yield spot

@@ -49,6 +49,11 @@ class Order:
         """The ranks of the rows with these indices."""
         return rows if self.ranks is None else self.ranks[rows]
 
+    @property
+    def last(self) -> int:
+        """The highest rank."""
+        return (self.known if self.before is None else len(self.before) - 1) - 1
+
     def repeats_the_position(self) -> bool:
         """Whether every row is known, and rows stand in this order already (as stamps that only count upwards)."""
         ranks = self.ranks

@@ -77,7 +77,8 @@ _FEW_ROWS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`first`..`last` inclusive: codes of a category, ranks of an order, or places within every `period` rows."""
+    """`first`..`last` inclusive: codes of a category, ranks of an order, or places within every `period` rows. `to_the_end`: of a
+    run, whether nothing comes behind it in its order, or, where that is the source's own, in its collection."""
 
     dimension: str
     form: Form
@@ -86,6 +87,7 @@ class Part:
     label: str
     metadata: bool = False
     period: int = 0
+    to_the_end: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         shown = {
@@ -95,6 +97,8 @@ class Part:
             "last": self.last,
             "label": self.label,
         }
+        if self.form == "run":
+            shown["to_the_end"] = self.to_the_end
         return shown | ({"period": self.period} if self.form == "every" else {})
 
 
@@ -186,27 +190,29 @@ def _rows(population: Population, rank: int) -> tuple[int, str, int, bool]:
 def run(population: Population, name: str, first: int, last: int) -> Part:
     """The ranks `first`..`last` of the order `name`."""
     if name != "position":
-        label = population.order(name).label(first, last)
-        return Part(name, "run", first, last, label, name.startswith(METADATA_PREFIX))
+        order = population.order(name)
+        is_metadata, to_the_end = name.startswith(METADATA_PREFIX), last == order.last
+        return Part(name, "run", first, last, order.label(first, last), is_metadata, to_the_end=to_the_end)
     begin, collection, _, _ = _rows(population, first)
     end, other, length, to_the_end = _rows(population, last)
     if collection != other:
-        return Part(name, "run", first, last, f"row {begin:,} of {collection} to row {end:,} of {other}")
+        label = f"row {begin:,} of {collection} to row {end:,} of {other}"
+        return Part(name, "run", first, last, label, to_the_end=to_the_end)
     if not (to_the_end and 1 < begin < end):
         return _plain_run(population, first, last)
     of = f" of {collection}" if len(population.collections) > 1 else ""
     left = next((size for size in sorted(ROUND_NUMBERS, reverse=True) if (begin - 1) % size == 0), 0)
     exactly = f": beyond the first {begin - 1:,}, a multiple of {left:,}" if left else ""
     label = f"the last {length - begin + 1:,} rows{of} (from row {begin:,}{exactly})"
-    return Part(name, "run", first, last, label)
+    return Part(name, "run", first, last, label, to_the_end=True)
 
 
 def _plain_run(population: Population, first: int, last: int) -> Part:
     """The rows `first`..`last` of one collection."""
-    (begin, collection, _, _), (end, _, _, _) = (_rows(population, row) for row in (first, last))
+    (begin, collection, _, _), (end, _, _, to_the_end) = (_rows(population, row) for row in (first, last))
     of = f" of {collection}" if len(population.collections) > 1 else ""
     label = f"rows {begin:,}–{end:,}{of}" if begin != end else f"row {begin:,}{of}"
-    return Part("position", "run", first, last, label)
+    return Part("position", "run", first, last, label, to_the_end=to_the_end)
 
 
 def stretch_of(population: Population, every: Part, first: int, last: int) -> Part:
