@@ -83,7 +83,7 @@ def flat(text: str) -> str:
     return text.replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize(("missing", "of"), [(1_000, 1_004), (640, 700)])
+@pytest.mark.parametrize(("missing", "of"), [(1_000, 1_004), (640, 700), (900, 900)])
 def test_the_error_that_ended_the_log_is_a_cause_with_the_rows_that_were_not_reached(
     tmp_path: Path, missing: int, of: int
 ) -> None:
@@ -98,7 +98,9 @@ def test_the_error_that_ended_the_log_is_a_cause_with_the_rows_that_were_not_rea
     assert f"; {first}; {second}; repaired" in report.headline
     soup = page(report.html)
     cause = flat(chapter(soup, "cause"))
-    assert f"of {of:,} rows there (rows with created_at from 3 to 5) {missing:,} are missing" in cause
+    there = f"{of:,} rows there (rows with created_at from 3 to 5)"
+    gone = f"of {there} {missing:,}" if missing < of else f"all {there}"
+    assert f"The process had not come to the end of the source: {gone} are missing" in cause
     shares = {
         (row.th.get_text(" ", strip=True).split(":")[0], cells[0].get_text(strip=True)): cells[1].get_text(
             strip=True

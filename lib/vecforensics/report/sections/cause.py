@@ -101,9 +101,11 @@ def _ended(account: Account, crash: Crash) -> Iterator[Block]:
     yield Paragraph.of(says)
     if crash.missing:
         every = account.caused(Kind.MISSING)
+        there = f"{plural(crash.of, 'row')} there ({crash.where})"
+        gone = f"of {there} {count(crash.missing)}" if crash.missing < crash.of else f"all {there}"
         yield Paragraph.of(
-            f"The process had not come to the end of the source: of {plural(crash.of, 'row')} there ({crash.where}) "
-            f"{count(crash.missing)} are missing. That is {share(crash.missing, every)} of the {plural(every, 'missing row')}."
+            f"The process had not come to the end of the source: {gone} are missing. That is {share(crash.missing, every)} of "
+            f"the {plural(every, 'missing row')}."
         )
     else:
         yield Paragraph.of(

@@ -100,7 +100,8 @@ def _of_a_crash(account: Account) -> Iterator[tuple[Inline, ...]]:
     were = "was" if crash.missing == 1 else "were"
     yield (
         f"That {plural(crash.missing, 'missing row')} {were} not reached follows from their place at the end of the source and "
-        "from the end of the log; had the process lived, the code might have lost some of them as well.",
+        "from the end of the log. Had the process lived, the code might have lost some of them as well; and what was under way "
+        "when it died is missing among the rows before them, where it cannot be told from what the code lost.",
     )
 
 
