@@ -42,7 +42,8 @@ collections:
       # vector: vector
       # metadata: metadata
     # What the vectors should be. A repair writes what is expected, so name the very model that made the target. As long as
-    # nothing is, contents are not compared: only ids, duplicates, NaN, zero, dimension and dependencies. Take the first # from one line:
+    # nothing is, contents are not compared, only ids, duplicates, NaN, zero, dimension and dependencies, and nothing is repaired.
+    # Take "# " from the front of one line, the space too:
     # expected: {{embedder: my_model.py:embed}}     # your function: list of texts in, array (n, d) out
 {expected}
     # expected: {{uri: "parquet:backup", collection: {collection}}}   # another store that is known to be good

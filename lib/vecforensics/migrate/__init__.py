@@ -171,7 +171,7 @@ def _carry_out(
     said = [] if resumed else cautions(case, evidence, plan, run.findings_parquet)
     for one in said:
         if one.flag and one.flag not in chosen:
-            raise one.refusal()
+            raise one.refusal(f"vecforensics migrate {run.path} --{mode}")
     with _opened(run, plan, frozen, resumed) as ledger:
         if said:
             ledger.note("cautions", {"chosen": sorted(chosen), "said": [one.text for one in said]})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -28,44 +28,55 @@ __all__ = ["compare_beside"]
 
 Values = dict[str, str]
 
+# Records whose rows are read again together.
+_ROWS: Final = 16_384
+
 
 def compare_beside(case: Case, evidence: Evidence, ledger: Ledger, tally: Tally) -> None:
     """Compare the rows of all records that are DONE with their pre-images, as far as these hold what the case does not name."""
-    for name in case.collections:
-        own: set[str] = set()
-        # The rows of a record lie in one pre-image; those that stood for it elsewhere were removed after it, so they come later.
-        for some in _stood(ledger, case.collections[name].target, name, evidence.collection(name).metadata):
-            before = {one: rows for one, rows in some["own"].items() if any(rows)}
-            own |= some["own"].keys()
-            before |= {one: rows for one, rows in some["instead"].items() if one not in own and any(rows)}
-            if before:
-                try:
-                    _compare(case, name, evidence.collection(name).metadata, before, tally)
-                except TargetError as error:
-                    tally.unseen(f"{name}: whether rows written again hold what they held ({error})")
-                    return
+    for name, one in case.collections.items():
+        fields = evidence.collection(name).metadata
+        try:
+            for before in _gathered(_stood(ledger, one.target, name, fields)):
+                _compare(case, name, fields, before, tally)
+        except TargetError as error:
+            tally.unseen(f"{name}: whether rows written again hold what they held ({error})")
+
+
+def _gathered(stood: Iterator[tuple[str, str, Values]]) -> Iterator[dict[str, list[Values]]]:
+    """Record → the rows that stood for it, many records at a time. Those removed elsewhere come after all records were written,
+    and count only where a record had no row of its own."""
+    own: set[str] = set()
+    before: dict[str, list[Values]] = {}
+    for kind, record, values in stood:
+        if kind == "upsert":
+            own.add(record)
+        elif record in own:
+            continue
+        if values:
+            before.setdefault(record, []).append(values)
+        if len(before) >= _ROWS:
+            yield before
+            before = {}
+    if before:
+        yield before
 
 
 def _stood(
     ledger: Ledger, target: Target, name: str, fields: Sequence[str]
-) -> Iterator[dict[str, dict[str, list[Values]]]]:
-    """Of each pre-image the values of the rows under records' `own` ids, and of those removed that stood for one `instead`."""
+) -> Iterator[tuple[str, str, Values]]:
+    """The rows of all pre-images that stood for a record: the operation on them, the record, and their values."""
     operations = {one.op: one for one in ledger.operations() if one.collection == name}
     for collection, ops, data in ledger.preimages():
         if collection != name:
             continue
         mine = {one.id: one for one in (operations[op] for op in ops) if ledger.state(one.op) is State.DONE}
         rows = unpack(data)
-        found: dict[str, dict[str, list[Values]]] = {"own": {}, "instead": {}}
-        for under, values in zip(
-            ids_of(rows, target.id, target.uri).to_pylist(), _values(rows, target, fields), strict=True
-        ):
+        ids = ids_of(rows, target.id, target.uri).to_pylist()
+        for under, values in zip(ids, _values(rows, target, fields), strict=True):
             operation = mine.get(under)
             if operation is not None and (record := _record(operation)) is not None:
-                found["own" if operation.kind == "upsert" else "instead"].setdefault(record, []).append(
-                    values
-                )
-        yield found
+                yield operation.kind, record, values
 
 
 def _record(operation: Operation) -> str | None:

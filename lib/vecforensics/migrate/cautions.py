@@ -64,10 +64,10 @@ class Caution:
         """It as a line of what was done."""
         return f"with {self.flag}: {self.text}" if self.flag else f"note: {self.text}"
 
-    def refusal(self) -> VecforensicsError:
-        """It as what stops the writing."""
+    def refusal(self, command: str) -> VecforensicsError:
+        """It as what stops the writing. `command`: what was asked for."""
         kind = CaseError if self.flag == REPLACE_ALL else TargetError
-        return kind(self.text, where=self.where, hint=self.hint)
+        return kind(self.text, where=self.where, hint=f"{self.hint}: {command} {self.flag}")
 
 
 def cautions(case: Case, evidence: Evidence, plan: Plan, findings: Path) -> list[Caution]:
@@ -101,7 +101,7 @@ def _of_expectation(evidence: Evidence, name: str, said: Mapping[str, int]) -> I
         f"{what}: it is likelier that the expectation is wrong than that the store is",
         f"collections.{name}.expected",
         REPLACE_ALL,
-        f"Mend `expected` and begin a new run, or, where all vectors are to be replaced, say so: {REPLACE_ALL}",
+        "Mend `expected` and begin a new run, or, where all vectors are to be replaced, say so",
     )
 
 
@@ -157,7 +157,7 @@ def _of_values(case: Case, evidence: Evidence, name: str, plan: Plan, written: s
             "stand for one record and differ, or the metadata are no JSON object)",
             where,
             ACCEPT_LOSS,
-            f"Settle it in the store and begin a new run, or let the values go, which a rollback puts back: {ACCEPT_LOSS}",
+            "Settle it in the store and begin a new run, or let the values go, which a rollback puts back",
         )
 
 
