@@ -8,6 +8,7 @@ from hotspot_rows import rows
 
 from vecforensics.diff.hotspots import find_hot_spots, gather, rows_of
 from vecforensics.diff.hotspots.lines import lay_out
+from vecforensics.diff.hotspots.parts import at_places, places_of_run
 from vecforensics.findings import Kind
 
 N = 2000
@@ -105,3 +106,20 @@ def test_no_period_is_invented_for_a_run_and_no_stretch_for_a_period() -> None:
             for spot in gather(population, {"missing": np.union1d(hurt, strewn)}):
                 invented += [str(spot)] if wrong in {part.form for part in spot.parts} else []
     assert len(invented) <= 4, invented  # 1 in 100, exceeded with a chance of 1 in 1,000
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 1999), (2003, 2947), (2000, 3999), (700, 731)])
+def test_the_rows_of_a_run_at_each_place_of_each_period_are_those_that_counting_finds(
+    first: int, last: int
+) -> None:
+    population = lay_out([rows(N, {}, collection="posts"), rows(N, {}, collection="users")])
+    counted = at_places(population, np.arange(first, last + 1))
+    assert np.array_equal(places_of_run(population, first, last).numbers, counted.numbers)
+
+
+def test_a_period_is_seen_in_a_run_of_which_some_rows_were_set_aside() -> None:
+    """Batch 5 is lost as a whole amid a run of which every fourth row was: whichever is taken out first, both are told."""
+    batch = NUMBERS // 100
+    hurt = np.union1d(NUMBERS[batch == 5], NUMBERS[300:900:4])
+    spots = find_hot_spots([rows(N, {Kind.MISSING: hurt}, {"batch": batch})])
+    assert sorted(spot.where for spot in spots) == ["batch 5", "every 4th row of rows 301–900"]

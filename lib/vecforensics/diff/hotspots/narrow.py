@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population
 from vecforensics.diff.hotspots.orders import Order
-from vecforensics.diff.hotspots.parts import Part, at_places, periods, positions, run, stretch_of, values
+from vecforensics.diff.hotspots.parts import (
+    Part,
+    at_places,
+    periods,
+    places_of_run,
+    positions,
+    run,
+    stretch_of,
+    values,
+)
 from vecforensics.diff.hotspots.periodic import Among
 from vecforensics.diff.hotspots.risk import sizes_of
 from vecforensics.diff.hotspots.scan import Tied, scan_ranks, scan_values
@@ -147,7 +156,11 @@ def _to_period_of_stretch(
     """The best period within a run of rows, and that run as one of whole periods."""
     if not periods(view.population):
         return []
-    sizes = at_places(view.population, rows)
+    if len(seed.parts) == 1:
+        gone = view.gone[slice(*np.searchsorted(view.gone, (stretch.first, stretch.last + 1)))]
+        sizes = places_of_run(view.population, stretch.first, stretch.last) - at_places(view.population, gone)
+    else:
+        sizes = at_places(view.population, rows)
     among = Among(view.population, bad, np.searchsorted(rows, bad), len(rows), sizes)
     # As among all rows, a period must have room to come back.
     found = among.best_period(worth, (stretch.last - stretch.first + 1) // 4)

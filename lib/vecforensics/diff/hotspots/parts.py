@@ -32,6 +32,7 @@ __all__ = [
     "every",
     "in_words",
     "periods",
+    "places_of_run",
     "positions",
     "rows_at_places",
     "run",
@@ -142,6 +143,17 @@ def at_places(population: Population, rows: npt.NDArray[Any]) -> Counts:
         else:
             known[period][:] = np.bincount(here % period, minlength=period)
     return Counts(laid, numbers)
+
+
+def places_of_run(population: Population, first: int, last: int) -> Counts:
+    """The same of the rows `first`..`last` of one collection, without counting them."""
+    begin, rows = int(positions(population, np.array([first]))[0]), last - first + 1
+    each = []
+    for period in periods(population):
+        places = np.full(period, rows // period, np.int64)
+        places[(begin + np.arange(rows % period)) % period] += 1
+        each.append(places)
+    return Counts.of(each)
 
 
 def positions(population: Population, rows: npt.NDArray[Any]) -> Ints:
