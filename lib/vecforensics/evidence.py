@@ -51,7 +51,7 @@ __all__ = [
     "hash_text",
 ]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 INDEX: Final = "evidence.json"
 SAMPLE: Final = "sample.arrow"
 SIDES: Final = ("source", "target", "earlier")
