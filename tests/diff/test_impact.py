@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from array_vectors import ArrayVectors
 from hotspot_rows import rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from scipy import stats
 from vecforensics.diff.impact import Impact, compare_neighbours, measure_impact
 from vecforensics.diff.impact.search import Metric
 from vecforensics.diff.one_record import neighbours_of
-from vecforensics.diff.rows import ArrayVectors, RowDimensions
+from vecforensics.diff.rows import RowDimensions
 from vecforensics.errors import InputError, MissingExtra
 from vecforensics.run_folder import RunFolder
 

@@ -150,13 +150,14 @@ class Work:
                 )
                 for bucket in range(frozen.buckets)
             ]
+        shared = publish(self.evidence, self.shared) if self.shared is not None else None
         with progress("comparing", len(tasks)) as advance:
             results = compare_all(
                 tasks,
                 self.evidence,
                 workers=self.workers,
                 cluster=self.cluster,
-                shared=publish(self.evidence, self.shared) if self.shared is not None else None,
+                shared=shared,
                 advance=advance,
             )
         give_back()

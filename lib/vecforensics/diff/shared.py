@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from vecforensics.errors import (
     printable,
 )
 from vecforensics.evidence import INDEX, SIDES, Evidence, bucket_file
+from vecforensics.progress import progress
 
 __all__ = ["SharedEvidence", "compare_shared", "publish", "without_secret"]
 
@@ -66,11 +67,8 @@ def without_secret(url: str) -> str:
     return url
 
 
-def publish(
-    evidence: Evidence, url: str, advance: Callable[[int], None] = lambda _done: None
-) -> SharedEvidence:
-    """Copy those buckets of `evidence` below `url` that do not lie there. `advance`: how many files more are there. Raises
-    ToolFailed where that fails."""
+def publish(evidence: Evidence, url: str) -> SharedEvidence:
+    """Copy those buckets of `evidence` below `url` that do not lie there, the index last. Raises ToolFailed where that fails."""
     index = (evidence.path / INDEX).read_bytes()
     digest = hashlib.sha256(index).hexdigest()
     files = {name: one for name, one in evidence.files.items() if name.endswith(".arrow") and "/" in name}
@@ -79,7 +77,6 @@ def publish(
     def upload(name: str) -> None:
         system, root = _opened(shared.url)
         system.put_file(str(evidence.path / name), f"{root}/{name}")
-        advance(1)
 
     try:
         system, root = _opened(shared.url)
@@ -87,8 +84,12 @@ def publish(
         absent = [name for name in sorted(files) if held.get(name) != (evidence.path / name).stat().st_size]
         for folder in sorted({root, *(f"{root}/{name}".rpartition("/")[0] for name in absent)}):
             system.makedirs(folder, exist_ok=True)
-        with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="publish") as pool:
-            list(pool.map(upload, absent))
+        with (
+            progress("copying the evidence", len(absent)) as advance,
+            ThreadPoolExecutor(_UPLOADS, thread_name_prefix="publish") as pool,
+        ):
+            for _ in pool.map(upload, absent):
+                advance(1)
         if INDEX not in held or system.cat_file(f"{root}/{INDEX}") != index:
             upload(INDEX)
     except VecforensicsError:
