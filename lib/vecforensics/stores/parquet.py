@@ -76,7 +76,10 @@ class ParquetReader(VectorReader):
 
     def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids` with every column that the file has."""
-        rows = self._open(collection).table()
+        file = self._open(collection)
+        if not ids:
+            return file.schema.empty_table()
+        rows = file.table()
         return rows.filter(pc.is_in(self._ids(rows), value_set=pa.array(list(ids), pa.string())))
 
     def freshness(self) -> Freshness:
