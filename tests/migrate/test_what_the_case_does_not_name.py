@@ -150,7 +150,7 @@ def test_it_outlives_a_repair_under_mangled_ids_too(
 def test_a_row_that_the_target_lacks_is_written_without_it_and_the_plan_says_so(tmp_path: Path) -> None:
     scene = damaged(tmp_path, "lancedb")
     said = (
-        "note: users: 1 row that the target lacks hold nothing in clicks, seen, which the case does not name"
+        "note: users: 1 row that the target lacks holds nothing in clicks, seen, which the case does not name"
     )
     assert said in str(scene.migrate("plan"))
     assert said in str(scene.migrate("repair"))
@@ -193,7 +193,7 @@ def test_a_copy_beside_the_records_own_row_is_removed_and_the_plan_says_what_goe
     diff_vectors(scene.case, scene.run)
     done = scene.migrate("repair")
     assert (done.verdict, done.deleted) == (Verdict.CLEAN, 1)
-    assert "beside 1 record rows are removed that hold other values than the record's own, in clicks" in str(
+    assert "copies of 1 record are removed that hold other values than the row that stays, in clicks" in str(
         done
     )
     assert standing(scene, "lancedb")["1007"]["clicks"] == 49

@@ -132,9 +132,9 @@ def _of_values(case: Case, evidence: Evidence, name: str, plan: Plan, written: s
     new = len(written - stood - keeping.stand_ins.keys())
     empty = [one for one in beside.column_names if one != target.metadata and one[:1] != "_"]
     if new and empty:
-        they = "row that the target lacks" if new == 1 else "rows that the target lacks"
+        they = "row that the target lacks holds" if new == 1 else "rows that the target lacks hold"
         yield Caution(
-            f"{name}: {new:,} {they} hold nothing in {_named(empty)}, which the case does not name",
+            f"{name}: {new:,} {they} nothing in {_named(empty)}, which the case does not name",
             where,
         )
     lost: dict[str, Sequence[str]] = {}
@@ -148,7 +148,7 @@ def _of_values(case: Case, evidence: Evidence, name: str, plan: Plan, written: s
         gone |= kept.gone
     if gone:
         yield Caution(
-            f"{name}: beside {_records(gone)} rows are removed that hold other values than the record's own, in {_columns(gone)}",
+            f"{name}: copies of {_records(gone)} are removed that hold other values than the row that stays, in {_columns(gone)}",
             where,
         )
     if lost:
