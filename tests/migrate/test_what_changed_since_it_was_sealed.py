@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,6 @@ def edit(name: str, was: str, now: str) -> Callable[[RunFolder], None]:
 
 def forge_the_index(run: RunFolder) -> None:
     """The evidence's own index says what the evidence now is."""
-    import hashlib
-
     index = run.evidence / "evidence.json"
     content = json.loads(index.read_text())
     name = next(one for one in content["files"] if "source" in one)
@@ -89,6 +88,23 @@ def test_what_our_own_stages_write_after_the_seal_is_no_reason(tmp_path: Path) -
     scene.run.notes_md.write_text("checked by hand")
     assert inv.migrate("repair").mode == "repair"
     assert inv.migrate("repair").resumed
+
+
+@pytest.mark.parametrize(("name", "refused"), [("evidence/case.yaml", True), ("findings.json", False)])
+def test_the_journal_accounts_for_findings_and_never_for_evidence(
+    tmp_path: Path, name: str, refused: bool
+) -> None:
+    scene = corrupted(tmp_path)
+    Investigation(scene.case, scene.run).report()
+    file = scene.run.path / name
+    file.write_text(file.read_text() + "\n")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    scene.run.note(since_seal={name: {"sha256": digest, "by": "diff", "at": "2026-11-29T00:00:00Z"}})
+    if refused:
+        with pytest.raises(EvidenceError, match=r"evidence/case\.yaml is not what was sealed"):
+            scene.migrate("repair")
+    else:
+        assert scene.migrate("repair").verdict is Verdict.CLEAN
 
 
 @pytest.mark.parametrize("change", ["a finding gone", "other evidence"])

@@ -34,9 +34,12 @@ def _as_sealed(run: RunFolder) -> None:
     sealed = _entries(run.read_json(run.manifest_json, made_by="report"), "outputs")
     since = _entries(run.journal(), "since_seal")
     for name in sorted(sealed):
-        if name.startswith("evidence/") or name in ("findings.json", "findings.parquet"):
+        frozen = name.startswith("evidence/")
+        if frozen or name in ("findings.json", "findings.parquet"):
             found = _sha256(run.path / name)
-            if found is None or found not in (sealed[name].get("sha256"), since.get(name, {}).get("sha256")):
+            # Nothing of this run writes evidence again.
+            again = None if frozen else since.get(name, {}).get("sha256")
+            if found is None or found not in (sealed[name].get("sha256"), again):
                 raise EvidenceError(
                     f"{name} is not what was sealed, and no stage of this run wrote it",
                     where=str(run.path),
