@@ -11,7 +11,7 @@ from scipy import stats
 
 from vecforensics.diff.hotspots import gather, rows_of
 from vecforensics.diff.hotspots.lines import Population, lay_out
-from vecforensics.diff.hotspots.scan import Counts, may_hold, scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     by_adjust,
     can_be_hot,
@@ -19,6 +19,7 @@ from vecforensics.diff.hotspots.statistics import (
     log_tail,
     smallest_log_p,
 )
+from vecforensics.diff.hotspots.windows import Counts, may_hold
 
 ROWS, SETS, LEVEL = 4000, 300, 0.01
 

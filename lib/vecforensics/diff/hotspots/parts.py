@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population
 from vecforensics.diff.hotspots.orders import METADATA_PREFIX, PARENT_PREFIX
-from vecforensics.diff.hotspots.scan import Counts, Laid
 from vecforensics.diff.hotspots.statistics import Ints
+from vecforensics.diff.hotspots.windows import Counts, Laid
 from vecforensics.diff.id_order import narrow
 from vecforensics.errors import printable
 

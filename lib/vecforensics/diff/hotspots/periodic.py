@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from vecforensics.diff.hotspots.lines import Population
 from vecforensics.diff.hotspots.parts import Part, at_places, every, periods, positions
-from vecforensics.diff.hotspots.scan import Counts, may_hold, scan_values
+from vecforensics.diff.hotspots.scan import scan_values
 from vecforensics.diff.hotspots.statistics import Ints, log_tail
+from vecforensics.diff.hotspots.windows import Counts, may_hold
 
 __all__ = ["Among", "Period"]
 

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from vecforensics.diff.hotspots.lines import Category, Population
 from vecforensics.diff.hotspots.orders import METADATA_PREFIX
 from vecforensics.diff.hotspots.parts import at_places, rows_at_places
-from vecforensics.diff.hotspots.scan import Counts
 from vecforensics.diff.hotspots.statistics import Ints
+from vecforensics.diff.hotspots.windows import Counts
 from vecforensics.diff.id_order import narrow
 from vecforensics.diff.rows import KIND_BIT, LookedAt, RowDimensions
 from vecforensics.findings import Kind

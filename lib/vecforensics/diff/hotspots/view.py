@@ -26,7 +26,7 @@ from vecforensics.diff.hotspots.parts import (
 )
 from vecforensics.diff.hotspots.periodic import Among
 from vecforensics.diff.hotspots.risk import AtRisk, sizes_of
-from vecforensics.diff.hotspots.scan import Counts, Tied, scan_ranks, scan_values
+from vecforensics.diff.hotspots.scan import Tied, scan_ranks, scan_values
 from vecforensics.diff.hotspots.statistics import (
     Floats,
     Ints,
@@ -34,6 +34,7 @@ from vecforensics.diff.hotspots.statistics import (
     log_tail,
     smallest_log_p,
 )
+from vecforensics.diff.hotspots.windows import Counts
 from vecforensics.diff.id_order import narrow
 
 __all__ = ["MOST_CELLS", "Candidate", "Cells", "View"]
