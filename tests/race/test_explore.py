@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_migrations import yield_between
 
 from vecforensics.errors import SuspectError
 from vecforensics.race import Verdict, exploration_from_json, explore, generate_records
@@ -227,7 +228,16 @@ def test_the_certificate_says_what_was_only_sampled() -> None:
 def test_prove_spends_everything_on_proof() -> None:
     found = explore(entry("leave_when_empty").fixed, records=4, schedules=400, prove=True)
     assert found.verdict is Verdict.PROVED
-    assert {item.strategy for item in found.certificate.passes} == {"fifo", "dpor"}
+    assert {item.strategy for item in found.certificate.passes} == {"fifo", "dpor", "together"}
+    assert {item.exhaustive for item in found.certificate.passes if item.strategy == "together"} == {False}
+
+
+def test_of_a_program_that_fails_only_by_answers_in_one_round_there_is_no_proof() -> None:
+    """In none of the orders that a proof goes over do two answers arrive together."""
+    found = explore(yield_between, records=4, schedules=2_000, prove=True)
+    assert found.verdict is Verdict.FAILING
+    assert found.witness is not None
+    assert found.witness.granularity == "fine"
 
 
 @pytest.mark.parametrize("strategy", ["fifo", "withhold", "dpor", "exhaustive", "pct", "random"])

@@ -74,7 +74,7 @@ def test_the_witness_speaks_of_records_that_show_the_kind_that_the_code_produces
     assert [one.id for one in again.witness.records] == [one.id for one in found.witness.records]
 
 
-def test_a_corrected_form_is_tried_where_the_suspect_fails_by_answers_in_one_round(tmp_path: Path) -> None:
+def test_a_corrected_form_is_tried_with_answers_in_one_round_of_the_loop(tmp_path: Path) -> None:
     """Of the same slot for all a proof over the orders of answers finds nothing: in none of them do two arrive together."""
     case = a_case_with_mangled_ids_and_exchanged_vectors(tmp_path)
     right = investigate(case, tmp_path / "reports")

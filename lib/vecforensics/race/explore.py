@@ -47,6 +47,9 @@ _NOT_SEEN = (
 _NOT_TRACKED = (
     "state inside objects of libraries that are not part of asyncio (DPOR takes it for unshared)",
 )
+_NOT_ALL_ROUNDS = (
+    "most of the ways in which two answers arrive in one round of the event loop (tried, not exhausted)",
+)
 _NOT_INJECTED = ("faults in operations that begin only in other orders than first in, first out",)
 
 
@@ -254,6 +257,7 @@ def _not_seen(question: _Question) -> tuple[str, ...]:
     return (
         *_NOT_SEEN,
         *(_NOT_TRACKED if program.tracked else ()),
+        *(_NOT_ALL_ROUNDS if program.fine else ()),
         *(_NOT_INJECTED if question.wish.faults else ()),
         *not_compared(program, question.reference),
         *getattr(program, "not_seen", ()),

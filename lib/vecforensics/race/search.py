@@ -187,10 +187,13 @@ class Search:
         # Without a driver that tells what depends on what, every order counts as different from every other.
         proof: Strategy = Dpor() if lab.program.tracked else Exhaustive()
         turn(proof, end if prove else _TASTE)
-        fine = Lab(lab.program, lab.ground, lab.plan, fine=True) if lab.program.fine and not prove else None
+        # A proof goes over the orders of answers, in none of which two share a round: what only they bring about it does not see.
+        fine = Lab(lab.program, lab.ground, lab.plan, fine=True) if lab.program.fine else None
         if fine is not None:
             turn(Together(80), 80, fine)
-        if not proof.complete and not prove:
+        if prove:
+            return proof.complete
+        if not proof.complete:
             left = end - self.spent
             turn(Withhold(max(64, left // 4)), max(64, left // 4))
             turn(proof, min(left * 2 // 5, self._most(proof)))

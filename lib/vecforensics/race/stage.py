@@ -31,7 +31,7 @@ from vecforensics.findings import Kind
 from vecforensics.race.counterpart import counterpart
 from vecforensics.race.exchange import digest_of_records, exploration_from_json, parse_replay
 from vecforensics.race.explore import explore
-from vecforensics.race.model import Exploration, Verdict
+from vecforensics.race.model import Exploration
 from vecforensics.race.records import generate_records
 from vecforensics.race.rehearsal import Curve, Physics, Rehearsal, failure_curve, rehearse
 from vecforensics.race.suspect import load_suspect
@@ -140,8 +140,7 @@ def reproduce(
 def prove_corrected(
     case: Case, run: RunFolder, *, records: int = _PROVABLE, schedules: int = _SCHEDULES, seed: int = 0
 ) -> Exploration | Unexplored:
-    """Explore the corrected code exhaustively, on as many records as can be exhausted. Where the suspect fails by answers that
-    arrive in one round of the event loop, which a proof over their orders does not have, these are tried on it as well."""
+    """Explore the corrected code exhaustively, on as many records as can be exhausted."""
     if case.suspect is None:
         return _NO_SUSPECT
     corrected = case.corrected or CORRECTED
@@ -150,36 +149,8 @@ def prove_corrected(
         found = explore(
             corrected, records=chosen, schedules=schedules, seed=seed, prove=True, folder=case.folder
         )
-        if found.verdict is Verdict.PROVED and _met_in_one_round(run):
-            found = _with_rounds(
-                found, explore(corrected, records=chosen, schedules=schedules, seed=seed, folder=case.folder)
-            )
         write_whole(run.corrected_json, found.to_json())
         return found
-
-
-def _met_in_one_round(run: RunFolder) -> bool:
-    """Whether the suspect's witness is one of answers in the same round of the event loop."""
-    if not run.witness_json.is_file():
-        return False
-    found = exploration_from_json(run.witness_json.read_text(encoding="utf-8"), str(run.witness_json))
-    return found.witness is not None and found.witness.granularity == "fine"
-
-
-def _with_rounds(proof: Exploration, more: Exploration) -> Exploration:
-    """The proof with the schedules of `more` in which answers shared a round; what fails is `more`, and no proof."""
-    if more.verdict is Verdict.FAILING:
-        return more
-    certificate = proof.certificate
-    rounds = tuple(item for item in more.certificate.passes if item.granularity == "fine")
-    return replace(
-        proof,
-        certificate=replace(
-            certificate,
-            passes=(*certificate.passes, *rounds),
-            schedules=certificate.schedules + sum(item.schedules for item in rounds),
-        ),
-    )
 
 
 def rehearse_case(case: Case, run: RunFolder, *, runs: int | None = None) -> Rehearsal | Unexplored:
