@@ -15,7 +15,7 @@ from vecforensics.arrow_columns import fixed_vectors
 from vecforensics.case import Case, load_case
 from vecforensics.collect.freeze import EvidenceWriter
 from vecforensics.diff import Diff, diff_vectors
-from vecforensics.records import canonical_json, source_schema, target_schema
+from vecforensics.records import metadata_json, source_schema, target_schema
 from vecforensics.run_folder import RunFolder
 
 CASE = """case: planted
@@ -86,7 +86,7 @@ def source_batches(world: World, expected: bool) -> list[pa.RecordBatch]:
     columns = [
         pa.array(ids, pa.string()),
         pa.array([text_of(text) for text in ids], pa.string()),
-        pa.array([canonical_json(world.metadata[n]) for n in row], pa.string()),
+        pa.array([metadata_json(world.metadata[n]) for n in row], pa.string()),
         pa.array([version for _, _, version in old] + ["9999"] * len(world.ids), pa.string()),
         pa.array([world.parents[n] for n in row], pa.string()),
     ]
@@ -111,7 +111,7 @@ def target_batches(
             [None if ok else vector.tolist() for ok, (_, vector, _) in zip(right, rows, strict=True)],
             pa.list_(pa.float32()),
         ),
-        pa.array([canonical_json(metadata) for _, _, metadata in rows], pa.string()),
+        pa.array([metadata_json(metadata) for _, _, metadata in rows], pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=target_schema(dimension)).to_batches(max_chunksize=89)
 
