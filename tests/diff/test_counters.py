@@ -12,8 +12,8 @@ from planted_run import investigate
 from planted_world import World
 
 from vecforensics.diff import Diff
-from vecforensics.diff.counters import counters
-from vecforensics.diff.moments import NEVER
+from vecforensics.diff.writing.counters import counters
+from vecforensics.diff.writing.moments import NEVER
 
 IDS = World.make(count=60).ids
 HALF = 30

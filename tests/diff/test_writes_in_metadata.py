@@ -10,7 +10,7 @@ from planted_run import investigate
 from planted_world import World
 from xxhash import xxh3_64_intdigest
 
-from vecforensics.diff.moments import times
+from vecforensics.diff.writing.moments import times
 
 UNKNOWN = np.iinfo(np.int64).min
 NEW_YEAR_2026 = 1_767_225_600_000_000_000

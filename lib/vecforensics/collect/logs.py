@@ -8,8 +8,8 @@ else: an id is a stranger's word, and may read `batch=9 failed`. In a JSON line 
 
 One line may name all the ids of one upsert (`"ids": ["u0", "u1"]`). And many a line names its record by nothing but its place:
 `wrote u0 collection=users`. Nobody can tell here whether `u0` is an id or a word like any other, so it is handed on as a word;
-whoever knows the ids decides (`diff/writes.py`). A bare number there is more often a count (`wrote 100`), and is handed on only
-where it is called an id (`wrote record id 100`).
+whoever knows the ids decides (`diff/writing/writes.py`). A bare number there is more often a count (`wrote 100`), and is handed
+on only where it is called an id (`wrote record id 100`).
 """
 
 from __future__ import annotations

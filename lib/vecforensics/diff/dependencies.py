@@ -24,10 +24,10 @@ from vecforensics import arrow_columns as arrow
 from vecforensics.diff.collected import FoundRows
 from vecforensics.diff.compare.bucket import BucketResult
 from vecforensics.diff.lookup import find
-from vecforensics.diff.moments import NEVER
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Side, Sides
-from vecforensics.diff.writes import Writes
+from vecforensics.diff.writing.moments import NEVER
+from vecforensics.diff.writing.writes import Writes
 from vecforensics.evidence import hash_text
 from vecforensics.findings import Kind
 from vecforensics.records import PARENT_PREFIX

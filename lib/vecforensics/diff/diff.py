@@ -33,8 +33,8 @@ from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, frozen_draw
 from vecforensics.diff.sampling.unseen import left_out, limits_of_a_sample, mark_sampled
 from vecforensics.diff.shared import without_secret
-from vecforensics.diff.writes import Writes, place_writes
-from vecforensics.diff.writing_limits import writing_limits
+from vecforensics.diff.writing.limits import writing_limits
+from vecforensics.diff.writing.writes import Writes, place_writes
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts

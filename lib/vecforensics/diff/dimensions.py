@@ -19,7 +19,7 @@ from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.id_order import narrow, words
 from vecforensics.diff.rows import KIND_BIT, Field, LookedAt, RowDimensions
 from vecforensics.diff.sides import Index, Places, Side, Sides
-from vecforensics.diff.writes import Writes
+from vecforensics.diff.writing.writes import Writes
 from vecforensics.records import PARENT_PREFIX
 
 __all__ = [

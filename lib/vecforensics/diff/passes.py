@@ -32,7 +32,7 @@ from vecforensics.diff.settling.settle import Settling, frozen_moment
 from vecforensics.diff.shared import publish
 from vecforensics.diff.sides import Index, Sides
 from vecforensics.diff.store_habits import find_grid, find_noise
-from vecforensics.diff.writes import Writes, place_writes
+from vecforensics.diff.writing.writes import Writes, place_writes
 from vecforensics.evidence import Evidence
 from vecforensics.findings import Kind
 from vecforensics.memory import give_back

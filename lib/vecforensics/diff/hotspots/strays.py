@@ -21,10 +21,10 @@ from vecforensics.arrow_columns import encoded, flags, numbers, whole
 from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.dimensions import joined_field
 from vecforensics.diff.id_order import id_order
-from vecforensics.diff.metadata_writes import WRITERS_FIELDS
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions, TextIds
 from vecforensics.diff.sides import Index, Side, Sides
-from vecforensics.diff.writes import Writes
+from vecforensics.diff.writing.metadata_writes import WRITERS_FIELDS
+from vecforensics.diff.writing.writes import Writes
 from vecforensics.findings import Kind
 
 __all__ = ["stray_dimensions"]

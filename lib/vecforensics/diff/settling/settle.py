@@ -33,7 +33,7 @@ from vecforensics.diff.settling.second_look import (
     owner_of_each,
 )
 from vecforensics.diff.sides import Index, Sides
-from vecforensics.diff.writes import Writes
+from vecforensics.diff.writing.writes import Writes
 from vecforensics.errors import TargetNotThere
 from vecforensics.findings import SEVERITY, Kind, Severity
 from vecforensics.records import NO_ID

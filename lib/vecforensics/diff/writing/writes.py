@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.counters import counters
-from vecforensics.diff.log_keys import Keys
-from vecforensics.diff.log_writes import PLAIN_FIELDS, FirstWrites, Told
 from vecforensics.diff.lookup import find
-from vecforensics.diff.metadata_writes import (
+from vecforensics.diff.rows import Field
+from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.writing.counters import counters
+from vecforensics.diff.writing.log_keys import Keys
+from vecforensics.diff.writing.log_writes import PLAIN_FIELDS, FirstWrites, Told
+from vecforensics.diff.writing.metadata_writes import (
     SEQUENCE_FIELDS,
     TIME_FIELDS,
     as_field,
@@ -32,9 +34,7 @@ from vecforensics.diff.metadata_writes import (
     smallest,
     told_by_metadata,
 )
-from vecforensics.diff.moments import NEVER, sequence_numbers
-from vecforensics.diff.rows import Field
-from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.writing.moments import NEVER, sequence_numbers
 
 __all__ = ["Writes", "place_writes"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vecforensics.diff.resolved import Resolved
 from vecforensics.diff.sides import Sides
-from vecforensics.diff.writes import Writes
+from vecforensics.diff.writing.writes import Writes
 
 __all__ = ["writing_limits"]
 

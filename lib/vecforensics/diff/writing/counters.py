@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.moments import NEVER
+from vecforensics.diff.writing.moments import NEVER
 
 __all__ = ["counters"]
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
 from vecforensics.diff.compare.json_columns import loaded, metadata_columns
-from vecforensics.diff.log_writes import PLAIN_FIELDS
-from vecforensics.diff.moments import NEVER, times, zoneless
 from vecforensics.diff.rows import Field
 from vecforensics.diff.sides import Index, Side, Sides
+from vecforensics.diff.writing.log_writes import PLAIN_FIELDS
+from vecforensics.diff.writing.moments import NEVER, times, zoneless
 
 __all__ = [
     "SEQUENCE_FIELDS",

@@ -23,9 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vecforensics import arrow_columns as arrow
-from vecforensics.diff.counters import counters
-from vecforensics.diff.log_keys import ANYTHING, NOTHING, Keys
-from vecforensics.diff.moments import NEVER, sequence_numbers, times
+from vecforensics.diff.writing.counters import counters
+from vecforensics.diff.writing.log_keys import ANYTHING, NOTHING, Keys
+from vecforensics.diff.writing.moments import NEVER, sequence_numbers, times
 from vecforensics.evidence import hash_text
 
 __all__ = ["PLAIN_FIELDS", "FirstWrites", "Told"]
