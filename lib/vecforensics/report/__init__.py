@@ -7,7 +7,7 @@ Everything is read from the run folder, nothing is computed anew and no other st
     html.py, markdown.py        how it is shown
     junit.py, summary.py        the same verdict for CI
 
-`custody.py`, below the stages, seals the run folder with a manifest.
+`custody/`, below the stages, seals the run folder with a manifest.
 """
 
 from __future__ import annotations
