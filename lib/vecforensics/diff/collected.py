@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.findings import FINDINGS_SCHEMA, SEVERITY, Kind, Severity
 from vecforensics.records import canonical_json
 
-__all__ = ["KINDS", "Found", "FoundRows", "findings_table"]
+__all__ = ["KINDS", "Found", "FoundColumns", "FoundRows", "findings_table"]
 
 KINDS: Final = tuple(Kind)
 _CODE: Final = {kind: code for code, kind in enumerate(KINDS)}
@@ -38,6 +39,25 @@ class Found(NamedTuple):
     distance: float | None = None
     detail: Mapping[str, Any] = _NOTHING
     partner_id: str | None = None
+
+
+_NUMBERS: Final = tuple(map(Found._fields.index, ("source", "target", "partner")))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundColumns:
+    """Of each finding its `kind`, uint8 (n,), as its place in `KINDS`, and running row numbers, int64 (n,), -1 for none."""
+
+    kind: npt.NDArray[np.uint8]
+    source: Index
+    target: Index
+    partner: Index
+
+    @property
+    def corrupt(self) -> npt.NDArray[np.bool_]:
+        """Which findings make a verdict corrupt."""
+        chosen: npt.NDArray[np.bool_] = _CORRUPT[self.kind]
+        return chosen
 
 
 @dataclass
@@ -73,14 +93,12 @@ class FoundRows:
         """The source rows that have a finding of one of these kinds."""
         return {found.source for found in self.rows if found.kind in kinds and found.source >= 0}
 
-    def codes(self) -> npt.NDArray[np.uint8]:
-        """The kind of each finding, as its place in `KINDS`."""
-        return np.array([_CODE[found.kind] for found in self.rows], np.uint8)
-
-    def numbers(self, of: str) -> Index:
-        """Running row numbers of each finding: of `source`, `target` or `partner`."""
-        place = Found._fields.index(of)
-        return np.array([found[place] for found in self.rows], np.int64)
+    def columns(self) -> FoundColumns:
+        """The findings as they are now, column by column."""
+        count = len(self.rows)
+        codes = np.fromiter((_CODE[found.kind] for found in self.rows), np.uint8, count)
+        numbers = (np.fromiter(map(itemgetter(place), self.rows), np.int64, count) for place in _NUMBERS)
+        return FoundColumns(codes, *numbers)
 
     def metadata_fields(self) -> dict[str, dict[str, int]]:
         """Of each metadata field that drifted, how many rows changed it, miss it, and hold it as another type; by name."""
@@ -95,11 +113,6 @@ class FoundRows:
             for name in sorted({name for name, _ in counts})
         }
 
-    def corrupt(self) -> npt.NDArray[np.bool_]:
-        """Which findings make a verdict corrupt."""
-        chosen: npt.NDArray[np.bool_] = _CORRUPT[self.codes()]
-        return chosen
-
 
 def _rounded(distances: npt.NDArray[np.float64]) -> pa.Array:
     """Nine significant digits, what the arithmetic of different machines agrees on; null for NaN and infinity."""
@@ -110,15 +123,17 @@ def _rounded(distances: npt.NDArray[np.float64]) -> pa.Array:
 
 
 def findings_table(
-    name: str, sides: Sides, found: FoundRows, placed: Mapping[str, pa.Array] | None = None
+    name: str,
+    sides: Sides,
+    found: FoundRows,
+    columns: FoundColumns,
+    placed: Mapping[str, pa.Array] | None = None,
 ) -> pa.Table:
     """The findings as `FINDINGS_SCHEMA`, in an order that only the data decide: source position, target id, kind.
 
-    `placed`: `batch`, `worker` and `written_at` of each finding.
+    `columns`: of the same findings; `placed`: `batch`, `worker` and `written_at` of each.
     """
-    rows = found.rows
-    source, target = found.numbers("source"), found.numbers("target")
-    codes = found.codes()
+    rows, source, target, codes = found.rows, columns.source, columns.target, columns.kind
     position = np.full(len(rows), np.iinfo(np.int64).max)
     known = source >= 0
     if known.any():
@@ -136,7 +151,7 @@ def findings_table(
     order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
     absent = pa.nulls(len(rows), pa.string())
     kinds = arrow.numbers(codes.astype(np.int32))
-    columns = {
+    said = {
         "collection": arrow.texts([name] * len(rows)),
         "source_id": _ids(sides.source, source),
         "target_id": target_ids,
@@ -144,7 +159,7 @@ def findings_table(
         "severity": arrow.texts(SEVERITY[kind].value for kind in KINDS).take(kinds),
         "partner_id": pc.coalesce(
             arrow.texts([row.partner_id or None for row in rows]),
-            _ids(sides.source, found.numbers("partner")),
+            _ids(sides.source, columns.partner),
         ),
         "distance": _rounded(np.array([row.distance for row in rows], np.float64)),
         "batch": absent,
@@ -154,7 +169,7 @@ def findings_table(
         **(placed or {}),
     }
     return pa.Table.from_arrays(
-        [columns[item.name].take(order) for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA
+        [said[item.name].take(order) for item in FINDINGS_SCHEMA], schema=FINDINGS_SCHEMA
     )
 
 

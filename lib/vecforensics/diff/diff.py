@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from vecforensics.arrow_columns import numbers
 from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
-from vecforensics.diff.collected import KINDS, findings_table
+from vecforensics.diff.collected import KINDS, FoundColumns, findings_table
 from vecforensics.diff.costs import measure_costs
 from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.other_length import of_other_length
@@ -142,10 +142,11 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     # Shown in the order in which the case file names them, as in the report.
     order = {name: number for number, name in enumerate(work.case.collections)}
     by_case = sorted(passed.parts, key=lambda part: order.get(part.name, len(order)))
-    summaries = {part.name: _summary(part) for part in by_case}
+    columns = {part.name: part.found.columns() for part in passed.parts}
+    summaries = {part.name: _summary(part, columns[part.name]) for part in by_case}
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
-    table, where, notes = _found_and_where(work, passed, list(rows.values()))
+    table, where, notes = _found_and_where(work, passed, columns, list(rows.values()))
     hurt = {name: rows[name] for name in damaged}
     impact, unmeasured = measure_costs(work, passed, hurt, draw) if work.impact else ({}, [])
     return Diff(
@@ -176,7 +177,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
 
 
 def _found_and_where(
-    work: Work, passed: Passed, rows: Sequence[RowDimensions]
+    work: Work, passed: Passed, columns: Mapping[str, FoundColumns], rows: Sequence[RowDimensions]
 ) -> tuple[pa.Table, dict[str, Any], list[str]]:
     """The findings as one table, the places where they gather and how they were looked for (`HotSpots.as_dict`), and what is to
     be said of that. `rows`: the records, where any damage was found.
@@ -193,7 +194,13 @@ def _found_and_where(
         population = passed.layout.population if rows else None
         of_records = beside.submit(find_hot_spots, rows, population=population, false_discovery=rate)
         table = pa.concat_tables(
-            findings_table(part.name, part.sides, part.found, _placed(part, writes.get(part.name)))
+            findings_table(
+                part.name,
+                part.sides,
+                part.found,
+                columns[part.name],
+                _placed(part, columns[part.name], writes.get(part.name)),
+            )
             for part in passed.parts
         )
         strays = [
@@ -228,19 +235,13 @@ def _note_unchecked(part: Part, draw: Draw | None) -> None:
             part.found.add(Kind.UNCHECKED, detail={"whole_collection": True, "rows": rows, "reason": reason})
 
 
-def _summary(part: Part) -> CollectionSummary:
+def _summary(part: Part, columns: FoundColumns) -> CollectionSummary:
     counts = zero_counts()
-    for kind, count in zip(
-        KINDS, np.bincount(part.found.codes(), minlength=len(KINDS)).tolist(), strict=True
-    ):
+    numbers_of_kinds = np.bincount(columns.kind, minlength=len(KINDS)).tolist()
+    for kind, count in zip(KINDS, numbers_of_kinds, strict=True):
         counts[kind.value] = count
-    corrupt, source, target = (
-        part.found.corrupt(),
-        part.found.numbers("source"),
-        part.found.numbers("target"),
-    )
-    records = len(np.unique(source[corrupt & (source >= 0)]))
-    strays = len(np.unique(target[corrupt & (source < 0)]))
+    records = len(np.unique(columns.source[columns.corrupt & (columns.source >= 0)]))
+    strays = len(np.unique(columns.target[columns.corrupt & (columns.source < 0)]))
     frozen = part.sides.frozen
     return CollectionSummary(
         source_rows=frozen.rows["source"],
@@ -262,9 +263,9 @@ def _summary(part: Part) -> CollectionSummary:
     )
 
 
-def _placed(part: Part, strays: Writes | None) -> dict[str, pa.Array]:
+def _placed(part: Part, columns: FoundColumns, strays: Writes | None) -> dict[str, pa.Array]:
     """Batch, worker and time of writing of each finding's record, or where there is none of its row in the target."""
-    source, target = part.found.numbers("source"), part.found.numbers("target")
+    source, target = columns.source, columns.target
     placed: dict[str, pa.Array] = {}
     for name in ("batch", "worker", "written_at"):
         for writes, rows in ((part.writes, source), (strays, np.where(source < 0, target, -1))):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecforensics.arrow_columns import as_numpy, encoded, whole
-from vecforensics.diff.collected import KINDS, FoundRows
+from vecforensics.diff.collected import KINDS, FoundColumns
 from vecforensics.diff.compare.json_columns import metadata_columns
 from vecforensics.diff.id_order import narrow, words
 from vecforensics.diff.rows import KIND_BIT, Field, LookedAt, RowDimensions
@@ -83,13 +83,13 @@ class EvidenceIds:
 
 
 def with_findings(
-    rows: RowDimensions, found: FoundRows, order: Places, looked_at: npt.NDArray[np.uint8] | None = None
+    rows: RowDimensions, found: FoundColumns, order: Places, looked_at: npt.NDArray[np.uint8] | None = None
 ) -> RowDimensions:
     """The same records, and which kinds each shows. `looked_at`: how far the vector of each running source row was."""
     kinds = np.zeros(len(order), np.uint32)
-    damaged = found.numbers("source")
-    bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.codes()]
-    np.bitwise_or.at(kinds, damaged[damaged >= 0], bits[damaged >= 0])
+    bits = np.array([1 << KIND_BIT[kind] for kind in KINDS], np.uint32)[found.kind]
+    known = found.source >= 0
+    np.bitwise_or.at(kinds, found.source[known], bits[known])
     return replace(rows, kinds=kinds[order], looked_at=None if looked_at is None else looked_at[order])
 
 

@@ -255,7 +255,7 @@ class Passed:
         return [
             with_findings(
                 rows,
-                part.found,
+                part.found.columns(),
                 self.layout.orders[part.name],
                 looked_at(
                     part.sides, self.contents.get(part.name), np.array(list(part.resolved.mangled), np.int64)

@@ -125,18 +125,20 @@ def _references(expected: Matrix, held: Wide, usual: Flags) -> Iterator[Referenc
     if np.abs(scaled - wide).max(initial=0) > 1e-6:
         made.append(Reference(True, 1.0, scaled))
     yield from made
+    # Codes are whole numbers, which a few rows show.
+    some = held[usual][:_PEEK]
+    if np.count_nonzero(some == np.rint(some)) <= _BUNCHED * some.size:
+        return
     for one in made:
         for factor in _factors(one.vectors[usual], held[usual]):
             yield Reference(one.length_one, factor, one.vectors * factor)
 
 
 def _factors(wanted: Wide, held: Wide) -> Iterator[float]:
-    """What vectors may have been multiplied by before they became whole numbers; nothing where they are none, or no longer."""
+    """What vectors may have been multiplied by before they became whole numbers; nothing where they are no longer than before."""
     telling = (wanted * held > 0) & np.isfinite(wanted)
     wanted, held = np.abs(wanted[telling]), np.abs(held[telling])
-    if not len(held) or (held != np.rint(held)).mean() > 1 - _BUNCHED:
-        return
-    if float((wanted * held).sum()) < _MULTIPLIED * float((wanted * wanted).sum()):
+    if not len(held) or float((wanted * held).sum()) < _MULTIPLIED * float((wanted * wanted).sum()):
         return
     for rounding in (Rounding.NEAREST, Rounding.TO_ZERO):
         # Each component allows the factors of an interval; the middle of where most intervals overlap.

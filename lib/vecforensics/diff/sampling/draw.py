@@ -248,7 +248,8 @@ def estimate(draw: Draw, passed: Passed) -> dict[str, Any]:
 
 def _judged(rows: Index, strata: Codes, part: Part, count: int) -> npt.NDArray[np.int64]:
     """Of each stratum how many of its drawn rows are wrong, are too young to be judged, and had nothing to be compared with."""
-    source, kinds = part.found.numbers("source"), part.found.codes()
+    columns = part.found.columns()
+    source, kinds = columns.source, columns.kind
     waiting = [
         found.source
         for found in part.found.rows

@@ -68,19 +68,25 @@ def told_by_metadata(sides: Sides, strays: Index | None) -> dict[str, list[Part]
 def _some_metadata(target: Side, strays: Index | None) -> list[str | None]:
     """The metadata of some rows of the target, and of some of the strays, if there are any: the names of the fields there say
     whether all rows are worth reading. Which rows these are neither the order of the scan nor the number of buckets decides."""
-    rows = [target.number(bucket, _first(target, bucket)) for bucket in range(target.buckets)]
-    some = _smallest(target, np.concatenate(rows))
+    some = _smallest(target, _first(target))
     if strays is not None:
         some = np.concatenate([some, _smallest(target, strays)])
     return target.text("metadata", some)
 
 
-def _first(target: Side, bucket: int) -> npt.NDArray[np.intp]:
-    """The rows of a bucket that may be among the first of all, more than that where many stand under one id."""
-    hashes = target.column("id_hash", bucket)
-    if len(hashes) <= _LOOKED_AT:
-        return np.arange(len(hashes))
-    return np.flatnonzero(hashes <= np.partition(hashes, _LOOKED_AT - 1)[_LOOKED_AT - 1])
+def _first(target: Side) -> Index:
+    """The running rows with the smallest hashes of their ids, more than are looked at where many stand under one id."""
+    rows, hashes = np.empty(0, np.int64), np.empty(0, np.uint64)
+    limit = np.iinfo(np.uint64).max
+    for bucket in range(target.buckets):
+        held = target.column("id_hash", bucket)
+        near = np.flatnonzero(held <= limit)
+        rows, hashes = np.r_[rows, target.number(bucket, near)], np.r_[hashes, held[near]]
+        if len(hashes) > _LOOKED_AT:
+            limit = np.partition(hashes, _LOOKED_AT - 1)[_LOOKED_AT - 1]
+            kept = hashes <= limit
+            rows, hashes = rows[kept], hashes[kept]
+    return rows
 
 
 def _smallest(target: Side, rows: Index) -> Index:
