@@ -38,7 +38,7 @@ from vecforensics.diff.writing.writes import Writes, place_writes
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
-from vecforensics.memory import system_pool
+from vecforensics.memory import give_back, system_pool
 from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import FieldType
 from vecforensics.run_folder import RunFolder, write_json, write_whole
@@ -147,6 +147,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
     table, where, notes = _found_and_where(work, passed, columns, list(rows.values()))
+    give_back()
     hurt = {name: rows[name] for name in damaged}
     impact, unmeasured = measure_costs(work, passed, hurt, draw) if work.impact else ({}, [])
     return Diff(

@@ -12,8 +12,9 @@ __all__ = ["Filter", "Hashes", "find", "portions", "ranges"]
 
 Hashes = npt.NDArray[np.uint64]
 
-# Which keys are asked for at all, by a hash of 22 bits: 4 MB that stay in the processor's cache.
-_BITS: Final = 22
+# Which keys are asked for at all, by a hash of 22 bits at most: 4 MB that stay in the processor's cache. Of fewer keys fewer
+# bits, so that one in some hundreds of the others is a false "maybe".
+_FEWEST_BITS, _MOST_BITS, _SPARSE = 12, 22, 9
 _SPREAD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 # What is looked at together, and so many rows at least.
 _TOGETHER: Final = 32 * 2**20
@@ -24,17 +25,17 @@ class Filter:
     """Which of many keys may be among a few: no false "no", a few false "maybe" (a Bloom filter of one hash)."""
 
     def __init__(self, keys: Hashes) -> None:
-        self._held = np.zeros(2**_BITS, np.bool_)
+        self._bits = min(max(len(keys).bit_length() + _SPARSE, _FEWEST_BITS), _MOST_BITS)
+        self._held = np.zeros(2**self._bits, np.bool_)
         self._held[self._place(keys)] = True
 
     def maybe(self, keys: Hashes) -> npt.NDArray[np.int64]:
         """The places in `keys` that are worth a search."""
         return np.flatnonzero(self._held[self._place(keys)])
 
-    @staticmethod
-    def _place(keys: Hashes) -> npt.NDArray[np.int64]:
+    def _place(self, keys: Hashes) -> npt.NDArray[np.int64]:
         # Bits of a product only carry upwards, so the upper ones depend on all.
-        places: npt.NDArray[np.int64] = ((keys * _SPREAD) >> np.uint64(64 - _BITS)).view(np.int64)
+        places: npt.NDArray[np.int64] = ((keys * _SPREAD) >> np.uint64(64 - self._bits)).view(np.int64)
         return places
 
 
