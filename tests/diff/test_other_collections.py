@@ -246,3 +246,19 @@ def test_the_order_in_which_the_stores_list_their_rows_says_nothing(tmp_path: Pa
         diff = investigate(tmp_path / str(turn), {"users": users, "posts": posts})
         seen.add((diff.path / "findings.parquet").read_bytes())
     assert len(seen) == 1
+
+
+def test_of_very_many_collections_those_that_miss_the_most_records_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("diff", "explain.elsewhere"):
+        monkeypatch.setattr(f"vecforensics.diff.{module}.MOST_OTHERS", 1)
+    worlds = {name: Collection.make(numbered(f"{name}:"), seed) for seed, name in enumerate(("a", "b", "c"))}
+    worlds["a"].target += [worlds["b"].target[3], worlds["c"].target[5]]
+    del worlds["c"].target[5]
+    diff = investigate(tmp_path, worlds)
+    assert said(diff, "orphan") == {
+        ("a", "b:4"): (None, {}),
+        ("a", "c:6"): ("c:6", {"collection": "c", "by": "content"}),
+    }
+    assert any("was asked of 1 collections" in limit for limit in diff.limits)

@@ -25,6 +25,7 @@ from vecforensics.blas_threads import one_blas_thread
 from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, FoundColumns, findings_table
 from vecforensics.diff.costs import measure_costs
+from vecforensics.diff.explain.elsewhere import MOST_OTHERS
 from vecforensics.diff.hotspots.strays import stray_dimensions
 from vecforensics.diff.other_length import of_other_length
 from vecforensics.diff.passes import Part, Passed, Work
@@ -294,6 +295,11 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
         f"Vectors within a cosine distance of {case.tolerance.cosine:g} of what is expected count as the same; a smaller "
         "change is not seen as damage."
     ]
+    if len(parts) > MOST_OTHERS + 1:
+        sentences.append(
+            f"Whether a row is a record's of another collection was asked of {MOST_OTHERS} collections, those that miss the most "
+            "records."
+        )
     for part in parts:
         frozen = part.sides.frozen
         if frozen.expected is None:

@@ -21,7 +21,7 @@ from vecforensics.diff.compare.grids import Grid
 from vecforensics.diff.dependencies import find_dangling, find_premature
 from vecforensics.diff.dimensions import looked_at, row_dimensions, source_order, with_findings
 from vecforensics.diff.execute import compare_all
-from vecforensics.diff.explain.elsewhere import Other, say_where_missing_stand
+from vecforensics.diff.explain.elsewhere import Other, likeliest, say_where_missing_stand
 from vecforensics.diff.explain.resolve import resolve_collection
 from vecforensics.diff.explain.whole_rows import join_whole_rows
 from vecforensics.diff.explain.whose_metadata import whose_metadata
@@ -115,7 +115,7 @@ class Work:
                 sides[name],
                 results[name],
                 self.case.tolerance.cosine,
-                [other for other in others if other.name != name],
+                likeliest(other for other in others if other.name != name),
             )
             look.strays(resolved[name], results[name])
         for name in self.names:

@@ -4,6 +4,8 @@ Writers that share a variable for the collection, for its namespace or for the c
 Where both have the id, the row there holds a vector that none of its own collection's records expects; where not, it is a stray.
 The vector decides, bit for bit or within what counts as benign. Only of a record that no vector is expected of does the id
 decide, together with all its metadata, and only where that record is missing: `1001` is an id in many a collection.
+
+Of very many collections not each is held against each: a row is looked for in those that miss the most records.
 """
 
 from __future__ import annotations
@@ -25,9 +27,19 @@ from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.errors import printable
 from vecforensics.findings import Kind
 
-__all__ = ["Other", "owners_elsewhere", "said_of", "say_where_missing_stand", "strays_elsewhere"]
+__all__ = [
+    "MOST_OTHERS",
+    "Other",
+    "likeliest",
+    "owners_elsewhere",
+    "said_of",
+    "say_where_missing_stand",
+    "strays_elsewhere",
+]
 
 _NAME: Final = 60
+# So many other collections are asked whose a row is.
+MOST_OTHERS: Final = 32
 _SAID_OF: Final = frozenset({Kind.SWAPPED, Kind.ORPHAN, Kind.DUPLICATE})
 
 
@@ -41,6 +53,11 @@ class Other:
     @property
     def name(self) -> str:
         return self.sides.frozen.name
+
+
+def likeliest(others: Iterable[Other]) -> list[Other]:
+    """The others to ask: those that miss the most records, where they are very many."""
+    return sorted(others, key=lambda other: (-len(other.missing), other.name))[:MOST_OTHERS]
 
 
 def said_of(one: Elsewhere) -> dict[str, Any]:
