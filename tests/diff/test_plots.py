@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hotspot_rows import rows
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 
 from vecforensics.diff.hotspots import find_hot_spots, rows_of
 from vecforensics.diff.hotspots.lines import lay_out
@@ -37,8 +39,8 @@ def impact(lost: tuple[int, ...]) -> Impact:
     )  # fmt: skip
 
 
-def patches(figure: object, kind: type) -> list[object]:
-    return figure.findobj(kind)  # type: ignore[attr-defined,no-any-return]
+def patches(figure: Figure, kind: type[Artist]) -> list[Artist]:
+    return figure.findobj(kind)
 
 
 def test_every_kind_is_named_in_the_chart_those_without_a_finding_in_one_sentence() -> None:

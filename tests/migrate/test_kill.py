@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from migration_crash import Crasher, crasher
@@ -185,10 +186,10 @@ def test_ctrl_c_ends_what_is_under_way_and_the_next_run_goes_on(
     scene = broken_target(scratch / "scene")
     real = ParquetWriter.upsert
 
-    def upsert(writer: ParquetWriter, collection: str, batch: object, kept: object = None) -> object:
+    def upsert(writer: ParquetWriter, collection: str, batch: Any, kept: Any = None) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)  # ample for the signal to be heard before the next batch, on a busy machine too
-        return real(writer, collection, batch, kept)  # type: ignore[arg-type]
+        return real(writer, collection, batch, kept)
 
     with monkeypatch.context() as patch:
         patch.setattr(ParquetWriter, "upsert", upsert)
