@@ -19,7 +19,15 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vecforensics.diff.compare.grids import ON_LEVEL, ROUNDINGS, ROW_SCALES, Grid, Rounding, unit
+from vecforensics.diff.compare.grids import (
+    ON_LEVEL,
+    ROUNDINGS,
+    ROW_SCALES,
+    Grid,
+    Rounding,
+    row_levels,
+    unit,
+)
 from vecforensics.diff.compare.relation import cosine_distances
 
 __all__ = ["FEWEST", "learn_grid"]
@@ -71,7 +79,7 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     peek, glance = (slice(None, None, -(-len(actual) // some)) for some in (_PEEK, _GLANCE))
     # Where one scale explains nearly all rows, a scale for each component would too.
     for grids in (
-        chain(_by_row(), _by_collection(references, held, usual)),
+        chain(_by_row(expected[peek], held[peek]), _by_collection(references, held, usual)),
         _by_component(references, held, usual),
     ):
         for grid in grids:
@@ -88,10 +96,13 @@ def learn_grid(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32
     return best
 
 
-def _by_row() -> Iterator[Grid]:
+def _by_row(expected: Matrix, held: Wide) -> Iterator[Grid]:
+    """A scale for each vector by any rule by which one of these few lies on levels."""
     nothing = np.empty(0)
     for scale in ROW_SCALES:
-        for length_one in (False, True):
+        for length_one, wanted in ((False, expected.astype(np.float64)), (True, unit(expected))):
+            if not _on_line(held, *row_levels(scale, wanted)).all(axis=1).any():
+                continue
             for rounding in ROUNDINGS:
                 yield Grid(nothing, nothing, _ends(-np.inf), _ends(np.inf), scale, length_one, rounding)
 
@@ -264,7 +275,7 @@ def _refined(held: Wide, step: float) -> tuple[float, float] | None:
     return step, origin
 
 
-def _on_line(values: Wide, step: float, origin: float) -> Flags:
+def _on_line(values: Wide, step: float | Wide, origin: float | Wide) -> Flags:
     level = (values - origin) / step
     return np.asarray(np.abs(level - np.rint(level)) <= ON_LEVEL)
 
