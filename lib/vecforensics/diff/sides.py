@@ -31,6 +31,9 @@ Places = npt.NDArray[np.signedinteger[Any]]
 
 # What Arrow can count of a text column in one piece, whose offsets are int32.
 _MOST_BYTES: Final = 2**31 - 1
+# Integer columns stand in some fifty pieces a bucket and are asked for a dozen times each: so many bytes of a side are put
+# together once, which is two columns of a million rows.
+_KEPT_BYTES: Final = 2**24
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Side:
     offsets: Index
     workers: int = 1
     _tables: dict[int, pa.Table] = field(default_factory=dict)
+    _columns: dict[tuple[str, int], npt.NDArray[Any]] = field(default_factory=dict)
     _vectors: dict[int, MappedVectors] = field(default_factory=dict)
 
     @classmethod
@@ -123,8 +127,12 @@ class Side:
         return found
 
     def column(self, name: str, bucket: int) -> npt.NDArray[Any]:
-        """An integer column of one bucket; nulls as 0."""
-        held: npt.NDArray[Any] = arrow.as_numpy(arrow.whole(self.table(bucket)[name]))
+        """An integer column of one bucket, not to be written to; nulls as 0."""
+        held = self._columns.get((name, bucket))
+        if held is None:
+            held = arrow.as_numpy(arrow.whole(self.table(bucket)[name]))
+            if sum(column.nbytes for column in list(self._columns.values())) + held.nbytes <= _KEPT_BYTES:
+                self._columns[name, bucket] = held
         return held
 
     def integers(self, column: str, numbers: Index | None = None) -> npt.NDArray[Any]:
