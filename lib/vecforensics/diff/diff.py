@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from vecforensics.case import Case
 from vecforensics.diff.collected import KINDS, FoundColumns, findings_table
 from vecforensics.diff.costs import measure_costs
 from vecforensics.diff.explain.elsewhere import MOST_OTHERS
-from vecforensics.diff.hotspots.strays import stray_dimensions
+from vecforensics.diff.hotspots.strays import TargetRows
 from vecforensics.diff.other_length import of_other_length
 from vecforensics.diff.passes import Part, Passed, Work
 from vecforensics.diff.result import CollectionSummary, Diff
@@ -35,11 +34,10 @@ from vecforensics.diff.sampling.draw import Draw, draw_contents, estimate, froze
 from vecforensics.diff.sampling.unseen import left_out, limits_of_a_sample, mark_sampled
 from vecforensics.diff.shared import without_secret
 from vecforensics.diff.writing.limits import writing_limits
-from vecforensics.diff.writing.writes import Writes, place_writes
 from vecforensics.errors import without_userinfo
 from vecforensics.evidence import Evidence, damage_named
 from vecforensics.findings import Kind, Severity, Verdict, zero_counts
-from vecforensics.memory import give_back, system_pool
+from vecforensics.memory import give_back, seldom_collected, system_pool
 from vecforensics.metadata_rule import MetadataRule
 from vecforensics.records import FieldType
 from vecforensics.run_folder import RunFolder, write_json, write_whole
@@ -56,6 +54,7 @@ _WRITTEN_SINCE: Final = (
 
 @one_blas_thread()
 @system_pool()
+@seldom_collected()
 def diff_vectors(
     case: Case,
     run: RunFolder,
@@ -147,7 +146,7 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
     summaries = {part.name: _summary(part, columns[part.name]) for part in by_case}
     damaged = {name for name, one in summaries.items() if one.rows_corrupt}
     rows = {one.collection: one for one in passed.dimensions()} if damaged else {}
-    table, where, notes = _found_and_where(work, passed, columns, list(rows.values()))
+    table, where, notes = _found_and_where(passed, columns, list(rows.values()))
     give_back()
     hurt = {name: rows[name] for name in damaged}
     impact, unmeasured = measure_costs(work, passed, hurt, draw) if work.impact else ({}, [])
@@ -179,47 +178,34 @@ def _assembled(work: Work, run: RunFolder, passed: Passed, draw: Draw | None) ->
 
 
 def _found_and_where(
-    work: Work, passed: Passed, columns: Mapping[str, FoundColumns], rows: Sequence[RowDimensions]
+    passed: Passed, columns: Mapping[str, FoundColumns], rows: Sequence[RowDimensions]
 ) -> tuple[pa.Table, dict[str, Any], list[str]]:
     """The findings as one table, the places where they gather and how they were looked for (`HotSpots.as_dict`), and what is to
-    be said of that. `rows`: the records, where any damage was found.
-
-    Records are searched on a thread of their own while the table is made and strays are searched on this one.
-    """
+    be said of that. `rows`: the records, where any damage was found."""
     from vecforensics.diff.hotspots import find_hot_spots, joined
 
     astray = [part for part in passed.parts if len(part.resolved.orphans)]
-    writes = _writes_of_strays(work, passed.parts) if astray else {}
     # Each of two searches has half of the rate.
     rate = _FALSE_DISCOVERY / 2 if astray else _FALSE_DISCOVERY
-    with ThreadPoolExecutor(1, thread_name_prefix="hot-spots") as beside:
-        population = passed.layout.population if rows else None
-        of_records = beside.submit(find_hot_spots, rows, population=population, false_discovery=rate)
-        table = pa.concat_tables(
-            findings_table(
-                part.name,
-                part.sides,
-                part.found,
-                columns[part.name],
-                _placed(part, columns[part.name], writes.get(part.name)),
-            )
-            for part in passed.parts
+    population = passed.layout.population if rows else None
+    spots = [find_hot_spots(rows, population=population, false_discovery=rate)]
+    strays = [passed.targets[part.name].with_orphans(part.resolved.orphans) for part in astray]
+    if astray:
+        spots.append(find_hot_spots(strays, "target", false_discovery=rate))
+    where = joined(spots)
+    table = pa.concat_tables(
+        findings_table(
+            part.name,
+            part.sides,
+            part.found,
+            columns[part.name],
+            _placed(part, columns[part.name], passed.targets.get(part.name)),
         )
-        strays = [
-            stray_dimensions(part.name, part.sides, part.resolved.orphans, writes[part.name])
-            for part in astray
-        ]
-        of_strays = find_hot_spots(strays, "target", false_discovery=rate)
-        spots = joined([of_records.result(), of_strays] if astray else [of_records.result()])
+        for part in passed.parts
+    )
     notes = [f"{one.collection}: {one.note}" for one in strays if one.note]
-    notes += [f"Where damage gathers was not asked along {line}." for line in spots.skipped]
-    return table, spots.as_dict(), notes
-
-
-def _writes_of_strays(work: Work, parts: Sequence[Part]) -> dict[str, Writes]:
-    """What is known of the writing of each row of each target."""
-    sides = {part.name: part.sides for part in parts}
-    return place_writes(work.evidence.path, sides, {part.name: part.strays for part in parts})
+    notes += [f"Where damage gathers was not asked along {line}." for line in where.skipped]
+    return table, where.as_dict(), notes
 
 
 def _note_unchecked(part: Part, draw: Draw | None) -> None:
@@ -265,13 +251,14 @@ def _summary(part: Part, columns: FoundColumns) -> CollectionSummary:
     )
 
 
-def _placed(part: Part, columns: FoundColumns, strays: Writes | None) -> dict[str, pa.Array]:
+def _placed(part: Part, columns: FoundColumns, held: TargetRows | None) -> dict[str, pa.Array]:
     """Batch, worker and time of writing of each finding's record, or where there is none of its row in the target."""
     source, target = columns.source, columns.target
+    own = held.written if held else {}
     placed: dict[str, pa.Array] = {}
     for name in ("batch", "worker", "written_at"):
-        for writes, rows in ((part.writes, source), (strays, np.where(source < 0, target, -1))):
-            given = writes.fields.get(name) if writes is not None else None
+        for written, rows in ((part.writes.fields, source), (own, np.where(source < 0, target, -1))):
+            given = written.get(name)
             if given is None:
                 continue
             codes = np.append(given.codes, np.int32(-1))[rows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from vecforensics.diff.explain.resolve import resolve_collection
 from vecforensics.diff.explain.whole_rows import join_whole_rows
 from vecforensics.diff.explain.whose_metadata import whose_metadata
 from vecforensics.diff.hotspots.lines import Population, lay_out
+from vecforensics.diff.hotspots.strays import TargetRows
 from vecforensics.diff.resolved import Resolved, running
 from vecforensics.diff.rows import RowDimensions
 from vecforensics.diff.settling.settle import Settling, frozen_moment
@@ -70,10 +71,14 @@ class Work:
         results = self._compared(contents)
         sides = {name: self.sides(name) for name in self.names}
         writes = place_writes(self.evidence.path, sides)
-        # Where something differs the hot spots will ask for all records along all lines. Arrow lays them out meanwhile.
+        strays = {name: _strays(one, results[name]) for name, one in sides.items()}
+        # Where something differs the hot spots will ask for all records along all lines, and where there are strays for all rows
+        # of the target. Arrow lays them out meanwhile.
         differs = any(result.differs for some in results.values() for result in some)
         with ThreadPoolExecutor(1, thread_name_prefix="layout") as ahead:
             layout = ahead.submit(Layout.of, sides, writes) if differs else None
+            own = cache(partial(place_writes, self.evidence.path, sides, strays))
+            targets = ahead.submit(_target_rows, sides, strays, own)
             grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
             known = {name: grid for name, grid in grids.items() if grid is not None}
             sides = {name: replace(one, noise=find_noise(one, results[name])) for name, one in sides.items()}
@@ -81,26 +86,20 @@ class Work:
                 # Compared once more, now that it is known what the store makes of a vector.
                 results |= self._compared(contents, known)
                 sides = sides | {name: replace(sides[name], grid=grid) for name, grid in known.items()}
-            resolved = self._resolved(sides, results, writes)
+            resolved = self._resolved(sides, results, writes, own)
         give_back()
-        parts = [
-            Part(name, sides[name], _strays(sides[name], results[name]), resolved[name], writes[name])
-            for name in self.names
-        ]
-        return Passed(parts, contents or {}, layout.result() if layout else None)
+        parts = [Part(name, sides[name], resolved[name], writes[name]) for name in self.names]
+        return Passed(parts, contents or {}, targets.result(), layout.result() if layout else None)
 
     def _resolved(
         self,
         sides: Mapping[str, Sides],
         results: Mapping[str, list[BucketResult]],
         writes: Mapping[str, Writes],
+        own: Callable[[], Mapping[str, Writes]],
     ) -> dict[str, Resolved]:
+        """`own`: what is known of the writing of each target row."""
         resolved, settling = {}, {}
-        own = cache(
-            lambda: place_writes(
-                self.evidence.path, sides, {name: _strays(sides[name], results[name]) for name in self.names}
-            )
-        )
         others = [
             Other(
                 sides[name],
@@ -203,11 +202,10 @@ def _by_bucket(evidence: Evidence, name: str, rows: Index) -> dict[int, npt.NDAr
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One collection on its way through the stages. `strays`: the running rows of the target that stand under no record's id."""
+    """One collection on its way through the stages."""
 
     name: str
     sides: Sides
-    strays: Index
     resolved: Resolved
     writes: Writes
 
@@ -235,10 +233,11 @@ class Layout:
 @dataclass
 class Passed:
     """What the passes over all collections came to. `contents`: by collection, the records whose contents were read, where they
-    were not all."""
+    were not all; `targets`: the rows of each target that has strays."""
 
     parts: Sequence[Part]
     contents: Mapping[str, Index]
+    targets: Mapping[str, TargetRows]
     _layout: Layout | None = None
 
     @property
@@ -263,6 +262,17 @@ class Passed:
             )
             for rows, part in zip(self.layout.rows, self.parts, strict=True)
         ]
+
+
+def _target_rows(
+    sides: Mapping[str, Sides], strays: Mapping[str, Index], own: Callable[[], Mapping[str, Writes]]
+) -> dict[str, TargetRows]:
+    """The rows of each target that has strays along everything that orphans may follow; `own` as in `Work._resolved`."""
+    return {
+        name: TargetRows.of(name, sides[name], some, own()[name])
+        for name, some in strays.items()
+        if len(some)
+    }
 
 
 def _strays(sides: Sides, results: Sequence[BucketResult]) -> Index:

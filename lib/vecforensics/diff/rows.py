@@ -8,7 +8,7 @@ field; its id and its vectors stay in the evidence and are fetched for the few r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
@@ -117,6 +117,16 @@ class RowDimensions:
     ids: Ids
     note: str = ""
     looked_at: npt.NDArray[np.uint8] | None = None
+
+    def chosen(self, places: npt.NDArray[np.int64]) -> RowDimensions:
+        """Some of the rows, in their order."""
+        return replace(
+            self,
+            kinds=self.kinds[places],
+            fields={name: Field(given.codes[places], given.values) for name, given in self.fields.items()},
+            ids=TextIds(self.ids(places)),
+            looked_at=None if self.looked_at is None else self.looked_at[places],
+        )
 
 
 class CollectionVectors(Protocol):

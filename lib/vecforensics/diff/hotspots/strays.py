@@ -11,9 +11,12 @@ A question of this kind needs no more than some controls beside the cases (Bresl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,43 +30,69 @@ from vecforensics.diff.writing.metadata_writes import WRITERS_FIELDS
 from vecforensics.diff.writing.writes import Writes
 from vecforensics.findings import Kind
 
-__all__ = ["stray_dimensions"]
+__all__ = ["TargetRows"]
+
+Flags = npt.NDArray[np.bool_]
 
 # A stranger's metadata may have any number of fields; the commonest say enough.
 _MOST_FIELDS: Final = 32
 _CONTROLS: Final = 100_000
 
 
-def stray_dimensions(name: str, sides: Sides, orphans: Index, writes: Writes) -> RowDimensions:
-    """The rows of a target in the order of their ids, with the orphans marked; of a large one a sample of the others. `writes`:
-    what is known of each target row."""
-    side = sides.target
-    chosen, note = _cases_and_controls(side, orphans)
-    ids = side.texts("id", chosen)
-    places = _id_order(side, chosen, ids)
-    stray = np.zeros(side.rows, np.bool_)
-    stray[orphans] = True
-    order = chosen[places]
-    kinds = np.where(stray[order], np.uint32(1 << KIND_BIT[Kind.ORPHAN]), np.uint32(0))
-    fields = {key: Field(given.codes[order], given.values) for key, given in writes.fields.items()}
-    known = WRITERS_FIELDS - set(sides.frozen.metadata)
-    fields.update(_metadata_fields(side, chosen, places, known))
-    return RowDimensions(name, kinds, fields, TextIds(ids.take(numbers(places))), note)
+@dataclass(frozen=True, slots=True)
+class TargetRows:
+    """The rows of a target in the order of their ids, of a large one a sample beside the strays, before it is known which strays
+    are orphans. `rows`: running target rows (k,); `control` bool (k,): those that are there whatever they turn out to be;
+    `sampled`: whether these are not all; `written`: what is known of the writing of all target rows, as `Writes.fields`."""
+
+    dimensions: RowDimensions
+    rows: Index
+    control: Flags
+    sampled: bool
+    written: Mapping[str, Field]
+
+    @classmethod
+    def of(cls, name: str, sides: Sides, strays: Index, writes: Writes) -> TargetRows:
+        """`strays`: the rows that stand under no record's id; `writes`: what is known of each target row."""
+        side = sides.target
+        sampled = side.rows > _CONTROLS
+        controls = _drawn(side) if sampled else np.arange(side.rows)
+        chosen = np.union1d(strays, controls) if sampled else controls
+        ids = side.texts("id", chosen)
+        places = _id_order(side, chosen, ids)
+        rows = chosen[places]
+        fields = {key: Field(given.codes[rows], given.values) for key, given in writes.fields.items()}
+        known = WRITERS_FIELDS - set(sides.frozen.metadata)
+        fields.update(_metadata_fields(side, chosen, places, known))
+        kinds = np.zeros(len(rows), np.uint32)
+        dimensions = RowDimensions(name, kinds, fields, TextIds(ids.take(numbers(places))))
+        control = np.isin(rows, controls) if sampled else np.ones(len(rows), np.bool_)
+        return cls(dimensions, rows, control, sampled, writes.fields)
+
+    def with_orphans(self, orphans: Index) -> RowDimensions:
+        """The orphans, running target rows, marked among the others."""
+        orphan = np.isin(self.rows, orphans)
+        dimensions = replace(
+            self.dimensions, kinds=np.where(orphan, np.uint32(1 << KIND_BIT[Kind.ORPHAN]), np.uint32(0))
+        )
+        if not self.sampled:
+            return dimensions
+        others = int(np.count_nonzero(self.control & ~orphan))
+        note = (
+            f"hot spots of orphans set them against {others:,} other rows of the target; shares are of these."
+        )
+        return replace(dimensions.chosen(np.flatnonzero(self.control | orphan)), note=note)
 
 
-def _cases_and_controls(side: Side, orphans: Index) -> tuple[Index, str]:
-    """The rows that are looked at, and what is to be said of them."""
-    if side.rows <= _CONTROLS:
-        return np.arange(side.rows), ""
+def _drawn(side: Side) -> Index:
+    """Rows with small hashes of ids, about `_CONTROLS`."""
     limit = np.uint64(2**64 // side.rows * _CONTROLS)
-    drawn = [
-        side.number(bucket, np.flatnonzero(side.column("id_hash", bucket) < limit))
-        for bucket in range(side.buckets)
-    ]
-    controls = np.concatenate(drawn)
-    controls = controls[~np.isin(controls, orphans)]
-    note = f"hot spots of orphans set them against {len(controls):,} other rows of the target; shares are of these."
-    return np.sort(np.r_[orphans, controls]), note
+    return np.concatenate(
+        [
+            side.number(bucket, np.flatnonzero(side.column("id_hash", bucket) < limit))
+            for bucket in range(side.buckets)
+        ]
+    )
 
 
 def _id_order(side: Side, chosen: Index, ids: pa.StringArray) -> Index:
