@@ -262,3 +262,19 @@ def test_of_very_many_collections_those_that_miss_the_most_records_are_asked(
         ("a", "c:6"): ("c:6", {"collection": "c", "by": "content"}),
     }
     assert any("was asked of 1 collections" in limit for limit in diff.limits)
+
+
+def test_of_very_many_collections_none_is_asked_in_vain_while_one_has_vectors_of_that_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("explain.elsewhere", "diff"):
+        monkeypatch.setattr(f"vecforensics.diff.{module}.MOST_OTHERS", 1)
+    worlds = {
+        name: Collection.make(numbered(f"{name}:"), seed, dimension)
+        for seed, (name, dimension) in enumerate((("a", DIMENSION), ("b", 8), ("c", DIMENSION)))
+    }
+    worlds["a"].target.append(worlds["c"].target.pop(5))
+    # `b` misses more, but no vector of `a` can be its.
+    del worlds["b"].target[:9]
+    diff = investigate(tmp_path, worlds)
+    assert said(diff, "orphan") == {("a", "c:6"): ("c:6", {"collection": "c", "by": "content"})}

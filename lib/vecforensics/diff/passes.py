@@ -114,7 +114,7 @@ class Work:
                 sides[name],
                 results[name],
                 self.case.tolerance.cosine,
-                likeliest(other for other in others if other.name != name),
+                likeliest(sides[name], (other for other in others if other.name != name)),
             )
             look.strays(resolved[name], results[name])
         for name in self.names:
