@@ -227,7 +227,10 @@ class Layout:
     def of(cls, sides: Mapping[str, Sides], writes: Mapping[str, Writes]) -> Layout:
         orders = {name: source_order(one) for name, one in sides.items()}
         rows = [row_dimensions(name, one, writes[name], orders[name]) for name, one in sides.items()]
-        return cls(orders, rows, lay_out(rows))
+        layout = cls(orders, rows, lay_out(rows))
+        # Ranking the ids took several times what is left of it.
+        give_back()
+        return layout
 
 
 @dataclass

@@ -32,8 +32,8 @@ Places = npt.NDArray[np.signedinteger[Any]]
 # What Arrow can count of a text column in one piece, whose offsets are int32.
 _MOST_BYTES: Final = 2**31 - 1
 # Integer columns stand in some fifty pieces a bucket and are asked for a dozen times each: so many bytes of a side are put
-# together once, which is two columns of a million rows.
-_KEPT_BYTES: Final = 2**24
+# together once, which is what a collection of 100,000 rows asks for. More would be felt in memory sooner than in time.
+_KEPT_BYTES: Final = 2**22
 
 
 @dataclass

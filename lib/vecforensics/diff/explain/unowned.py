@@ -135,7 +135,8 @@ def _forms(
 ) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:
     """What `garbled` says of each of the pairs `rows`, and whether neither of its vectors is zero."""
     forms, something = list[dict[str, Any]](), np.empty(len(rows), np.bool_)
-    for stretch in portions(len(rows), 8 * sides.source.dimension):
+    # Both vectors, and what a form makes of them, in double precision too.
+    for stretch in portions(len(rows), 32 * sides.source.dimension):
         part = rows[stretch]
         expected, actual = sides.source.take(pairs.source[part]), sides.target.take(pairs.target[part])
         forms += garbled(expected, actual, tolerance, sides.grid)
