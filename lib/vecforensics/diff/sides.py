@@ -46,7 +46,6 @@ class Side:
     name: str
     offsets: Index
     workers: int = 1
-    _tables: dict[int, pa.Table] = field(default_factory=dict)
     _columns: dict[tuple[str, int], npt.NDArray[Any]] = field(default_factory=dict)
     _vectors: dict[int, MappedVectors] = field(default_factory=dict)
 
@@ -66,9 +65,7 @@ class Side:
         return len(self.offsets) - 1
 
     def table(self, bucket: int) -> pa.Table:
-        if bucket not in self._tables:
-            self._tables[bucket] = self.evidence.table(self.collection, self.name, bucket)
-        return self._tables[bucket]
+        return self.evidence.table(self.collection, self.name, bucket)
 
     def vectors(self, bucket: int) -> MappedVectors:
         if bucket not in self._vectors:
