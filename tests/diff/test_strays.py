@@ -73,6 +73,28 @@ def test_in_a_large_target_a_sample_of_the_others_is_enough(
     assert any(f"against {looked_at - 100:,} other rows" in limit for limit in diff.limits)
 
 
+@pytest.mark.parametrize("controls", [300, 100_000])
+def test_whether_rows_of_the_target_are_laid_out_ahead_or_once_the_orphans_are_known_is_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controls: int
+) -> None:
+    monkeypatch.setattr("vecforensics.diff.hotspots.strays._CONTROLS", controls)
+    world = world_with_strays(
+        [row for row in range(1000) if row % 20 == 7],
+        lambda row: {"batch": row % 20, "worker": f"w{row % 3}"},
+    )
+    for row in range(100, 160):
+        text, vector, metadata = world.target[row]
+        world.target[row] = f"old/{text}", vector, metadata
+    ahead = investigate(world, tmp_path / "ahead", impact=False)
+    monkeypatch.setattr("vecforensics.diff.passes.MANY_STRAYS", 0)
+    late = investigate(world, tmp_path / "late", impact=False)
+    assert ahead.counts["orphan"] == 50
+    assert ahead.counts["mangled_id"] == 57
+    assert orphan_spots(ahead)
+    assert ahead.as_dict() | {"evidence_digest": ""} == late.as_dict() | {"evidence_digest": ""}
+    assert ahead.table.equals(late.table)
+
+
 def test_a_bad_minute_in_the_log_is_named(tmp_path: Path) -> None:
     # Written in another order than that of the ids; what came in forty seconds belongs to nobody.
     order = np.random.default_rng(0).permutation(1000)

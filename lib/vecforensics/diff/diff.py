@@ -184,12 +184,13 @@ def _found_and_where(
     be said of that. `rows`: the records, where any damage was found."""
     from vecforensics.diff.hotspots import find_hot_spots, joined
 
-    astray = [part for part in passed.parts if len(part.resolved.orphans)]
+    targets = passed.target_rows()
+    astray = [part for part in passed.parts if part.name in targets]
     # Each of two searches has half of the rate.
     rate = _FALSE_DISCOVERY / 2 if astray else _FALSE_DISCOVERY
     population = passed.layout.population if rows else None
     spots = [find_hot_spots(rows, population=population, false_discovery=rate)]
-    strays = [passed.targets[part.name].with_orphans(part.resolved.orphans) for part in astray]
+    strays = [targets[part.name].with_orphans(part.resolved.orphans) for part in astray]
     if astray:
         spots.append(find_hot_spots(strays, "target", false_discovery=rate))
     where = joined(spots)
@@ -199,7 +200,7 @@ def _found_and_where(
             part.sides,
             part.found,
             columns[part.name],
-            _placed(part, columns[part.name], passed.targets.get(part.name)),
+            _placed(part, columns[part.name], targets.get(part.name)),
         )
         for part in passed.parts
     )

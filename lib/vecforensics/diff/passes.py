@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,10 @@ from vecforensics.stores import VectorReader, open_reader
 
 __all__ = ["Part", "Passed", "Work"]
 
+# Of more than so many strays most are records under another id (all of them, where a prefix was lost), and no orphans: it is
+# waited for.
+MANY_STRAYS: Final = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -72,13 +77,13 @@ class Work:
         sides = {name: self.sides(name) for name in self.names}
         writes = place_writes(self.evidence.path, sides)
         strays = {name: _strays(one, results[name]) for name, one in sides.items()}
-        # Where something differs the hot spots will ask for all records along all lines, and where there are strays for all rows
-        # of the target. Arrow lays them out meanwhile.
+        # Where something differs the hot spots will ask for all records along all lines, and where a few rows are astray for all
+        # rows of the target. Arrow lays them out meanwhile.
         differs = any(result.differs for some in results.values() for result in some)
         with ThreadPoolExecutor(1, thread_name_prefix="layout") as ahead:
             layout = ahead.submit(Layout.of, sides, writes) if differs else None
-            own = cache(partial(place_writes, self.evidence.path, sides, strays))
-            targets = ahead.submit(_target_rows, sides, strays, own)
+            few = {name: some for name, some in strays.items() if len(some) <= MANY_STRAYS}
+            targets = ahead.submit(_target_rows, self.evidence, sides, few)
             grids = {name: find_grid(one, results[name]) for name, one in sides.items()}
             known = {name: grid for name, grid in grids.items() if grid is not None}
             sides = {name: replace(one, noise=find_noise(one, results[name])) for name, one in sides.items()}
@@ -86,20 +91,22 @@ class Work:
                 # Compared once more, now that it is known what the store makes of a vector.
                 results |= self._compared(contents, known)
                 sides = sides | {name: replace(sides[name], grid=grid) for name, grid in known.items()}
-            resolved = self._resolved(sides, results, writes, own)
+            resolved = self._resolved(sides, results, writes, strays)
         give_back()
         parts = [Part(name, sides[name], resolved[name], writes[name]) for name in self.names]
-        return Passed(parts, contents or {}, targets.result(), layout.result() if layout else None)
+        return Passed(
+            self.evidence, parts, contents or {}, targets.result(), layout.result() if layout else None
+        )
 
     def _resolved(
         self,
         sides: Mapping[str, Sides],
         results: Mapping[str, list[BucketResult]],
         writes: Mapping[str, Writes],
-        own: Callable[[], Mapping[str, Writes]],
+        strays: Mapping[str, Index],
     ) -> dict[str, Resolved]:
-        """`own`: what is known of the writing of each target row."""
         resolved, settling = {}, {}
+        own = cache(partial(place_writes, self.evidence.path, sides, strays))
         others = [
             Other(
                 sides[name],
@@ -236,11 +243,12 @@ class Layout:
 @dataclass
 class Passed:
     """What the passes over all collections came to. `contents`: by collection, the records whose contents were read, where they
-    were not all; `targets`: the rows of each target that has strays."""
+    were not all."""
 
+    evidence: Evidence
     parts: Sequence[Part]
     contents: Mapping[str, Index]
-    targets: Mapping[str, TargetRows]
+    _targets: Mapping[str, TargetRows]
     _layout: Layout | None = None
 
     @property
@@ -251,6 +259,13 @@ class Passed:
                 {part.name: part.writes for part in self.parts},
             )
         return self._layout
+
+    def target_rows(self) -> dict[str, TargetRows]:
+        """The rows of each target that has orphans, along everything that these may follow."""
+        orphans = {part.name: part.resolved.orphans for part in self.parts if len(part.resolved.orphans)}
+        late = {name: some for name, some in orphans.items() if name not in self._targets}
+        ahead = {name: self._targets[name] for name in orphans.keys() - late.keys()}
+        return ahead | _target_rows(self.evidence, {part.name: part.sides for part in self.parts}, late)
 
     def dimensions(self) -> list[RowDimensions]:
         """The records of all collections with what was found of them, each in the order of its source."""
@@ -268,13 +283,16 @@ class Passed:
 
 
 def _target_rows(
-    sides: Mapping[str, Sides], strays: Mapping[str, Index], own: Callable[[], Mapping[str, Writes]]
+    evidence: Evidence, sides: Mapping[str, Sides], strays: Mapping[str, Index]
 ) -> dict[str, TargetRows]:
-    """The rows of each target that has strays along everything that orphans may follow; `own` as in `Work._resolved`."""
+    """The rows of those targets that have any of `strays`."""
+    astray = {name: some for name, some in strays.items() if len(some)}
+    if not astray:
+        return {}
+    none = np.empty(0, np.int64)
+    writes = place_writes(evidence.path, sides, {name: astray.get(name, none) for name in sides})
     return {
-        name: TargetRows.of(name, sides[name], some, own()[name])
-        for name, some in strays.items()
-        if len(some)
+        name: TargetRows.of(name, sides[name], some, writes[name].fields) for name, some in astray.items()
     }
 
 

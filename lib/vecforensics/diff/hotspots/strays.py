@@ -27,7 +27,6 @@ from vecforensics.diff.id_order import id_order
 from vecforensics.diff.rows import KIND_BIT, Field, RowDimensions, TextIds
 from vecforensics.diff.sides import Index, Side, Sides
 from vecforensics.diff.writing.metadata_writes import WRITERS_FIELDS
-from vecforensics.diff.writing.writes import Writes
 from vecforensics.findings import Kind
 
 __all__ = ["TargetRows"]
@@ -43,7 +42,7 @@ _CONTROLS: Final = 100_000
 class TargetRows:
     """The rows of a target in the order of their ids, of a large one a sample beside the strays, before it is known which strays
     are orphans. `rows`: running target rows (k,); `control` bool (k,): those that are there whatever they turn out to be;
-    `sampled`: whether these are not all; `written`: what is known of the writing of all target rows, as `Writes.fields`."""
+    `sampled`: whether these are not all; `written`: of all target rows, as `Writes.fields`."""
 
     dimensions: RowDimensions
     rows: Index
@@ -52,8 +51,8 @@ class TargetRows:
     written: Mapping[str, Field]
 
     @classmethod
-    def of(cls, name: str, sides: Sides, strays: Index, writes: Writes) -> TargetRows:
-        """`strays`: the rows that stand under no record's id; `writes`: what is known of each target row."""
+    def of(cls, name: str, sides: Sides, strays: Index, written: Mapping[str, Field]) -> TargetRows:
+        """`strays`: the rows that stand under no record's id; `written`: what is known of the writing of each target row."""
         side = sides.target
         sampled = side.rows > _CONTROLS
         controls = _drawn(side) if sampled else np.arange(side.rows)
@@ -61,13 +60,13 @@ class TargetRows:
         ids = side.texts("id", chosen)
         places = _id_order(side, chosen, ids)
         rows = chosen[places]
-        fields = {key: Field(given.codes[rows], given.values) for key, given in writes.fields.items()}
+        fields = {key: Field(given.codes[rows], given.values) for key, given in written.items()}
         known = WRITERS_FIELDS - set(sides.frozen.metadata)
         fields.update(_metadata_fields(side, chosen, places, known))
         kinds = np.zeros(len(rows), np.uint32)
         dimensions = RowDimensions(name, kinds, fields, TextIds(ids.take(numbers(places))))
         control = np.isin(rows, controls) if sampled else np.ones(len(rows), np.bool_)
-        return cls(dimensions, rows, control, sampled, writes.fields)
+        return cls(dimensions, rows, control, sampled, written)
 
     def with_orphans(self, orphans: Index) -> RowDimensions:
         """The orphans, running target rows, marked among the others."""
