@@ -104,13 +104,8 @@ def ours(workers: int, *, costs: bool = False) -> Work:
 
     What is imported on first use is imported here: nobody's imports count as work.
     """
-    import vecforensics
-
-    if vecforensics.NUMPY_CAME_FIRST:
-        raise RuntimeError(
-            "the command imports numpy after vecforensics, which tells it how many threads to use"
-        )
     import scipy.special  # noqa: F401
+    import threadpoolctl  # noqa: F401
 
     from vecforensics.diff import diff_vectors, hotspots, impact  # noqa: F401
     from vecforensics.run_folder import RunFolder

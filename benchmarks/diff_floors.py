@@ -116,13 +116,8 @@ def _linked(source: str, target: str) -> None:
 
 def _diff_on(core: int, run: str, begin: Any) -> None:
     os.sched_setaffinity(0, {core})
-    import vecforensics
-
-    if vecforensics.NUMPY_CAME_FIRST:
-        raise RuntimeError(
-            "the command imports numpy after vecforensics, which tells it how many threads to use"
-        )
     import scipy.special  # noqa: F401
+    import threadpoolctl  # noqa: F401
 
     from vecforensics.diff import diff_vectors, hotspots  # noqa: F401
     from vecforensics.run_folder import RunFolder

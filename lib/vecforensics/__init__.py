@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ __version__ = "0.1.0"
 # The diff's own threads work side by side; OpenBLAS's wait for one another in a spin, and where another process holds a core that
 # is most of the time (a million rows on two busy cores: 28 s instead of 10). Numpy reads it when it is first imported
 # (where that was before, `blas_threads.py` sees to it); whoever has set it keeps their number.
-NUMPY_CAME_FIRST = "numpy" in sys.modules
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _HOME = {

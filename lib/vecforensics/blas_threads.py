@@ -11,8 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import vecforensics
-
 __all__ = ["one_blas_thread"]
 
 
@@ -23,7 +21,7 @@ def one_blas_thread() -> Iterator[None]:
     The number is the process's. Where two stages of one process overlap, the first one's thread decides, and the other is slower
     from then on (threadpoolctl lets one thread at a time set it, so that nobody's number is lost).
     """
-    if not vecforensics.NUMPY_CAME_FIRST or os.environ.get("OPENBLAS_NUM_THREADS", "1") != "1":
+    if os.environ.get("OPENBLAS_NUM_THREADS", "1") != "1":
         yield
         return
     from threadpoolctl import threadpool_limits

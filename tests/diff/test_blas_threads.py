@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,8 @@ from planted_world import World
 from planting import PLANTERS
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import vecforensics
 from vecforensics.blas_threads import one_blas_thread
 from vecforensics.diff import diff_vectors, execute, impact
-
-
-@pytest.fixture(autouse=True)
-def numpy_came_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vecforensics, "NUMPY_CAME_FIRST", True)
 
 
 def blas_threads() -> dict[str, int]:
@@ -82,19 +73,3 @@ def test_whoever_has_set_a_number_in_the_environment_keeps_it(monkeypatch: pytes
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     with several(), one_blas_thread():
         assert 3 in blas_threads().values()
-
-
-@pytest.mark.parametrize("first", ["numpy", "vecforensics"])
-def test_whichever_is_imported_first_a_pass_has_one_blas_thread(first: str) -> None:
-    script = f"""
-import {first}, numpy, vecforensics
-from threadpoolctl import threadpool_info
-from vecforensics.blas_threads import one_blas_thread
-with one_blas_thread():
-    print(*(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert set(done.stdout.split()) == {"1"}
