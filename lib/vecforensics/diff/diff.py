@@ -285,8 +285,8 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
     ]
     if len(parts) > MOST_OTHERS + 1:
         sentences.append(
-            f"Whether a row is a record's of another collection was asked of {MOST_OTHERS} collections: of those whose vectors have "
-            "its length, those that miss the most records."
+            f"Whether a row is a record's of another collection was asked of {MOST_OTHERS} collections: of those whose vectors "
+            "have its length, those that miss the most records."
         )
     for part in parts:
         frozen = part.sides.frozen

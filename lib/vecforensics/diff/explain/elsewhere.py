@@ -5,8 +5,8 @@ Where both have the id, the row there holds a vector that none of its own collec
 The vector decides, bit for bit or within what counts as benign. Only of a record that no vector is expected of does the id
 decide, together with all its metadata, and only where that record is missing: `1001` is an id in many a collection.
 
-Of very many collections not each is held against each: a row is looked for in those whose vectors have its length or are not known,
-and of these in those that miss the most records.
+Of very many collections not each is held against each: a row is looked for in those whose vectors have its length or are not
+known, and of these in those that miss the most records.
 """
 
 from __future__ import annotations
