@@ -7,6 +7,7 @@ One program (race_programs.py, and the same in race_programs.js): embed, fetch a
 2. Schedules until the first failure where one write of n is not waited for, by strategy.
 3. The program that waits for everything, proved. 4. The witness at the largest n.
 5. Every broken form of the catalogue and of the tests, with the default strategies.
+6. How the time of one schedule grows with its records, in both languages.
 Then the aims of the project stand beside what was measured, whether met or not.
 
     make bench-race                       make bench-race ARGS="--seconds-per-contestant 5 --n 10 100 --search-seconds 5"
@@ -44,6 +45,7 @@ CAPS = {10: 5_000, 100: 5_000}
 CAP_BEYOND = 2_000
 SEEDED = frozenset({"random", "pct"})
 CATALOGUE_RECORDS, CATALOGUE_CAP = 12, 5_000
+GROWTH_TURNS = 5
 
 Turn = tuple[float, float, int, int]
 """Schedules a second of the wall's clock and of processor time, fewest and most choices of a schedule."""
@@ -60,6 +62,7 @@ def main() -> int:
             "proof": _proof(),
             "witness": _witness(max(arguments.n)),
             "catalogue": _catalogue(),
+            "growth": _growth(arguments.growth),
         }
     finally:
         if node is not None:
@@ -78,6 +81,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1_000])
     parser.add_argument("--search-seconds", type=float, default=10.0, help="after which one search gives up")
     parser.add_argument("--seeds", type=int, default=3, help="searches by each strategy that draws lots")
+    parser.add_argument(
+        "--growth", type=int, nargs="+", default=[1_000, 7_000], help="records of one schedule"
+    )
     parser.add_argument("--json", type=Path, default=HERE.parent / "reports" / "bench" / "race.json")
     return parser.parse_args()
 
@@ -218,7 +224,7 @@ def _sought(name: str, seed: int, records: Any, cap: int, seconds: float) -> dic
     return {"found": found, "played": played, "seconds": passed, "ended": ended}
 
 
-# --- 3, 4, 5: proof, witness, catalogue --------------------------------------------------------------------------------------
+# --- 3 to 6: proof, witness, catalogue, growth --------------------------------------------------------------------------------
 
 
 def _timed(question: Callable[[], Any]) -> tuple[Any, float]:
@@ -288,6 +294,30 @@ def _broken_of_the_tests() -> list[Callable[..., Any]]:
         return []
     sys.path.append(str(folder))
     return [function for function, _ in importlib.import_module("broken_migrations").ALL]
+
+
+def _growth(sizes: list[int]) -> list[dict[str, Any]]:
+    """Processor time, with the collector off as in an exploration; the sizes take turns."""
+    programs = {n: players(generate_records(n), seed=1) for n in sizes}
+    rows = []
+    for name in ("random", "javascript"):
+        if name in programs[sizes[0]]:
+            turns = [{n: _cpu_s(programs[n][name]) for n in sizes} for _ in range(GROWTH_TURNS + 1)][1:]
+            rows.append({"strategy": name, "seconds": {n: [turn[n] for turn in turns] for n in sizes}})
+    return rows
+
+
+def _cpu_s(play: Callable[[], int]) -> float:
+    def timed() -> float:
+        gc.collect()
+        gc.disable()
+        began = time.process_time()
+        play()
+        passed = time.process_time() - began
+        gc.enable()
+        return passed
+
+    return in_own_thread(timed)
 
 
 if __name__ == "__main__":

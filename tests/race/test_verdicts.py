@@ -1,6 +1,5 @@
 """No false alarm, no miss: correct migrations in many styles never fail, broken ones are found within the budget of the issue."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,13 +37,12 @@ def test_a_barrier_is_proved(name: str) -> None:
     ("migrate", "kind"), broken_migrations.ALL, ids=lambda item: getattr(item, "__name__", item)
 )
 def test_a_broken_migration_is_found(migrate: Callable[..., Any], kind: str) -> None:
-    began = time.perf_counter()
     found = explore(migrate, records=6, schedules=5_000, survey=100, prefer=(kind,))
     assert found.verdict is Verdict.FAILING
     assert kind in found.failures
     assert found.witness is not None
     assert found.witness.leaks == ()
-    assert time.perf_counter() - began < 60
+    assert found.certificate.schedules <= 100 + 300  # the survey's, and those until the failure
 
 
 def test_there_are_enough_of_both() -> None:

@@ -332,10 +332,8 @@ def test_a_thread_that_waits_for_nothing_is_stopped(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_thread_that_swallows_its_end_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strands, "STEP_S", 2.0)
-    begun = time.monotonic()
+    monkeypatch.setattr(strands, "STEP_S", 3600.0)  # waited for, the thread would take an hour a schedule
     assert explored(will_not_end, schedules=5).certificate.schedules == 5
-    assert time.monotonic() - begun < 30
 
 
 def test_the_rest_of_the_process_notices_nothing() -> None:
