@@ -327,7 +327,10 @@ def test_a_thread_that_waits_for_nothing_is_stopped(monkeypatch: pytest.MonkeyPa
     before = threading.active_count()
     with pytest.raises(SuspectError, match="without waiting for anything"):
         explored(spins)
-    time.sleep(0.1)
+    for _ in range(1_000):
+        if threading.active_count() <= before:
+            break
+        time.sleep(0.01)
     assert threading.active_count() <= before
 
 
