@@ -422,6 +422,11 @@ def test_a_query_is_exact(service: PineconeLocal, metric: str) -> None:
         assert np.array_equal(np.float32(by_id.matches[0].values), np.float32(numbers[right[0]]))
         scores = [abs(match.score) for match in by_vector.matches]
         assert np.allclose(scores, np.abs(exact(metric, numbers[right], numbers[3])), atol=1e-5)
+        nowhere = index.query(vector=[0.0] * 16, top_k=2, namespace="n").matches
+        assert metric == "euclidean" or [(match.id, match.score) for match in nowhere] == [
+            ("00", 0.0),
+            ("01", 0.0),
+        ]
         state.delete("n", ["03"])
         assert index.query(id="03", top_k=5, namespace="n").matches == []
         assert len(index.query(vector=numbers[3].tolist(), top_k=100, namespace="n").matches) == 59

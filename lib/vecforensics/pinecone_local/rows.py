@@ -15,8 +15,20 @@ import numpy as np
 
 from vecforensics.pinecone_local.wire import Refused, dumps
 
-__all__ = ["DEFAULT", "Metadata", "Record", "Sparse", "Values", "canonical", "checked_id", "checked_metadata"]
-__all__ += ["checked_sparse", "checked_values", "record_of"]
+__all__ = [
+    "DEFAULT",
+    "Metadata",
+    "Record",
+    "Sparse",
+    "Values",
+    "canonical",
+    "checked_id",
+    "checked_metadata",
+    "checked_probe",
+    "checked_sparse",
+    "checked_values",
+    "record_of",
+]
 
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 Metadata: TypeAlias = dict[str, "str | float | bool | list[str]"]
@@ -93,24 +105,19 @@ def checked_id(value: object) -> str:
 
 
 def checked_values(values: object, dimension: int, row_id: str) -> Values:
-    """`values` as float32 of shape (dimension,)."""
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    if not isinstance(values, Sequence) or not set(map(type, values)) <= {float, int}:
-        raise Refused(400, f"Vector ID {row_id!r}: values must be a list of numbers")
-    if len(values) != dimension:
-        raise Refused(
-            400, f"Vector dimension {len(values)} does not match the dimension of the index {dimension}"
-        )
-    kept = _as_float32(values)
-    if not np.isfinite(kept).all():
-        raise Refused(400, f"Vector ID {row_id!r}: values must be finite float32 numbers")
+    """The vector of a row as float32 of shape (dimension,); one of zeros alone is not stored."""
+    kept = _checked_vector(values, dimension, f"Vector ID {row_id!r}")
     if not kept.any():
         raise Refused(
             400,
             f"Dense vectors must contain at least one non-zero value. Vector ID {row_id!r} contains only zeros",
         )
     return kept
+
+
+def checked_probe(values: object, dimension: int) -> Values:
+    """The vector of a query, which may be all zeros: people ask with one for just any rows."""
+    return _checked_vector(values, dimension, "the query")
 
 
 def checked_sparse(sparse: object, metric: str, row_id: str) -> Sparse:
@@ -157,6 +164,21 @@ def checked_metadata(metadata: object, row_id: str) -> Metadata | None:
             400,
             f"metadata size is {size} bytes, which exceeds the limit of {_MOST_METADATA_BYTES} bytes per vector",
         )
+    return kept
+
+
+def _checked_vector(values: object, dimension: int, whose: str) -> Values:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or not set(map(type, values)) <= {float, int}:
+        raise Refused(400, f"{whose}: values must be a list of numbers")
+    if len(values) != dimension:
+        raise Refused(
+            400, f"Vector dimension {len(values)} does not match the dimension of the index {dimension}"
+        )
+    kept = _as_float32(values)
+    if not np.isfinite(kept).all():
+        raise Refused(400, f"{whose}: values must be finite float32 numbers")
     return kept
 
 

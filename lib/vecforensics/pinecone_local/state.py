@@ -25,6 +25,7 @@ from vecforensics.pinecone_local.rows import (
     canonical,
     checked_id,
     checked_metadata,
+    checked_probe,
     checked_sparse,
     checked_values,
     record_of,
@@ -212,7 +213,7 @@ class IndexState:
                 own = space.visible.get(checked_id(row_id))
                 probe = own.values if own is not None else None
             else:
-                probe = checked_values(vector, self.dimension, "of the query")
+                probe = checked_probe(vector, self.dimension)
             if probe is None or not space.visible:
                 return [], space.visible_lsn
             scores = _scores(space.matrix(), probe, self.metric)
@@ -269,5 +270,6 @@ def _scores(matrix: Values, probe: Values, metric: str) -> np.ndarray[Any, np.dt
         # In doubles: the square of a float32 number can pass float32. The division, too, for the same reason.
         squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
         own = np.einsum("j,j->", probe, probe, dtype=np.float64)
-        products = np.clip(products / np.sqrt(squares * own), -1.0, 1.0)
+        # A stored vector is never zero; a query may be, and is then equally near to all.
+        products = np.clip(products / np.sqrt(squares * (own or 1.0)), -1.0, 1.0)
     return np.asarray(products, np.float32)
