@@ -47,7 +47,7 @@ def test_reading_changes_no_byte_of_the_store(tmp_path: Path, uri: str) -> None:
         reader.describe("c"),
         list(reader.scan("c")),
         reader.fetch("c", ["x"]),
-        reader.freshness(),
+        reader.freshness("c"),
     )
 
     assert {p: p.read_bytes() for p in sorted((tmp_path / "store").rglob("*")) if p.is_file()} == before

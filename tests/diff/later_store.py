@@ -48,7 +48,7 @@ class LaterStore(VectorReader):
     def scan(self, collection: str, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
         raise NotImplementedError
 
-    def freshness(self) -> Any:
+    def freshness(self, collection: str) -> Any:
         raise NotImplementedError
 
     def write_blocked(self) -> str:

@@ -64,7 +64,7 @@ def freeze(
         writer.target(
             "things",
             target_batches([world.target[n] for n in order], world.dimension),
-            facts={"store": store},
+            facts=lambda: {"store": store},
         )
         writer.attach("logs.jsonl", "".join(json.dumps(event) + "\n" for event in world.logs).encode())
         writer.finish(**facts)

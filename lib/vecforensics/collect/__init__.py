@@ -8,7 +8,7 @@ After this stage nobody needs the store again to say what was wrong with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -32,10 +32,10 @@ from vecforensics.errors import SourceError, TargetNotThere
 from vecforensics.evidence import Evidence
 from vecforensics.memory import give_back
 from vecforensics.progress import progress
-from vecforensics.records import target_schema
+from vecforensics.records import FieldType, target_schema
 from vecforensics.run_folder import RunFolder
 from vecforensics.sources import open_sources
-from vecforensics.stores import VectorReader, open_reader
+from vecforensics.stores import CollectionInfo, VectorReader, open_reader
 
 __all__ = ["EvidenceWriter", "Frame", "LogEvent", "collect", "parse_log", "read_log"]
 
@@ -115,12 +115,13 @@ def collect(
             if not rows:
                 said[name].append(f"{sources[name].path}: there are no records in it")
             targets.set()
+            info = reader.describe(one.target.collection) if isinstance(reader, VectorReader) else None
             with progress(f"reading the target of {name}", rows_hint) as advance:
                 writer.target(
                     name,
                     _counted(scans.next(), advance),
                     rows_hint=rows_hint,
-                    facts=_facts(reader, one, said[name]) | {"source_types": sources[name].field_types()},
+                    facts=partial(_facts, reader, info, one, sources[name].field_types(), said[name]),
                 )
         notes: list[str] = []
         writer.attach("logs.jsonl", _log_lines(case, notes))
@@ -180,8 +181,8 @@ def _giver(case: Case, one: Collection, stack: ExitStack, notes: list[str]) -> _
         return lambda batches: _embedded(batches, embedder)
     assert expected.uri is not None
     assert expected.collection is not None
-    names = {"id": expected.id or "id", "vector": expected.vector or "vector"}
-    store = Target.model_validate({"uri": expected.uri, "collection": expected.collection, **names})
+    named = {name: value for name in ("id", "vector", "api_key") if (value := getattr(expected, name))}
+    store = Target.model_validate({"uri": expected.uri, "collection": expected.collection, **named})
     reader = open_reader(store, case.folder, section="expected")
     good = stack.enter_context(KnownGood(reader, expected.collection))
     notes += good.notes
@@ -232,18 +233,27 @@ def _described(one: Collection) -> str | None:
     return one.expected.embedder or f"{one.expected.uri} {one.expected.collection}"
 
 
-def _facts(reader: VectorReader | TargetNotThere, one: Collection, notes: list[str]) -> dict[str, Any]:
-    """What the store said of itself, and how we know that we could not write. `notes`: what is to be said of the source,
-    and of what is expected."""
+def _facts(
+    reader: VectorReader | TargetNotThere,
+    info: CollectionInfo | None,
+    one: Collection,
+    types: Mapping[str, FieldType],
+    notes: list[str],
+) -> dict[str, Any]:
+    """What the store said of itself, and how we know that we could not write. `info`: what it said before it was read; whether
+    that settled is asked afterwards. `types`: of the source's fields; `notes`: what is to be said of the source, and of what is
+    expected."""
     facts = {
         "target_uri": one.target.uri,
         "target_collection": one.target.collection,
         "store": one.target.store,
         "id_column": one.source.id,
+        "source_types": types,
     }
     if isinstance(reader, TargetNotThere):
         return facts | {"note": "; ".join([*notes, str(reader)])}
-    info, fresh = reader.describe(one.target.collection), reader.freshness()
+    assert info is not None
+    fresh = reader.freshness(one.target.collection)
     if info.rows == 0:
         notes = [*notes, f"{one.target.uri}: the collection {one.target.collection!r} is empty"]
     return facts | {

@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,11 +144,13 @@ class EvidenceWriter:
         batches: Iterable[pa.RecordBatch],
         *,
         rows_hint: int | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: Callable[[], Mapping[str, Any]] = dict,
     ) -> int:
-        """Write what the store held (target batches of `records.py`); returns the number of rows. `facts` go into the index."""
-        self._collection(collection).facts.update(facts or {})
-        return self._write(collection, "target", batches, rows_hint).rows
+        """Write what the store held (target batches of `records.py`); returns the number of rows. `facts` go into the index, and
+        are asked for when the last row is written."""
+        rows = self._write(collection, "target", batches, rows_hint).rows
+        self._collection(collection).facts.update(facts())
+        return rows
 
     def attach(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """Freeze a further file (logs, the suspect code) under a plain `name` beside the index, which holds its SHA-256."""

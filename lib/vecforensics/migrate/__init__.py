@@ -24,11 +24,11 @@ from vecforensics.migrate.chain import State
 from vecforensics.migrate.ledger import Ledger, check_ledger
 from vecforensics.migrate.plan import QUARANTINE, Plan, differences, make_plan
 from vecforensics.migrate.result import MigrationRun
-from vecforensics.migrate.retry import Retry
 from vecforensics.migrate.sealed import refuse_what_changed
 from vecforensics.migrate.strategies import STRATEGIES, load_strategy
 from vecforensics.migrate.verification import Verification
 from vecforensics.progress import progress as terminal_progress
+from vecforensics.retry import Retry
 from vecforensics.run_folder import RunFolder, write_json
 
 __all__ = [

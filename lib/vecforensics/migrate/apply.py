@@ -38,9 +38,9 @@ from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.outline import Key
 from vecforensics.migrate.place import Place, rows_standing, spot
 from vecforensics.migrate.plan import Chunk, Plan
-from vecforensics.migrate.retry import Retry
 from vecforensics.migrate.strategies import Strategy
 from vecforensics.records import metadata_json
+from vecforensics.retry import Retry
 
 __all__ = ["carry_out", "open_places"]
 

@@ -26,8 +26,8 @@ from vecforensics.migrate.chain import State
 from vecforensics.migrate.keeping import Keeping, Kept
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.place import Place, Write, pack, unpack
-from vecforensics.migrate.retry import Retry, is_transient
 from vecforensics.migrate.strategies import Vector
+from vecforensics.retry import Retry, is_transient
 
 __all__ = ["Effects", "Refusals", "why"]
 

@@ -26,9 +26,9 @@ from vecforensics.migrate.feed import Fed
 from vecforensics.migrate.gathering import Gathering
 from vecforensics.migrate.outline import Key
 from vecforensics.migrate.place import Write
-from vecforensics.migrate.retry import Retry, is_transient
 from vecforensics.migrate.strategies import Vector
 from vecforensics.records import Record
+from vecforensics.retry import Retry, is_transient
 
 __all__ = ["EmbedLane", "Lane", "StoredRow"]
 

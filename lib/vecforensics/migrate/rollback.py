@@ -24,7 +24,7 @@ from vecforensics.migrate.chain import Operation, State
 from vecforensics.migrate.effects import Effects
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.place import Place, pack, unpack
-from vecforensics.migrate.retry import Retry
+from vecforensics.retry import Retry
 
 __all__ = ["Conflict", "roll_back"]
 

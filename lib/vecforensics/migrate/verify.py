@@ -121,7 +121,7 @@ def _enumerate(case: Case, db: sqlite3.Connection, tally: Tally) -> tuple[dict[s
             tally.unseen(f"{name}: the target could not be read to its end ({error})")
             unread.add(places[name])
             continue
-        fresh = reader.freshness()
+        fresh = reader.freshness(one.target.collection)
         if not fresh.settled:
             settled = False
             tally.unseen(f"{name}: {fresh.note}")

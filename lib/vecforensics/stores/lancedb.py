@@ -98,7 +98,7 @@ class LanceReader(VectorReader):
             parts.append(found.select(table.schema.names).cast(table.schema))
         return pa.concat_tables(parts)
 
-    def freshness(self) -> Freshness:
+    def freshness(self, collection: str) -> Freshness:
         """Embedded and read at the newest version: an acknowledged write is visible."""
         return Freshness(True, "LanceDB reads the newest committed version")
 

@@ -82,7 +82,7 @@ class ParquetReader(VectorReader):
         rows = file.table()
         return rows.filter(pc.is_in(self._ids(rows), value_set=pa.array(list(ids), pa.string())))
 
-    def freshness(self) -> Freshness:
+    def freshness(self, collection: str) -> Freshness:
         """A file is what it is."""
         return Freshness(True, "a Parquet file does not change while it is read")
 

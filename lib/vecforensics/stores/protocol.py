@@ -88,8 +88,8 @@ class VectorReader(ABC):
         return self.fetch(collection, ids)
 
     @abstractmethod
-    def freshness(self) -> Freshness:
-        """How far a read can lag behind an acknowledged write."""
+    def freshness(self, collection: str) -> Freshness:
+        """Whether what was scanned last may lag behind an acknowledged write; to be asked after a scan."""
 
     @abstractmethod
     def write_blocked(self) -> str:
