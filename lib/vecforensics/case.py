@@ -57,6 +57,17 @@ Uri = Annotated[Name, AfterValidator(_without_password)]
 _ENV: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
+def _reference(text: str) -> str:
+    if not _ENV.fullmatch(text):
+        raise ValueError(
+            "a key is never written into a case file; keep it in an environment variable and write env:NAME"
+        )
+    return text
+
+
+Secret = Annotated[Name, AfterValidator(_reference)]
+
+
 class _Misplaced(ValueError):
     """A rule over the whole case that one key breaks; `loc` is the way to that key, so that its line can be named."""
 
@@ -89,6 +100,7 @@ class Target(_Model):
     """Where the vectors are. `id`, `vector`, `metadata` name the columns of a store that has columns.
 
     `exported_from`: the store that a Parquet export comes from, where that has habits with metadata (`stores/habits.py`).
+    `api_key`: for a store that asks for one, where it is not in the variable that the store's own client reads.
     """
 
     uri: Uri
@@ -97,11 +109,14 @@ class Target(_Model):
     vector: Name = "vector"
     metadata: Name = "metadata"
     exported_from: Literal["chroma", "milvus", "pinecone"] | None = None
+    api_key: Secret | None = None
 
     @model_validator(mode="after")
-    def _export(self) -> Target:
+    def _of_that_store(self) -> Target:
         if self.exported_from and not self.uri.startswith("parquet:"):
             raise ValueError("exported_from is for an export, parquet:PATH")
+        named = (self.id, self.vector, self.metadata) != ("id", "vector", "metadata")
+        _fitting(self.uri, named, self.api_key)
         return self
 
     @property
@@ -110,10 +125,19 @@ class Target(_Model):
         return self.exported_from or self.uri.partition(":")[0]
 
 
+def _fitting(uri: str, columns_named: bool, api_key: str | None) -> None:
+    """Refuse what a store of that kind does not have."""
+    remote = uri.startswith("pinecone:")
+    if api_key and not remote:
+        raise ValueError("api_key is for a store that asks for one, pinecone:INDEX")
+    if remote and columns_named:
+        raise ValueError("id, vector and metadata name columns, and Pinecone has none: leave them out")
+
+
 class Expected(_Model):
     """What the vectors should be: embedded again, read from a column of the source, or read from another store.
 
-    `id` and `vector` name the columns of that store, as in `Target`.
+    `id` and `vector` name the columns of that store, and `api_key` is its key, as in `Target`.
     """
 
     embedder: Name | None = None
@@ -122,6 +146,7 @@ class Expected(_Model):
     collection: Name | None = None
     id: Name | None = None
     vector: Name | None = None
+    api_key: Secret | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Expected:
@@ -132,6 +157,10 @@ class Expected(_Model):
             raise ValueError("uri and collection go together")
         if self.uri is None and (self.id or self.vector):
             raise ValueError("id and vector name the columns of a store, and go with uri")
+        if self.uri is None and self.api_key:
+            raise ValueError("api_key is the key of a store, and goes with uri")
+        if self.uri is not None:
+            _fitting(self.uri, bool(self.id or self.vector), self.api_key)
         return self
 
 

@@ -36,7 +36,7 @@ collections:
       # depends_on: {{users: user_id}}   # collection: column with the parent's id
       # table: users            # only for .json: the key that holds the list
     target:
-      uri: "{target}"           # lancedb:FOLDER, or parquet:FILE or FOLDER with one file a collection
+      uri: "{target}"           # lancedb:FOLDER, pinecone:INDEX, or parquet:FILE or FOLDER with one file a collection
       collection: {collection}
       # id: id                  # the target's own column names, where they differ
       # vector: vector

@@ -94,8 +94,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown key": (lambda f: case(f, "expected:", "expectd:"), "unknown key 'collections.items.expectd'"),
     "an unknown scheme": (lambda f: case(f, "parquet:target", "ftp:target"), "unknown URI scheme 'ftp'"),
     "a store that has to be exported": (
-        lambda f: case(f, "parquet:target", "pinecone:my-index"),
-        "Any other store is read through an export to Parquet: docs/export.md has the code for Pinecone",
+        lambda f: case(f, "parquet:target", "qdrant:my-collection"),
+        "Any other store is read through an export to Parquet: docs/export.md has the code for Chroma",
     ),
     "a source that is an SQLite database": (
         lambda f: (
@@ -172,7 +172,7 @@ def test_the_columns_of_a_backup_may_have_other_names(
     ("words", "message"),
     [
         (["--target", "foo:bar"], "unknown URI scheme 'foo'. Known: lancedb:PATH, parquet:PATH"),
-        (["--target", "pinecone:my-index"], "docs/export.md"),
+        (["--target", "qdrant:my-index"], "docs/export.md"),
         (["--target", "vectors"], "unknown URI scheme 'vectors'"),
         (["--source", "shop.sqlite"], "is an SQLite database, which is not read. Export the table first"),
         (["--source", "shop.xlsx"], "unknown format '.xlsx'. Known: .csv, .tsv"),

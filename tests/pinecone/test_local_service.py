@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from pinecone import Pinecone, ServerlessSpec
 from pinecone.errors.exceptions import ApiError, NotFoundError, PineconeConnectionError, UnauthorizedError
 from pinecone.index import Index
 
-from pinecone import Pinecone, ServerlessSpec
 from vecforensics.pinecone_local import Fault, PineconeLocal, Refused, wire
 from vecforensics.pinecone_local.state import IndexState
 

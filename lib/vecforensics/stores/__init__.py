@@ -2,6 +2,7 @@
 
 lancedb:PATH     a LanceDB folder
 parquet:PATH     a Parquet file, or a folder with one file a collection
+pinecone:INDEX   a Pinecone index, or the address of its data plane; a collection is a namespace
 
 Every other store is read through an export to Parquet; docs/export.md has the few lines of code for it.
 """
@@ -27,7 +28,8 @@ __all__ = [
     "open_writer",
 ]
 
-SCHEMES = ("lancedb", "parquet")
+SCHEMES = ("lancedb", "parquet", "pinecone")
+_KNOWN = "lancedb:PATH, parquet:PATH, pinecone:INDEX"
 
 
 def check_scheme(uri: str) -> str:
@@ -37,8 +39,8 @@ def check_scheme(uri: str) -> str:
         raise TargetError(
             f"unknown URI scheme {scheme if colon else uri!r}",
             where=uri,
-            hint=f"Known: {', '.join(f'{s}:PATH' for s in SCHEMES)}. Any other store is read through an export to Parquet: "
-            "docs/export.md has the code for Pinecone and others",
+            hint=f"Known: {_KNOWN}. Any other store is read through an export to Parquet: "
+            "docs/export.md has the code for Chroma and others",
         )
     return scheme
 
@@ -48,29 +50,47 @@ def open_reader(target: Target, folder: Path, *, section: str = "target") -> Vec
 
     Raises TargetError for an unknown scheme.
     """
-    scheme, path, columns = _parts(target, folder, section)
-    if scheme == "lancedb":
-        from vecforensics.stores.lancedb import LanceReader
+    scheme, place = _parts(target)
+    columns = Columns(target.id, target.vector, target.metadata, section)
+    match scheme:
+        case "lancedb":
+            from vecforensics.stores.lancedb import LanceReader
 
-        return LanceReader(path, columns, uri=target.uri)
-    from vecforensics.stores.parquet import ParquetReader
+            return LanceReader((folder / place).resolve(), columns, uri=target.uri)
+        case "pinecone":
+            from vecforensics.stores.pinecone import PineconeReader
 
-    return ParquetReader(path, columns, uri=target.uri)
+            return PineconeReader(place, _key(target), uri=target.uri, section=section)
+        case _:
+            from vecforensics.stores.parquet import ParquetReader
+
+            return ParquetReader((folder / place).resolve(), columns, uri=target.uri)
 
 
 def open_writer(target: Target, folder: Path) -> VectorWriter:
     """A handle that can write; only a migration that was told to apply opens one."""
-    scheme, path, columns = _parts(target, folder)
-    if scheme == "lancedb":
-        from vecforensics.stores.lancedb import LanceWriter
+    scheme, place = _parts(target)
+    columns = Columns(target.id, target.vector, target.metadata)
+    match scheme:
+        case "lancedb":
+            from vecforensics.stores.lancedb import LanceWriter
 
-        return LanceWriter(path, columns, uri=target.uri)
-    from vecforensics.stores.parquet import ParquetWriter
+            return LanceWriter((folder / place).resolve(), columns, uri=target.uri)
+        case "pinecone":
+            from vecforensics.stores.pinecone import PineconeWriter
 
-    return ParquetWriter(path, columns, uri=target.uri)
+            return PineconeWriter(place, _key(target), uri=target.uri)
+        case _:
+            from vecforensics.stores.parquet import ParquetWriter
+
+            return ParquetWriter((folder / place).resolve(), columns, uri=target.uri)
 
 
-def _parts(target: Target, folder: Path, section: str = "target") -> tuple[str, Path, Columns]:
+def _parts(target: Target) -> tuple[str, str]:
+    """Scheme and place, `env:NAME` resolved."""
     scheme = check_scheme(target.uri)
-    path = folder / resolve_env(target.uri.partition(":")[2], where=target.uri)
-    return scheme, path.resolve(), Columns(target.id, target.vector, target.metadata, section)
+    return scheme, resolve_env(target.uri.partition(":")[2], where=target.uri)
+
+
+def _key(target: Target) -> str:
+    return resolve_env(target.api_key or "env:PINECONE_API_KEY", where=target.uri)
