@@ -4,7 +4,7 @@
 #   make report            make test ARGS="-k diff"            make setup NO_UV=1            make setup PYTHON=python3.13
 
 VERBS := help setup report test check lab bench lock clean
-BENCHES := bench-diff bench-race
+BENCHES := bench-diff bench-pinecone bench-race
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS) $(BENCHES)
 .NOTPARALLEL:

@@ -49,7 +49,8 @@ def _plans(_context: click.Context, _parameter: click.Parameter, said: tuple[str
 @click.option(
     "--lag-s", default=0.0, show_default=True, help="Seconds until an acknowledged write is visible."
 )
-def main(port: int, api_key: str, plans: list[Plan], lag_s: float) -> None:
+@click.option("--latency-s", default=0.0, show_default=True, help="Seconds that every answer takes.")
+def main(port: int, api_key: str, plans: list[Plan], lag_s: float, latency_s: float) -> None:
     """A Pinecone-compatible service on 127.0.0.1, until Ctrl-C. Its state is in memory and ends with it."""
     stop = threading.Event()
 
@@ -58,7 +59,7 @@ def main(port: int, api_key: str, plans: list[Plan], lag_s: float) -> None:
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
-    service = PineconeLocal(api_key, lag_s, port)
+    service = PineconeLocal(api_key, lag_s, port, latency_s)
     try:
         service.__enter__()
     except OSError as error:

@@ -76,11 +76,13 @@ class PineconeLocal:
     """A Pinecone-compatible service in this process, for as long as its `with` block lasts.
 
     `lag_s`: how long after its acknowledgement a write becomes visible, in indexes made from then on.
-    `port`: of the control plane; 0 takes a free one.
+    `latency_s`: how long every answer takes on its way, as over a network. `port`: of the control plane; 0 takes a free one.
     """
 
-    def __init__(self, api_key: str = "local", lag_s: float = 0.0, port: int = 0) -> None:
-        self.api_key, self.lag_s, self.url = api_key, lag_s, ""
+    def __init__(
+        self, api_key: str = "local", lag_s: float = 0.0, port: int = 0, latency_s: float = 0.0
+    ) -> None:
+        self.api_key, self.lag_s, self.latency_s, self.url = api_key, lag_s, latency_s, ""
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
         self._port = port
@@ -194,7 +196,9 @@ class PineconeLocal:
         def respond(request: Request) -> Answer | None:
             return self._respond(request, handle, control)
 
-        return HTTPServer(_Connections(respond), max_header_size=_HEADER_BYTES, max_body_size=_READ_BYTES)
+        return HTTPServer(
+            _Connections(respond, self.latency_s), max_header_size=_HEADER_BYTES, max_body_size=_READ_BYTES
+        )
 
     def _respond(self, request: Request, handle: Callable[[Request], Answer], control: bool) -> Answer | None:
         """The answer to one request, None for no answer but a closed connection."""
@@ -240,19 +244,21 @@ class _Connections(HTTPServerConnectionDelegate):
     a namespace.
     """
 
-    def __init__(self, respond: Callable[[Request], Answer | None]) -> None:
-        self._respond = respond
+    def __init__(self, respond: Callable[[Request], Answer | None], latency_s: float) -> None:
+        self._respond, self._latency_s = respond, latency_s
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Take the next request of one connection."""
-        return _Message(cast(HTTP1Connection, request_conn), self._respond)
+        return _Message(cast(HTTP1Connection, request_conn), self._respond, self._latency_s)
 
 
 class _Message(HTTPMessageDelegate):
     """One request on its way in, and the answer out."""
 
-    def __init__(self, connection: HTTP1Connection, respond: Callable[[Request], Answer | None]) -> None:
-        self._connection, self._respond = connection, respond
+    def __init__(
+        self, connection: HTTP1Connection, respond: Callable[[Request], Answer | None], latency_s: float
+    ) -> None:
+        self._connection, self._respond, self._latency_s = connection, respond, latency_s
         self._method, self._target, self._headers = "", "", HTTPHeaders()
         self._chunks: list[bytes] = []
 
@@ -270,6 +276,12 @@ class _Message(HTTPMessageDelegate):
     def finish(self) -> None:
         """The request is complete: answer it."""
         answer = self._respond(Request(self._method, self._target, self._headers, b"".join(self._chunks)))
+        if self._latency_s:
+            asyncio.get_running_loop().call_later(self._latency_s, self._send, answer)
+        else:
+            self._send(answer)
+
+    def _send(self, answer: Answer | None) -> None:
         if answer is None:
             self._connection.close()
             return

@@ -2,8 +2,8 @@
 
 The store answers over the network and shows a write late, and both shape this adapter.
 
-1. A scan lists all ids, which goes page by page, and on several threads fetches what stands under them; the rows come in the
-   order of the listing. An id that is listed and cannot be fetched was deleted in between, and is left out.
+1. A scan lists all ids (`pinecone_listing.py`) and on several threads fetches what stands under them; the rows come in the order
+   of the listing. An id that is listed and cannot be fetched was deleted in between, and is left out.
 2. Whether a scan saw everything is judged afterwards by the index's own count, which comes about by other means. Where both
    agree, now or a little later, reading has settled; where they do not, nobody can tell what is missing from what is late.
 3. A write returns when it can be read back, or after a minute; then whoever verifies it finds that it cannot.
@@ -31,6 +31,7 @@ from vecforensics.records import metadata_json, target_schema
 from vecforensics.retry import Retry
 from vecforensics.stores.keeping import whole_rows
 from vecforensics.stores.pinecone_client import DEFAULT, PineconeIndex, groups
+from vecforensics.stores.pinecone_listing import list_ids
 from vecforensics.stores.protocol import Ack, CollectionInfo, Columns, Freshness, VectorReader, VectorWriter
 from vecforensics.stores.shape import as_target_batch
 
@@ -83,7 +84,7 @@ class PineconeReader(VectorReader):
     def describe(self, collection: str) -> CollectionInfo:
         """Rows by the index's own count, which lags behind, and its dimension."""
         namespace, counted = _namespace(collection), self._index.counts()[1]
-        if namespace not in counted and next(self._index.pages(namespace, _once), None) is None:
+        if namespace not in counted and not self._index.page(namespace)[0]:
             there = ", ".join(sorted(name or DEFAULT for name in counted)) or "none"
             raise TargetNotThere(
                 f"there is no namespace {collection!r}",
@@ -148,13 +149,13 @@ class PineconeReader(VectorReader):
 
     def _listed(self, namespace: str) -> Iterator[list[Any]]:
         """What is fetched under the listed ids, in their order."""
+        counted = self._index.counts()[1].get(namespace, 0)
         waiting: deque[Future[list[Any]]] = deque()
         with ThreadPoolExecutor(_FETCHERS, "pinecone") as pool:
             try:
-                for ids in self._index.pages(namespace, _patiently):
+                for ids in list_ids(partial(_patiently, self._index.page, namespace), counted):
                     for group in groups(ids):
-                        fetch = partial(self._index.fetch, namespace, group)
-                        waiting.append(pool.submit(_patiently, fetch))
+                        waiting.append(pool.submit(_patiently, self._index.fetch, namespace, group))
                     while len(waiting) > _AHEAD:
                         yield waiting.popleft().result()
                 while waiting:
@@ -238,15 +239,11 @@ def _namespace(collection: str) -> str:
     return "" if collection == DEFAULT else collection
 
 
-def _once(call: Callable[[], _Result]) -> _Result:
-    return call()
-
-
-def _patiently(call: Callable[[], _Result]) -> _Result:
+def _patiently(call: Callable[..., _Result], *words: Any) -> _Result:
     """A scan of an hour does not end with one answer that failed."""
     for attempt in Retry().around():
         with attempt:
-            return call()
+            return call(*words)
     raise AssertionError("an attempt either returns or raises")
 
 

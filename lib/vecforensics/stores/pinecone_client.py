@@ -45,7 +45,7 @@ class PineconeIndex:
         client = self._asked(lambda: pinecone.Pinecone(api_key=key))
         self._close_with_me(client)
         address = place if "." in place or "://" in place else self._address(client, place)
-        self._index = self._asked(lambda: client.Index(host=address))
+        self._index: Any = self._asked(lambda: client.Index(host=address))
         self._close_with_me(self._index)
 
     def _close_with_me(self, one: Any) -> None:
@@ -75,19 +75,16 @@ class PineconeIndex:
             "" if name == DEFAULT else name: count for name, count in counted.items()
         }
 
-    def pages(self, namespace: str, around: Callable[[Callable[[], Any]], Any]) -> Iterator[list[str]]:
-        """All ids, a page at a time. `around` makes each call, so that one that fails is made again and not the listing."""
-        token: str | None = None
-        while True:
-            asked = {"namespace": namespace} | ({"pagination_token": token} if token else {})
-            page = around(lambda asked=asked: self._asked(lambda: self._index.list_paginated(**asked)))  # type: ignore[misc]
-            ids = [one if isinstance(one, str) else str(one.id) for one in page.vectors or ()]
-            if ids:
-                yield ids
-            following = getattr(page, "pagination", None)
-            token = following.next if following is not None else None
-            if not token:
-                return
+    def page(
+        self, namespace: str, prefix: str = "", token: str | None = None
+    ) -> tuple[list[str], str | None]:
+        """The ids of one page under `prefix`, and the token of the next page, None after the last."""
+        asked = {"prefix": prefix or None, "pagination_token": token, "namespace": namespace}
+        page = self._asked(lambda: self._index.list_paginated(**asked))
+        following = getattr(page, "pagination", None)
+        return [one if isinstance(one, str) else str(one.id) for one in page.vectors or ()], (
+            following.next or None if following is not None else None
+        )
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> list[Any]:
         """The vectors that stand under `ids` (at most one group of `groups`), in that order; absent ids are left out."""
