@@ -19,7 +19,8 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -247,6 +248,28 @@ def _in_order(root: Path, commands: Sequence[Sequence[str]]) -> int:
     return 0
 
 
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One report of a checkout after the other: they share the bundled target, and one that begins between another's damage and
+    its repair would find what is half repaired. The kernel drops the lock of a process that dies. Without `fcntl`, no lock."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with lock.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                "report: another make report is at work in this checkout; waiting for it",
+                file=sys.stderr,
+                flush=True,
+            )
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def _help(root: Path, arguments: Sequence[str]) -> int:
     print("make VERB, or without make: python -m vecforensics VERB (in the folder lib)\n")
     for verb, (meaning, _) in VERBS.items():
@@ -262,7 +285,9 @@ def _setup(root: Path, arguments: Sequence[str]) -> int:
 
 
 def _report(root: Path, arguments: Sequence[str]) -> int:
-    code = _in_order(root, [*REPORT[:-1], [*REPORT[-1], *arguments]])
+    ensure_environment(root)
+    with _alone(root / ".venv" / "report.lock"):
+        code = _in_order(root, [*REPORT[:-1], [*REPORT[-1], *arguments]])
     if code == 0:
         # Not on standard output, whose last line is the run folder.
         print("\n".join(NEXT), file=sys.stderr, flush=True)

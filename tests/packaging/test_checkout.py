@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,35 @@ def test_a_report_that_was_made_says_what_to_do_next_beside_the_output_whose_las
     out, err = capsys.readouterr()
     assert out == ""
     assert ("incident-report.html" in err and "make lab" in err and ".venv/bin/activate" in err) is told
+
+
+def test_a_second_report_waits_until_the_first_is_done(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    entered, waits = threading.Event(), threading.Event()
+
+    def first_then_second(root: Path, commands: object) -> int:
+        name = threading.current_thread().name
+        order.append(f"{name} begins")
+        if name == "first":
+            entered.set()
+            assert waits.wait(20)
+        order.append(f"{name} ends")
+        return 1
+
+    def heard(*words: str, **how: object) -> None:
+        if "waiting for it" in words[0]:
+            waits.set()
+
+    monkeypatch.setattr(checkout, "_in_order", first_then_second)
+    monkeypatch.setattr(checkout, "print", heard, raising=False)
+    first = threading.Thread(target=run_verb, args=("report",), kwargs={"root": set_up}, name="first")
+    first.start()
+    assert entered.wait(20)
+    second = threading.Thread(target=run_verb, args=("report",), kwargs={"root": set_up}, name="second")
+    second.start()
+    first.join()
+    second.join()
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
 
 
 def test_the_commands_of_the_readme_are_where_a_set_up_puts_them() -> None:
