@@ -16,10 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vecforensics.case import load_case
 from vecforensics.cli import main
 from vecforensics.run_folder import RunFolder
-from vecforensics.sources import open_sources
 
 CASE = """\
 case: small
@@ -102,11 +100,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
             sqlite(f / "items.sqlite"),
             case(f, "items.jsonl", "items.sqlite"),
         ),
-        "is an SQLite database, which is not read. Export the table first: sqlite3 -json items.sqlite ",
+        'In the case file, and relative to it, write uri: "sqlite:///items.sqlite" and table: NAME',
     ),
     "a database with another ending": (
         lambda f: sqlite(f / "items.jsonl"),
-        "is an SQLite database, which is not read",
+        'write uri: "sqlite:///items.jsonl" and table: NAME',
     ),
     "a backup with other columns": (
         lambda f: backup(f, {"key": ["0"], "embedding": [[1.0] * 16]}, ""),
@@ -174,7 +172,7 @@ def test_the_columns_of_a_backup_may_have_other_names(
         (["--target", "foo:bar"], "unknown URI scheme 'foo'. Known: lancedb:PATH, parquet:PATH"),
         (["--target", "qdrant:my-index"], "docs/export.md"),
         (["--target", "vectors"], "unknown URI scheme 'vectors'"),
-        (["--source", "shop.sqlite"], "is an SQLite database, which is not read. Export the table first"),
+        (["--source", "shop.sqlite"], 'write uri: "sqlite:///shop.sqlite" and table: NAME'),
         (["--source", "shop.xlsx"], "unknown format '.xlsx'. Known: .csv, .tsv"),
     ],
 )
@@ -191,30 +189,6 @@ def test_init_refuses_what_no_case_could_use(
     assert main(["init", "mine", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "mine").exists()
-
-
-@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="there is no sqlite3 here")
-def test_the_command_that_exports_an_sqlite_table_makes_a_source(folder: Path) -> None:
-    database = sqlite3.connect(folder / "shop.sqlite")
-    database.execute("CREATE TABLE items (id TEXT, body TEXT, kind TEXT)")
-    database.executemany("INSERT INTO items VALUES (?, ?, ?)", [("007", "a text", None), ("8", "é", "b")])
-    database.commit()
-    database.close()
-    done = subprocess.run(
-        ["sqlite3", "-json", "shop.sqlite", "SELECT * FROM items"],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-    )
-    (folder / "items.json").write_bytes(done.stdout)
-    case(folder, "items.jsonl", "items.json")
-    rows = [
-        row
-        for batch in open_sources(load_case(folder / "case.yaml"))["items"].scan()
-        for row in batch.to_pylist()
-    ]
-    assert [row["id"] for row in rows] == ["007", "8"]
-    assert [json.loads(row["metadata"]) for row in rows] == [{"kind": None}, {"kind": "b"}]
 
 
 def test_a_good_case_is_collected_and_the_last_line_is_the_run(

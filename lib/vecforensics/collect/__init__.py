@@ -103,17 +103,17 @@ def collect(
                     parents=one.source.depends_on,
                     expected=_described(one),
                     rows_hint=rows_hint,
-                    where=str(sources[name].path),
+                    where=sources[name].where,
                 )
             records += rows
             if not records and name == last:
                 raise SourceError(
                     "there are no records in it",
-                    where=str(sources[name].path),
+                    where=sources[name].where,
                     hint="Check source.uri and source.table",
                 )
             if not rows:
-                said[name].append(f"{sources[name].path}: there are no records in it")
+                said[name].append(f"{sources[name].where}: there are no records in it")
             targets.set()
             info = reader.describe(one.target.collection) if isinstance(reader, VectorReader) else None
             with progress(f"reading the target of {name}", rows_hint) as advance:

@@ -94,13 +94,24 @@ def _input(case: Case, role: str, name: str, stop: threading.Event | None) -> In
         digest, size = digest_of(path, stop)
     except OSError as error:
         return InputDigest(role, name, None, 0, f"cannot be read ({error.strerror})")
-    return InputDigest(role, name, digest, size, "folder" if path.is_dir() else "")
+    return InputDigest(role, name, digest, size, _note(path))
+
+
+def _note(path: Path) -> str:
+    log = Path(f"{path}-wal")
+    if log.is_file() and log.stat().st_size:
+        return f"the digest is that of the database without {log.name}, its write-ahead log"
+    return "folder" if path.is_dir() else ""
 
 
 def _local(case: Case, role: str, uri: str) -> Path | None:
     """Where `uri` lies on this machine, or None for a service, a module or another machine's file."""
     if uri.startswith("file://"):
         return Path(uri.removeprefix("file://"))
+    if role.startswith("source") and uri.startswith(("sqlite://", "sqlite+")):
+        from vecforensics.sources.databases import sqlite_file
+
+        return sqlite_file(uri, case.folder)
     if "://" in uri:
         return None
     if role == "target" or (role.startswith("expected") and ":" in uri):

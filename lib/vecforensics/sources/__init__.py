@@ -1,16 +1,16 @@
-"""Source records, one format a file; `open_source` chooses by the ending of the URI.
+"""Source records, one format a file; `open_source` chooses by the ending of the URI, or by its scheme.
 
     .csv .tsv           comma or tab separated, with a header; all values are text (also .gz)
     .json               a list of objects, or an object whose key `table` holds one
     .jsonl .ndjson      one object a line (also .gz)
     .parquet            typed columns
+    sqlite:///PATH, postgresql://HOST/NAME, ...     a table or view of any database that SQLAlchemy knows
 
 Only the columns that the case file names are read: what is not named cannot end up in a report.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -28,13 +28,15 @@ __all__ = ["SourceReader", "format_of", "open_source", "open_sources"]
 
 _FORMATS: Final = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 _SQLITE: Final = b"SQLite format 3\0"
-_SELECT: Final = '"SELECT * FROM items"'
 
 
 class SourceReader(Protocol):
-    """Reads one source, read-only and in order. Errors are SourceError with the row or line as the place."""
+    """Reads one source, read-only and in order. Errors are SourceError with the row or line as the place.
 
-    path: Path
+    `where`: the source as messages call it.
+    """
+
+    where: str
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches (`records.source_schema`), in the order of the source."""
@@ -76,12 +78,18 @@ def open_source(
     """A reader of `source`. `vector`: the column that holds the expected vectors, where the source has one. `doubles`: by parent
     collection, whether its ids are doubles; where nothing is said they count as such.
 
-    `folder`: where a relative path starts. Raises SourceError where there is no such file or its format is unknown.
+    `folder`: where a relative path starts. Raises SourceError where there is no such file or table, or its format is unknown;
+    MissingExtra for a database without SQLAlchemy.
     """
-    path = _path(source.uri, folder)
+    uri = resolve_env(source.uri, where="source.uri")
+    if "://" in uri and not uri.startswith("file://"):
+        from vecforensics.sources.sql import SqlSource
+
+        return SqlSource(uri, folder, source, vector, doubles)
+    path = Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else (folder / uri).resolve()
     if not path.is_file():
         raise SourceError("there is no such file", where=str(path), hint="Check source.uri in the case file")
-    match format_of(path):
+    match format_of(path, folder):
         case ".csv" | ".tsv":
             from vecforensics.sources.csv import CsvSource
 
@@ -99,16 +107,16 @@ def open_source(
     return ParquetSource(path, source, vector, doubles)
 
 
-def format_of(path: Path) -> str:
-    """The ending that says which format a file has, without `.gz`. Raises SourceError for one that is not read."""
+def format_of(path: Path, folder: Path = Path()) -> str:
+    """The ending that says which format a file has, without `.gz`. Raises SourceError for one that is not read as a file."""
     with path.open("rb") as file:
         begins = file.read(len(_SQLITE))
     if begins == _SQLITE:
+        shown = path.relative_to(folder) if path.is_relative_to(folder) else path
         raise SourceError(
-            "is an SQLite database, which is not read",
+            "is an SQLite database, of which one table or view is read",
             where=str(path),
-            hint=f"Export the table first: sqlite3 -json {shlex.quote(path.name)} {_SELECT} > items.json. "
-            f"Known: {', '.join(_FORMATS)}",
+            hint=f'In the case file, and relative to it, write uri: "sqlite:///{shown.as_posix()}" and table: NAME',
         )
     endings = path.suffixes[-2:-1] if path.suffix == ".gz" else path.suffixes[-1:]
     ending = "".join(endings)
@@ -119,17 +127,3 @@ def format_of(path: Path) -> str:
             hint=f"Known: {', '.join(_FORMATS)}",
         )
     return ending
-
-
-def _path(uri: str, folder: Path) -> Path:
-    resolved = resolve_env(uri, where="source.uri")
-    parts = urlsplit(resolved)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if "://" in resolved:
-        raise SourceError(
-            f"unknown URI scheme {parts.scheme!r}",
-            where=parts.scheme + "://…",
-            hint="Known: a path, or file://PATH",
-        )
-    return (folder / resolved).resolve()

@@ -48,7 +48,8 @@ class CsvSource:
         vector: str | None,
         doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
-        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
+        self.path, self.where = path, str(path)
+        self._source, self._vector, self._doubles = source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""

@@ -29,7 +29,8 @@ class JsonSource:
         vector: str | None,
         doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
-        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
+        self.path, self.where = path, str(path)
+        self._source, self._vector, self._doubles = source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
@@ -39,7 +40,7 @@ class JsonSource:
             self._source,
             self._vector,
             self._doubles,
-            self.path,
+            self.where,
             batch_rows,
         )
 

@@ -29,12 +29,13 @@ class JsonLinesSource:
         vector: str | None,
         doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
-        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
+        self.path, self.where = path, str(path)
+        self._source, self._vector, self._doubles = source, vector, doubles
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches."""
         yield from batches_of_rows(
-            self.rows, self._source, self._vector, self._doubles, self.path, batch_rows
+            self.rows, self._source, self._vector, self._doubles, self.where, batch_rows
         )
 
     def field_types(self) -> dict[str, FieldType]:

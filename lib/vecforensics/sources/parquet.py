@@ -28,7 +28,8 @@ class ParquetSource:
         vector: str | None,
         doubles: Mapping[str, DoubleIds] = NOTHING_KNOWN,
     ) -> None:
-        self.path, self._source, self._vector, self._doubles = path, source, vector, doubles
+        self.path, self.where = path, str(path)
+        self._source, self._vector, self._doubles = source, vector, doubles
         self._wanted = wanted_columns(source, vector)
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""From JSON objects to source batches: the part that JSON and JSON Lines share.
+"""From rows, as objects of Python, to source batches: the part that JSON, JSON Lines and databases share.
 
 A column may be a dotted path (`user.id`). A value's type is kept in metadata and lost in ids, which become text as they are
 written. What cannot be a record is refused with its place: no id, an id that is an object, a text that is null.
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -56,11 +57,11 @@ def batches_of_rows(
     source: Source,
     vector: str | None,
     doubles: Mapping[str, DoubleIds],
-    path: Path,
+    where: str,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Source batches from (place, object) pairs. A place is for messages: "line 12"; `doubles`: by parent collection, whether its
-    ids are doubles."""
+    """Source batches from (place, object) pairs. A place is for messages: "line 12"; `where`: the source, likewise; `doubles`: by
+    parent collection, whether its ids are doubles."""
     chunk: list[tuple[str, Mapping[str, Any]]] = []
     unseen = {
         *source.text,
@@ -74,7 +75,7 @@ def batches_of_rows(
         if not isinstance(row, Mapping):
             raise SourceError(
                 f"{place} is no object but {type(row).__name__}",
-                where=str(path),
+                where=where,
                 hint="Each record is an object",
             )
         if not keys:
@@ -84,14 +85,14 @@ def batches_of_rows(
         if len(chunk) == batch_rows:
             if vector is not None and dimension is None:
                 dimension = _length_of_most(rows, (row for _, row in chunk), vector)
-            yield _batch(chunk, source, vector, doubles, path, dimension)
+            yield _batch(chunk, source, vector, doubles, where, dimension)
             chunk = []
     if chunk:
-        yield _batch(chunk, source, vector, doubles, path, dimension)
+        yield _batch(chunk, source, vector, doubles, where, dimension)
     if keys and unseen:
         raise SourceError(
             f"no record has the column {min(unseen)!r}",
-            where=str(path),
+            where=where,
             hint=f"Columns of the first record: {', '.join(keys)}",
         )
 
@@ -113,16 +114,16 @@ def _batch(
     source: Source,
     vector: str | None,
     doubles: Mapping[str, DoubleIds],
-    path: Path,
+    where: str,
     dimension: int | None,
 ) -> pa.RecordBatch:
     columns: list[list[Any]] = [
-        [_id(row, source.id, place, path) for place, row in chunk],
-        [_text(row, source, place, path) for place, row in chunk],
+        [_id(row, source.id, place, where) for place, row in chunk],
+        [_text(row, source, place, where) for place, row in chunk],
         [metadata_json({name: _or_none(look_up(row, name)) for name in source.metadata}) for _, row in chunk],
-        [_scalar(row, source.version, place, path) for place, row in chunk],
+        [_scalar(row, source.version, place, where) for place, row in chunk],
         *(
-            [_parent(row, column, place, path, doubles.get(parent, unknown)) for place, row in chunk]
+            [_parent(row, column, place, where, doubles.get(parent, unknown)) for place, row in chunk]
             for parent, column in source.depends_on.items()
         ),
     ]
@@ -131,17 +132,17 @@ def _batch(
         if vector is not None:
             lists = pa.array([_or_none(look_up(row, vector)) for _, row in chunk], pa.list_(pa.float32()))
             dimension = usual_length(lists) if dimension is None else dimension
-            arrays.append(split_vectors(lists, dimension, SourceError, where=str(path))[0])
+            arrays.append(split_vectors(lists, dimension, SourceError, where=where)[0])
     except UnicodeEncodeError as error:
         raise SourceError(
             f"between {chunk[0][0]} and {chunk[-1][0]} stands half a surrogate pair ({error.reason})",
-            where=str(path),
+            where=where,
             hint="Write the file again as valid UTF-8",
         ) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise SourceError(
             f"the column {vector!r} holds something that is no list of numbers ({error})",
-            where=f"{path}, {chunk[0][0]} to {chunk[-1][0]}",
+            where=f"{where}, {chunk[0][0]} to {chunk[-1][0]}",
             hint="Check expected.column in the case file",
         ) from None
     return pa.RecordBatch.from_arrays(
@@ -149,52 +150,61 @@ def _batch(
     )
 
 
-def _id(row: Mapping[str, Any], column: str, place: str, path: Path) -> str:
+def _id(row: Mapping[str, Any], column: str, place: str, where: str) -> str:
     value = look_up(row, column)
     if value is ABSENT:
         raise SourceError(
             f"{place} has no id column {column!r}",
-            where=str(path),
+            where=where,
             hint=f"Set source.id to one of: {', '.join(map(str, row))}",
         )
-    if value is None or isinstance(value, bool | Mapping | list):
+    if value is None or isinstance(value, bool | Mapping | list | date | time):
         raise SourceError(
             f"{place} has {canonical_json(value)} for an id",
-            where=str(path),
+            where=where,
             hint="An id is text or a number",
         )
-    return value if isinstance(value, str) else repr(value)
+    return repr(value) if isinstance(value, int | float) else _spelt(value)
 
 
-def _text(row: Mapping[str, Any], source: Source, place: str, path: Path) -> str:
+def _text(row: Mapping[str, Any], source: Source, place: str, where: str) -> str:
     parts = []
     for column in source.text:
         value = look_up(row, column)
         if value is None or value is ABSENT:
             raise SourceError(
                 f"{place}: the text column {column!r} is null",
-                where=str(path),
+                where=where,
                 hint="Fill it, or leave the column out of source.text",
             )
         parts.append(text_value(value))
     return source.join.join(parts)
 
 
-def _parent(row: Mapping[str, Any], column: str, place: str, path: Path, doubles: DoubleIds) -> str | None:
+def _parent(row: Mapping[str, Any], column: str, place: str, where: str, doubles: DoubleIds) -> str | None:
     value = look_up(row, column)
-    return from_double(value, doubles) if isinstance(value, float) else _scalar(row, column, place, path)
+    return from_double(value, doubles) if isinstance(value, float) else _scalar(row, column, place, where)
 
 
-def _scalar(row: Mapping[str, Any], column: str | None, place: str, path: Path) -> str | None:
+def _scalar(row: Mapping[str, Any], column: str | None, place: str, where: str) -> str | None:
     value = ABSENT if column is None else look_up(row, column)
     if value is None or value is ABSENT:
         return None
     if isinstance(value, Mapping | list):
         raise SourceError(
             f"{place}: {column!r} is no single value",
-            where=str(path),
+            where=where,
             hint="Name a column of text or numbers",
         )
+    return _spelt(value)
+
+
+def _spelt(value: Any) -> str:
+    """A single value as text. What only a database has: a decimal with all its digits and no exponent, a time as ISO 8601."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date | time):
+        return value.isoformat()
     return value if isinstance(value, str) else canonical_json(value)
 
 
