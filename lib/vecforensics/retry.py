@@ -16,12 +16,14 @@ from typing import Any, Final
 
 import stamina
 
-__all__ = ["Retry", "is_transient", "retry_after_s"]
+__all__ = ["Retry", "is_transient", "nobody_may", "retry_after_s"]
 
 # stamina logs each retry; unless the program has set up logging, Python would print that as a bare word on standard error.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 _STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+# No such key, not paid, not allowed, not there: whatever was asked, the answer is the same.
+_WHOEVER_ASKS: Final = frozenset({401, 402, 403, 404})
 # A server may ask for a long pause; nobody waits for hours inside one write.
 _LONGEST_S: Final = 900.0
 
@@ -68,6 +70,11 @@ def is_transient(error: BaseException) -> bool:
         if isinstance(one, RuntimeError | OSError) and "commit conflict" in str(one).lower():
             return True
     return False
+
+
+def nobody_may(error: BaseException) -> bool:
+    """Whether the other side refuses whoever asks for whatever: its answer says nothing about what was sent."""
+    return any(_status(one) in _WHOEVER_ASKS for one in _causes(error))
 
 
 def retry_after_s(error: BaseException) -> float | None:

@@ -96,7 +96,7 @@ def test_a_listing_that_is_left_early_leaves_no_thread_behind() -> None:
     next(pages)
     del pages
     for thread in threading.enumerate():
-        if thread.name in ("read-ahead",) or thread.name.startswith("pinecone-list"):
+        if thread.name == "read-ahead" or thread.name.startswith("pinecone-list"):
             thread.join(20)
     assert threading.active_count() <= before
 

@@ -18,6 +18,7 @@ from vecforensics.investigation import investigate
 from vecforensics.pinecone_local import Fault, PineconeLocal
 from vecforensics.run_folder import RunFolder
 from vecforensics.stores import open_reader, open_writer
+from vecforensics.stores.pinecone_client import PineconeIndex
 
 HOSTILE = [
     " ", "'", '"', "`", "\\", "%", "%41", "&ids=u1", "#", "?", "/", "..", ".", "a b", "a+b", "\t", "\n", "\x1b[31m", "\x7f",
@@ -315,8 +316,9 @@ def test_an_index_or_a_namespace_that_is_not_there_is_one_line(
         scene, capsys
     )
     scene.case.write_text(scene.case.read_text().replace("pinecone:items", "pinecone:itmes"))
-    assert "pinecone:itmes: there is no such index. Check target.uri in the case file" in refused(
-        scene, capsys
+    assert (
+        "pinecone:itmes: there is no such index, or no such namespace in it. Check target.uri in the case file"
+        in refused(scene, capsys)
     )
 
 
@@ -325,7 +327,7 @@ def test_a_server_that_is_away_is_one_line(
 ) -> None:
     scene = PineconeScene.make(tmp_path, service, count=3)
     scene.case.write_text(scene.case.read_text().replace("pinecone:items", "pinecone:http://127.0.0.1:9"))
-    assert "the store answers nothing" in refused(scene, capsys)
+    assert "the store does not answer" in refused(scene, capsys)
 
 
 def test_the_data_plane_can_be_named_instead_of_the_index(
@@ -415,3 +417,174 @@ def test_more_rows_than_one_request_takes_are_sent_in_several(tmp_path: Path, se
     assert ack.rows == count
     assert len(scene.rows()) == count
     assert scene.requests("POST", "/vectors/upsert") == 3
+
+
+# --- what a review found wrong -------------------------------------------------------------------------------------------------
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """The index counts so many rows more than it lists, as one does that shows writes late."""
+    real = PineconeIndex.counts
+
+    def counts(self: PineconeIndex) -> tuple[int, dict[str, int]]:
+        dimension, counted = real(self)
+        return dimension, {name: count + more for name, count in counted.items()}
+
+    monkeypatch.setattr(PineconeIndex, "counts", counts)
+    monkeypatch.setattr("vecforensics.stores.pinecone._COUNTED_S", 0.2)
+
+
+def test_nothing_is_clean_where_the_index_counts_more_than_was_read(
+    tmp_path: Path, service: PineconeLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=60)
+    scene.right()
+    counting(monkeypatch, 3)
+    _, diff = frozen_and_diffed(scene)
+    assert str(diff.verdict) == "unknown"
+    assert sum(diff.counts.values()) == 0
+    assert any("60 vectors were read and the index counts 63" in one for one in diff.limits)
+    assert main(["diff", str(scene.case), "--out", str(tmp_path / "reports")]) == 3
+
+
+@pytest.mark.parametrize(("absent", "kind"), [((3, 40), "pending"), (tuple(range(3, 9)), "missing")])
+def test_what_may_be_among_the_rows_not_read_is_pending_and_what_cannot_all_be_is_missing(
+    tmp_path: Path,
+    service: PineconeLocal,
+    monkeypatch: pytest.MonkeyPatch,
+    absent: tuple[int, ...],
+    kind: str,
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=60)
+    scene.right(*absent)
+    counting(monkeypatch, 2)
+    _, diff = frozen_and_diffed(scene)
+    counts = {name: count for name, count in diff.counts.items() if count}
+    # u3 and u4 are parents of others: as long as they may be there, nothing dangles.
+    dangling = counts.pop("dangling", 0)
+    assert counts == {kind: len(absent)}
+    assert bool(dangling) == (kind == "missing")
+
+
+def test_a_key_that_is_revoked_during_a_repair_blames_no_record(
+    tmp_path: Path, service: PineconeLocal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = PineconeScene.make(tmp_path, service)
+    scene.right(0, 1, *range(100, 160))
+    run, _ = frozen_and_diffed(scene)
+    service.faults += [Fault("POST /vectors/upsert", status=403, times=10_000)]
+    assert repaired(scene, run) == 2
+    assert "the key may not do that" in capsys.readouterr().err
+    service.faults.clear()
+    assert repaired(scene, run) == 0
+    assert scene.rows().keys() == {record["id"] for record in scene.records}
+
+
+@pytest.mark.parametrize("key", ["pcsk_secret\n", " pcsk_secret", "", "pcsk_sécret"])
+def test_a_key_that_is_none_is_named_and_not_shown(
+    tmp_path: Path,
+    service: PineconeLocal,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=1)
+    monkeypatch.setenv("PINECONE_API_KEY", key)
+    said = refused(scene, capsys)
+    assert "what the environment gives as the key is none" in said
+    assert "cret" not in said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://evil.example",
+        "http://pinecone.io.evil.example",
+        "evil.example:443",
+        "https://pinecone.io@evil.example",
+    ],
+)
+def test_the_key_goes_to_no_host_that_only_the_case_file_names(
+    tmp_path: Path, service: PineconeLocal, place: str
+) -> None:
+    with pytest.raises(TargetError, match="only the case file names"):
+        open_reader(Target(uri=f"pinecone:{place}", collection="people"), tmp_path)
+
+
+def test_a_rollback_ends_where_the_namespace_never_came_to_be(tmp_path: Path, service: PineconeLocal) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=20)
+    service.faults += [Fault("POST /vectors/upsert", status=403, times=10_000)]
+    assert main(["migrate", str(scene.case), "--apply", "--out", str(tmp_path / "reports")]) == 2
+    [run] = (tmp_path / "reports" / "PINE-1").iterdir()
+    assert main(["migrate", str(run), "--rollback"]) == 0
+    assert scene.rows() == {}
+
+
+def test_rows_with_large_sparse_vectors_are_sent_in_requests_that_are_small_enough(
+    tmp_path: Path, service: PineconeLocal
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=120)
+    sparse = {"indices": list(range(2_000)), "values": [0.1234567] * 2_000}
+    scene.put([scene.row(n, sparseValues=sparse) for n in range(60)])
+    writer = open_writer(target(), tmp_path)
+    stood = writer.preimage("people", [f"u{n}" for n in range(60)])
+    writer.delete("people", [f"u{n}" for n in range(60)])
+    assert not scene.rows()
+    writer.restore("people", [f"u{n}" for n in range(60)], stood)
+    assert len(scene.rows()) == 60
+    assert scene.rows()["u7"]["sparseValues"]["indices"] == sparse["indices"]
+
+
+def test_an_outage_while_it_is_counted_loses_no_scan(tmp_path: Path, service: PineconeLocal) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=120)
+    scene.right()
+    reader = open_reader(target(), tmp_path)
+    assert sum(batch.num_rows for batch in reader.scan("people")) == 120
+    service.faults += [Fault("POST /describe_index_stats", status=503, times=6)]
+    assert reader.freshness("people").settled
+
+
+def test_a_second_look_outlives_an_outage(tmp_path: Path, service: PineconeLocal) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=120)
+    scene.right()
+    reader = open_reader(target(), tmp_path)
+    service.faults += [Fault("GET /vectors/fetch", status=429, retry_after_s=0.01, times=6)]
+    assert reader.fetch("people", [f"u{n}" for n in range(120)]).num_rows == 120
+
+
+@pytest.mark.parametrize(
+    ("rank", "said"), [(float("nan"), "which the store drops"), (2**53 + 1, "which the store rounds")]
+)
+def test_metadata_that_would_become_something_else_are_not_sent(
+    tmp_path: Path, service: PineconeLocal, rank: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=30)
+    scene.records[10]["rank"] = rank
+    scene.folder.joinpath("items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scene.records))
+    scene.put([scene.row(n) for n in range(30) if n not in (10, 11, 12)])
+    run, _ = frozen_and_diffed(scene)
+    assert repaired(scene, run) == 1
+    assert scene.rows().keys() == {record["id"] for record in scene.records} - {"u10"}
+    assert said in capsys.readouterr().out
+
+
+def test_a_whole_number_that_a_double_holds_is_no_drift_however_large(
+    tmp_path: Path, service: PineconeLocal
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=30)
+    for n, rank in enumerate([2**53 + 2, 2**60, -(2**63), 10**22]):
+        scene.records[n]["rank"] = rank
+    scene.folder.joinpath("items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scene.records))
+    scene.right()
+    _, diff = frozen_and_diffed(scene)
+    assert str(diff.verdict) == "clean", diff.counts
+
+
+def test_a_repair_says_nothing_of_sparse_vectors_where_there_are_none(
+    tmp_path: Path, service: PineconeLocal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = PineconeScene.make(tmp_path, service, count=30)
+    scene.right(3, 4)
+    run, _ = frozen_and_diffed(scene)
+    main(["migrate", str(run.path)])
+    assert "sparse_values" not in capsys.readouterr().out

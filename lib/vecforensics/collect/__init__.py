@@ -260,6 +260,7 @@ def _facts(
         "snapshot": info.snapshot,
         "settled": fresh.settled,
         "freshness": fresh.note,
+        "unseen": fresh.unseen,
         "write_blocked": reader.write_blocked(),
         "without_id": info.without_id,
         "note": "; ".join(notes),

@@ -274,6 +274,7 @@ def _verdict(evidence: Evidence, summaries: Mapping[str, CollectionSummary], tab
         return Verdict.CORRUPT
     # A record whose own id is "null" is not told from a row without an id.
     unchecked = any(one.unchecked or evidence.collection(name).without_id for name, one in summaries.items())
+    unchecked |= any(one.facts.get("settled") is False for one in evidence.collections.values())
     return Verdict.UNKNOWN if unchecked or Severity.UNKNOWN.value in severities else Verdict.CLEAN
 
 
@@ -319,9 +320,17 @@ def _limits(case: Case, parts: Sequence[Part], draw: Draw | None, measured: set[
         young = sum(found.kind is Kind.PENDING for found in part.found.rows)
         if young:
             counted = "; what damage costs counts them as in order" if part.name in measured else ""
-            sentences.append(f"{part.name}: {young:,} rows were too young to be judged{counted}.")
+            why = (
+                "may be among those that were not seen"
+                if frozen.facts.get("unseen")
+                else "were too young to be judged"
+            )
+            sentences.append(f"{part.name}: {young:,} rows {why}{counted}.")
         if frozen.facts.get("settled") is False:
-            sentences.append(f"{part.name}: the store may not have shown every acknowledged write yet.")
+            sentences.append(
+                f"{part.name}: the store may not have shown every acknowledged write ({frozen.facts['freshness']}); begin a new "
+                "run when nobody writes."
+            )
     return [*sentences, *parts[0].sides.source.evidence.facts.get("log_notes", ())]
 
 

@@ -27,7 +27,7 @@ from vecforensics.migrate.keeping import Keeping, Kept
 from vecforensics.migrate.ledger import Ledger
 from vecforensics.migrate.place import Place, Write, pack, unpack
 from vecforensics.migrate.strategies import Vector
-from vecforensics.retry import Retry, is_transient
+from vecforensics.retry import Retry, is_transient, nobody_may
 
 __all__ = ["Effects", "Refusals", "why"]
 
@@ -294,7 +294,8 @@ class Effects:
         """Raise ToolFailed where the error says nothing about the rows: the ledger is broken, the store away or read-only."""
         if isinstance(error, ToolFailed):
             raise error
-        if is_transient(error) or (isinstance(error, OSError) and error.errno in _NOBODY_CAN_WRITE):
+        no_disk = isinstance(error, OSError) and error.errno in _NOBODY_CAN_WRITE
+        if is_transient(error) or nobody_may(error) or no_disk:
             raise ToolFailed(
                 f"the store is out of reach ({why(error)}); the ledger says what was done",
                 where=place.writer.uri,

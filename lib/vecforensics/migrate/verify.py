@@ -115,13 +115,13 @@ def _enumerate(case: Case, db: sqlite3.Connection, tally: Tally) -> tuple[dict[s
             for batch in batches:
                 db.executemany("INSERT INTO stands VALUES (?, ?, ?, ?)", _rows(batch, places[name]))
             db.execute("COMMIT")
+            fresh = reader.freshness(one.target.collection)
         except TargetError as error:
             if db.in_transaction:
                 db.execute("COMMIT")
             tally.unseen(f"{name}: the target could not be read to its end ({error})")
             unread.add(places[name])
             continue
-        fresh = reader.freshness(one.target.collection)
         if not fresh.settled:
             settled = False
             tally.unseen(f"{name}: {fresh.note}")

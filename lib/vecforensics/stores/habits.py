@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from vecforensics.records import metadata_json
 
-__all__ = ["StoreHabits", "as_doubles"]
-
-_EXACT_DOUBLE: Final = 2**53
+__all__ = ["StoreHabits", "as_doubles", "is_double"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,14 @@ class StoreHabits:
         )
 
 
+def is_double(number: int) -> bool:
+    """Whether a double holds the whole number itself: all up to 2^53 and, beyond, those that end in enough zero bits."""
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
+
+
 def as_doubles(value: Any) -> str:
     """The value as a store that knows only doubles gives it back; numbers that a double cannot hold stay as they are."""
 
@@ -34,7 +40,7 @@ def as_doubles(value: Any) -> str:
         if isinstance(part, bool) or not isinstance(part, int | list | dict):
             return part
         if isinstance(part, int):
-            return float(part) if abs(part) <= _EXACT_DOUBLE else part
+            return float(part) if is_double(part) else part
         if isinstance(part, list):
             return [doubled(item) for item in part]
         return {key: doubled(item) for key, item in part.items()}

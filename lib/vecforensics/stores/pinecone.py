@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from vecforensics.arrow_columns import numbers, texts
 from vecforensics.errors import TargetError, TargetNotThere
 from vecforensics.records import metadata_json, target_schema
 from vecforensics.retry import Retry
+from vecforensics.stores.habits import is_double
 from vecforensics.stores.keeping import whole_rows
 from vecforensics.stores.pinecone_client import DEFAULT, PineconeIndex, groups
 from vecforensics.stores.pinecone_listing import list_ids
@@ -64,6 +66,8 @@ _VISIBLE_S: Final = 60.0
 class PineconeReader(VectorReader):
     """Reads the namespaces of one index. `place`: its name, or the address of its data plane."""
 
+    _retry = Retry()
+
     def __init__(self, place: str, key: str, *, uri: str = "", section: str = "target") -> None:
         self.uri = uri or f"pinecone:{place}"
         self._index = PineconeIndex(place, key, uri=self.uri, section=section)
@@ -98,31 +102,29 @@ class PineconeReader(VectorReader):
     def scan(self, collection: str, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every row that is listed, as target batches."""
         namespace, rows = _namespace(collection), min(batch_rows, _BATCH_ROWS)
-        seen, gathered = 0, list[Any]()
+        seen, gathered = 0, _OWN.empty_table()
         for found in self._listed(namespace):
-            gathered += found
-            while len(gathered) >= rows:
-                seen += rows
-                yield self._shaped(gathered[:rows])
-                del gathered[:rows]
-        if gathered:
+            gathered = pa.concat_tables([gathered, found])
+            while gathered.num_rows >= rows:
+                yield self._shaped(gathered.slice(0, rows))
+                gathered = gathered.slice(rows)
+            seen += found.num_rows
+        if gathered.num_rows:
             yield self._shaped(gathered)
-        self._seen[namespace] = seen + len(gathered)
+        self._seen[namespace] = seen
 
     def fetch(self, collection: str, ids: Sequence[str]) -> pa.Table:
         """The rows under `ids`."""
-        found = self.preimage(collection, ids)
+        found = self._fetched(_namespace(collection), ids)
         if not found.num_rows:
             return target_schema(self._dimension).empty_table()
-        return pa.Table.from_batches([as_target_batch(found, _COLUMNS, self._dimension, where=self.uri)])
+        return pa.Table.from_batches([self._shaped(found)])
 
     def preimage(self, collection: str, ids: Sequence[str]) -> pa.Table:
-        """The rows under `ids` with their sparse vectors."""
-        namespace = _namespace(collection)
-        with ThreadPoolExecutor(_FETCHERS, "pinecone") as pool:
-            return _own_rows(
-                chain.from_iterable(pool.map(partial(self._index.fetch, namespace), groups(ids)))
-            )
+        """The rows under `ids`, with their sparse vectors where one of them has any."""
+        found = self._fetched(_namespace(collection), ids)
+        some = found.column("sparse_values").null_count < found.num_rows
+        return found if some else found.drop_columns(["sparse_values"])
 
     def freshness(self, collection: str) -> Freshness:
         """Whether the last scan gave as many rows as the index counts, now or a little later."""
@@ -131,14 +133,20 @@ class PineconeReader(VectorReader):
 
         def agreed() -> bool:
             nonlocal counted
-            counted = self._index.counts()[1].get(namespace, 0)
+            counted = _patiently(self._index.counts)[1].get(namespace, 0)
             return counted == seen
 
-        if _within(_COUNTED_S, agreed):
-            return Freshness(True, f"{seen:,} vectors were read, and the index counts as many")
+        try:
+            if _within(_COUNTED_S, agreed):
+                return Freshness(True, f"{seen:,} vectors were read, and the index counts as many")
+        except TargetError as error:
+            return Freshness(
+                False, f"{seen:,} vectors were read, and the index's own count could not be had: {error.what}"
+            )
         return Freshness(
             False,
             f"{seen:,} vectors were read and the index counts {counted:,}: it shows writes late, or somebody is writing",
+            max(0, counted - seen),
         )
 
     def write_blocked(self) -> str:
@@ -147,29 +155,50 @@ class PineconeReader(VectorReader):
             "the handle has no write method; a key of a role that may only read would refuse a write as well"
         )
 
-    def _listed(self, namespace: str) -> Iterator[list[Any]]:
+    def _fetched(self, namespace: str, ids: Sequence[str]) -> pa.Table:
+        """The rows under `ids`, however many, in the store's own columns."""
+        with ThreadPoolExecutor(_FETCHERS, "pinecone") as pool:
+            asked = [(group, pool.submit(self._group, namespace, group)) for group in groups(ids)]
+            found = [self._answer(future, namespace, group) for group, future in asked]
+        return pa.concat_tables([_OWN.empty_table(), *found])
+
+    def _group(self, namespace: str, ids: Sequence[str]) -> pa.Table:
+        return _own_rows(self._index.fetch(namespace, ids))
+
+    def _answer(self, future: Future[pa.Table], namespace: str, ids: Sequence[str]) -> pa.Table:
+        """What a fetch gave, or gives when it is tried again: here, where Ctrl-C is heard, and not on the thread that fetched."""
+        for attempt in self._retry.around():
+            with attempt:
+                return future.result() if attempt.num == 1 else self._group(namespace, ids)
+        raise AssertionError("an attempt either returns or raises")
+
+    def _listed(self, namespace: str) -> Iterator[pa.Table]:
         """What is fetched under the listed ids, in their order."""
         counted = self._index.counts()[1].get(namespace, 0)
-        waiting: deque[Future[list[Any]]] = deque()
-        with ThreadPoolExecutor(_FETCHERS, "pinecone") as pool:
-            try:
-                for ids in list_ids(partial(_patiently, self._index.page, namespace), counted):
-                    for group in groups(ids):
-                        waiting.append(pool.submit(_patiently, self._index.fetch, namespace, group))
-                    while len(waiting) > _AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for one in waiting:
-                    one.cancel()
+        waiting: deque[tuple[Future[pa.Table], list[str]]] = deque()
+        pool = ThreadPoolExecutor(_FETCHERS, "pinecone")
+        try:
+            for ids in list_ids(partial(_patiently, self._index.page, namespace), counted):
+                for group in groups(ids):
+                    waiting.append((pool.submit(self._group, namespace, group), group))
+                while len(waiting) > _AHEAD:
+                    future, ids = waiting.popleft()
+                    yield self._answer(future, namespace, ids)
+            while waiting:
+                future, ids = waiting.popleft()
+                yield self._answer(future, namespace, ids)
+        finally:
+            # Whoever leaves early does not wait for answers that nobody wants.
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _shaped(self, rows: Sequence[Any]) -> pa.RecordBatch:
-        return as_target_batch(_own_rows(rows), _COLUMNS, self._dimension, where=self.uri)
+    def _shaped(self, rows: pa.Table) -> pa.RecordBatch:
+        return as_target_batch(rows, _COLUMNS, self._dimension, where=self.uri)
 
 
 class PineconeWriter(PineconeReader, VectorWriter):
-    """A reader that may also change the index."""
+    """A reader that may also change the index. Whoever writes retries himself, reading included."""
+
+    _retry = Retry(attempts=1)
 
     def create(self, collection: str, dimension: int) -> None:
         """Nothing: a namespace comes with its first row. Raises TargetError where the index holds other lengths."""
@@ -195,13 +224,8 @@ class PineconeWriter(PineconeReader, VectorWriter):
 
     def refuses(self, collection: str, batch: pa.Table) -> str:
         """Why metadata like those of `batch` cannot be held, "" where they can."""
-        for text in batch.column("metadata").to_pylist():
-            for name, value in json.loads(text or "{}").items():
-                if isinstance(value, dict) or (
-                    isinstance(value, list) and not all(isinstance(one, str) for one in value)
-                ):
-                    return f"the metadata field {name!r} is neither text, number, boolean nor a list of texts"
-        return ""
+        reasons = (_refused(json.loads(text or "{}")) for text in batch.column("metadata").to_pylist())
+        return next(filter(None, reasons), "")
 
     def restore(self, collection: str, ids: Sequence[str], rows: pa.Table) -> Ack:
         """What stands under `ids` becomes `rows`, sparse vectors and all."""
@@ -213,8 +237,8 @@ class PineconeWriter(PineconeReader, VectorWriter):
     def _put(self, namespace: str, rows: pa.Table) -> Ack:
         """Upsert rows in the store's own columns, and wait until they can be read."""
         sent, size = list[dict[str, Any]](), 0
-        for row in _sendable(rows):
-            more = _NUMBER_BYTES * len(row["values"]) + len(json.dumps(row.get("metadata", {}))) + 1_024
+        for row in self._sendable(rows):
+            more = _NUMBER_BYTES * len(row["values"]) + len(json.dumps({**row, "values": []}))
             if sent and (size + more > _SENT_BYTES or len(sent) == _SENT_ROWS):
                 self._index.upsert(namespace, sent)
                 sent, size = [], 0
@@ -233,6 +257,22 @@ class PineconeWriter(PineconeReader, VectorWriter):
 
         _within(_VISIBLE_S, visible)
         return Ack(rows.num_rows)
+
+    def _sendable(self, rows: pa.Table) -> list[dict[str, Any]]:
+        """Rows in the store's own columns as the client takes them; what is null is not sent. Raises TargetError, before anything
+        is sent, for what would become something else on the way."""
+        sendable = []
+        for one in rows.to_pylist():
+            metadata = json.loads(one["metadata"] or "{}")
+            if reason := _refused(metadata):
+                raise TargetError(reason, where=self.uri, hint="Mend the source")
+            row: dict[str, Any] = {"id": one["id"], "values": one["vector"] or []}
+            if kept := {name: value for name, value in metadata.items() if value is not None}:
+                row["metadata"] = kept
+            if one.get("sparse_values"):
+                row["sparse_values"] = json.loads(one["sparse_values"])
+            sendable.append(row)
+        return sendable
 
 
 def _namespace(collection: str) -> str:
@@ -265,9 +305,8 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-def _own_rows(found: Iterable[Any]) -> pa.Table:
+def _own_rows(rows: Sequence[Any]) -> pa.Table:
     """Rows of the client in the store's own columns. Numbers in metadata are doubles there, however JSON spells them."""
-    rows = list(found)
     lengths = np.fromiter((len(one.values or ()) for one in rows), np.int32, len(rows))
     flat = np.fromiter(
         chain.from_iterable(one.values or () for one in rows), np.float32, int(lengths.sum(dtype=np.int64))
@@ -294,18 +333,19 @@ def _sparse(vector: Any) -> str | None:
     return json.dumps({"indices": list(vector.indices), "values": list(vector.values)})
 
 
-def _sendable(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows in the store's own columns as the client takes them; what is null is not sent."""
-    for one in rows.to_pylist():
-        row: dict[str, Any] = {"id": one["id"], "values": one["vector"] or []}
-        metadata = {
-            name: value for name, value in json.loads(one["metadata"] or "{}").items() if value is not None
-        }
-        if metadata:
-            row["metadata"] = metadata
-        if one["sparse_values"]:
-            row["sparse_values"] = json.loads(one["sparse_values"])
-        yield row
+def _refused(metadata: Mapping[str, Any]) -> str:
+    """Why the store cannot hold metadata as they are, "" where it can. Not all of this it says itself: a number that is none it
+    drops, and a whole number that is no double it rounds."""
+    for name, value in metadata.items():
+        if isinstance(value, dict) or (
+            isinstance(value, list) and not all(isinstance(one, str) for one in value)
+        ):
+            return f"the metadata field {name!r} is neither text, number, boolean nor a list of texts"
+        if isinstance(value, float) and not isfinite(value):
+            return f"the metadata field {name!r} is {value}, which the store drops"
+        if isinstance(value, int) and not is_double(value):
+            return f"the metadata field {name!r} is {value}, which the store rounds to a double"
+    return ""
 
 
 def _spelt(rows: pa.Table) -> dict[str, tuple[bytes, str, str | None]]:
@@ -314,7 +354,7 @@ def _spelt(rows: pa.Table) -> dict[str, tuple[bytes, str, str | None]]:
         one["id"]: (
             np.array(one["vector"] or (), np.float32).tobytes(),
             metadata_json(_doubles(json.loads(one["metadata"] or "{}"))),
-            one["sparse_values"],
+            one.get("sparse_values"),
         )
         for one in rows.to_pylist()
     }

@@ -2,12 +2,15 @@
 
 The client changed its shapes from version to version (7.3 to 10 are meant), so what it gives is taken for what it looks like:
 a page yields texts or objects with an `id`, a failure has a `status` or a `status_code`. What a failure means is told by
-`_failed`, once for all calls. An outage keeps its cause in the chain, by which `retry.is_transient` knows it.
+`_failed`, once for all calls. An outage keeps its cause in the chain, by which `retry.is_transient` knows it. No message holds
+the key, which some versions of the client put into theirs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -28,20 +31,41 @@ _ADDRESS: Final = 6_000
 _FETCHED_IDS: Final = 100
 _STATUS: Final = {
     401: ("the key is refused", "Check the key, and that it is of the project that holds the index"),
+    402: ("the project has to be paid for", "Settle it with the vendor"),
     403: ("the key may not do that", "Ask for a key whose role may"),
 }
+# A key that a client sends goes to whoever is named; a case file may come from anybody.
+_OWN_HOSTS: Final = re.compile(
+    r"(?:https?://)?(?:[a-z0-9-]+\.)*(?:pinecone\.io|localhost|127\.0\.0\.1)(?::\d+)?/?", re.IGNORECASE
+)
+
+
+_OF_THE_CLIENT: Final = (ValueError, TypeError)
 
 
 class PineconeIndex:
     """One index. `place`: its name, or the address of its data plane; `uri` and `section` (of the case file) go into errors.
 
+    An address of another domain than the vendor's has to come from the person's own environment, and not out of the case file.
     Thread-safe, as the client is.
     """
 
     def __init__(self, place: str, key: str, *, uri: str, section: str = "target") -> None:
         import pinecone
 
-        self.uri, self._section = uri, section
+        self.uri, self._section, self._key = uri, section, key
+        if not key.isascii() or not key.isprintable() or not key or key != key.strip():
+            raise TargetError(
+                "what the environment gives as the key is none: it is empty, or holds spaces or other characters that no key has",
+                where=uri,
+                hint="Export it again; a line break at its end is often read from a file",
+            )
+        if ("." in place or "://" in place) and uri.endswith(place) and not _OWN_HOSTS.fullmatch(place):
+            raise TargetError(
+                "the key would be sent to a host that only the case file names",
+                where=uri,
+                hint="Where it is right, keep the address in an environment variable and write pinecone:env:NAME",
+            )
         client = self._asked(lambda: pinecone.Pinecone(api_key=key))
         self._close_with_me(client)
         address = place if "." in place or "://" in place else self._address(client, place)
@@ -102,8 +126,9 @@ class PineconeIndex:
             )
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
-        """One request for at most 1,000 ids; an absent one is no error."""
-        self._asked(lambda: self._index.delete(ids=list(ids), namespace=namespace))
+        """One request for at most 1,000 ids; an absent one is no error, nor is an absent namespace, which the store refuses."""
+        with contextlib.suppress(TargetNotThere):
+            self._asked(lambda: self._index.delete(ids=list(ids), namespace=namespace))
 
     def _asked(self, call: Callable[[], _Result]) -> _Result:
         try:
@@ -115,11 +140,25 @@ class PineconeIndex:
         status = _status(error)
         if status == 404:
             return TargetNotThere(
-                "there is no such index", where=self.uri, hint=f"Check {self._section}.uri in the case file"
+                "there is no such index, or no such namespace in it",
+                where=self.uri,
+                hint=f"Check {self._section}.uri in the case file",
             )
-        what, hint = _STATUS.get(status or 0, ("", "Try again when it answers"))
-        if not what:
-            what = f"the store answers {status or 'nothing'}: {_said(error)}"
+        said = _said(error).replace(self._key, "…")
+        if status in _STATUS:
+            what, hint = _STATUS[status]
+        elif status is not None:
+            again = (
+                "Try again later" if status >= 500 or status == 429 else "Nothing was changed by that request"
+            )
+            what, hint = f"the store answers {status}: {said}", again
+        elif isinstance(error, _OF_THE_CLIENT):
+            what, hint = f"the client refuses it: {said}", "Check what is to be sent, and the case file"
+        else:
+            what, hint = (
+                f"the store does not answer: {said}",
+                "Check the address, and try again when it answers",
+            )
         return TargetError(what, where=self.uri, hint=hint)
 
 
@@ -147,7 +186,7 @@ def _status(error: Exception) -> int | None:
 
 def _cause(error: Exception) -> Exception:
     """What `retry.is_transient` is to see: the client wraps a broken connection in an error of its own that does not say so."""
-    if _status(error) is not None or isinstance(error, ValueError | TypeError | TimeoutError):
+    if _status(error) is not None or isinstance(error, (*_OF_THE_CLIENT, TimeoutError)):
         return error
     broken = ConnectionError(_said(error))
     broken.__cause__ = error
@@ -155,6 +194,10 @@ def _cause(error: Exception) -> Exception:
 
 
 def _said(error: Exception) -> str:
+    """The sentence of an error. Version 7 of the client has it in the body that the store sent, and says headers besides."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        body = json.loads(error.body)  # type: ignore[attr-defined]
+        return str(body.get("message") or body["error"]["message"])
     return str(getattr(error, "message", None) or error) or type(error).__name__
 
 

@@ -47,10 +47,12 @@ class CollectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Whether everything acknowledged is visible now, and how the store lets us know."""
+    """Whether everything acknowledged is visible now, and how the store lets us know. `unseen`: how many rows more than were read
+    it counts itself."""
 
     settled: bool
     note: str
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

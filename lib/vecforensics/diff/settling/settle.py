@@ -7,6 +7,9 @@ clocks differ, is none. What a further look finds in order is in order, a stray 
 still and has become old enough meanwhile is judged; the rest is `pending`. Waiting ends after `patience_s`.
 
 Records are looked at before the second pass, strays after it: only then is it known whose they are.
+
+A store may say that it holds more rows than were read. As long as no more records are missing than that, any of them may be among
+these, and all are `pending`. Where more are missing, most are indeed, and which are not nobody can tell.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass
 class Settling:
-    """The second look at one collection. Without `settle_s` nothing is young and nothing happens.
+    """The second look at one collection. Without `settle_s` nothing is young and nothing is looked at.
 
     `own` gives what is known of the writing of each target row; `reader` the store, or None where it cannot be asked.
     """
@@ -72,6 +75,7 @@ class Settling:
     in_order: Index = field(default_factory=lambda: np.empty(0, np.int64))
     _appeared: dict[int, tuple[Kind, Sight]] = field(default_factory=dict)
     _young: set[int] = field(default_factory=set)
+    _unseen: set[int] = field(default_factory=set)
     _young_strays: set[int] = field(default_factory=set)
     _fetched: int = 0
     _gone: int = 0
@@ -81,8 +85,13 @@ class Settling:
     def records(self, results: list[BucketResult]) -> None:
         """Look again at young records that are missing, wrong or there twice; takes those that are in order out of `results`,
         and those that appeared meanwhile out of what is missing."""
-        if not self.settle_s:
-            return
+        if self.settle_s:
+            self._look_at_records(results)
+        missing = self._missing(results)
+        if len(missing) <= int(self.sides.frozen.facts.get("unseen", 0)):
+            self._unseen = missing - self._young
+
+    def _look_at_records(self, results: list[BucketResult]) -> None:
         rows, born = self._wrong(results)
         rows, born = self._if_young(rows, born)
         sights: dict[int, Sight] = {}
@@ -105,9 +114,14 @@ class Settling:
     def strays(self, resolved: Resolved, results: list[BucketResult]) -> None:
         """Say what appeared meanwhile, and look again at young rows under ids that no record has: of those that are gone nothing
         is said, and a record that stood under such an id is missing."""
-        resolved.late = np.r_[self.in_order, np.array(sorted(self._young | set(self._appeared)), np.int64)]
-        if not self.settle_s:
-            return
+        late = self._young | self._unseen | set(self._appeared)
+        resolved.late = np.r_[self.in_order, np.array(sorted(late), np.int64)]
+        if self.settle_s:
+            self._look_again(resolved, results)
+        excused = {*self.in_order.tolist(), *self._young, *self._unseen}
+        resolved.excused = np.array(sorted(excused), np.int64)
+
+    def _look_again(self, resolved: Resolved, results: list[BucketResult]) -> None:
         ahead = int((self.writes.time > self._latest()).sum())
         if ahead:
             resolved.notes.append(
@@ -131,7 +145,6 @@ class Settling:
         }
         self._look_at_strays(resolved, strays)
         self._look_at_others(resolved, strays)
-        resolved.excused = np.array(sorted({*self.in_order.tolist(), *self._young}), np.int64)
         if self._fetched:
             settled = f"{len(self.in_order):,} of them were in order then"
             gone = f", {self._gone:,} strays and further copies were gone" if self._gone else ""
@@ -139,14 +152,15 @@ class Settling:
             resolved.notes.append(f"{rows} fetched again; {settled}{gone}")
 
     def conclude(self, resolved: Resolved) -> None:
-        """Turn what is said of rows that are too young still into one `pending` each."""
-        if not self._young and not self._young_strays:
+        """Turn what is said of rows that are too young still, or may stand where nobody read, into one `pending` each."""
+        if not self._young and not self._young_strays and not self._unseen:
             return
         kept: list[Found] = []
         waiting: dict[tuple[int, int], list[Found]] = {}
         for found in resolved.found.rows:
             stray = found.target if found.target in self._young_strays else -1
-            if _is_judged(found) and (found.source in self._young or stray >= 0):
+            unseen = found.kind is Kind.MISSING and found.source in self._unseen
+            if unseen or (_is_judged(found) and (found.source in self._young or stray >= 0)):
                 waiting.setdefault((found.source, stray), []).append(found)
             else:
                 kept.append(found)
