@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vecforensics.case import Case, Source
+from vecforensics.case import Case, Source, load_case
 from vecforensics.cli import main
+from vecforensics.custody.inputs import inputs_of
 from vecforensics.errors import SourceError
 from vecforensics.investigation import investigate
 from vecforensics.records import FieldType
@@ -254,6 +255,32 @@ def test_what_is_in_the_write_ahead_log_of_a_writer_is_read(tmp_path: Path) -> N
     writer.execute("INSERT INTO items VALUES ('late')")
     writer.commit()
     assert [row["id"] for row in scanned(tmp_path)] == ["late"]
+    case = load_case(shop(tmp_path, "sqlite:///shop.sqlite", "table: items"))
+    source = next(iter(inputs_of(case)))
+    assert source.sha256 == hashlib.sha256((tmp_path / "shop.sqlite").read_bytes()).hexdigest()
+    assert source.note == "the digest is that of the database without shop.sqlite-wal, its write-ahead log"
+    writer.close()
+
+
+def test_ids_and_texts_are_what_lies_there_whatever_the_column_is_declared_as(tmp_path: Path) -> None:
+    database(
+        tmp_path / "shop.sqlite",
+        "CREATE TABLE items (id JSON, body JSON, parent BOOLEAN)",
+        """INSERT INTO items VALUES ('[ 7 ]', '{"b": 1, "a": 2}', 1)""",
+    )
+    (row,) = scanned(tmp_path, text=("body",), depends_on={"items": "parent"})
+    assert (row["id"], row["text"], row["parent:items"]) == ("[ 7 ]", '{"b": 1, "a": 2}', "1")
+
+
+def test_a_database_that_somebody_holds_locked_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    database(tmp_path / "shop.sqlite", "CREATE TABLE items (id TEXT)")
+    writer = connect(tmp_path / "shop.sqlite", isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite3, "connect", lambda *words, **more: connect(*words, **more, timeout=0))
+    assert "(database is locked). Mend that and try again" in refusal(tmp_path)
     writer.close()
 
 
@@ -354,7 +381,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, fault: str, capsys: pytest.
         ("sqlite:///shop.sqlite?mode=rw", "names no SQLite file"),
         ("sqlite:///case.yaml", "(file is not a database)"),
         (
-            "oracle://db.example/shop",
+            "oracle+oracledb://db.example/shop",
             "the driver oracledb is not installed. Install it: pip install 'oracledb'",
         ),
         (

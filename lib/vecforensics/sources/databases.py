@@ -118,9 +118,12 @@ class Database:
 
     def _stamp(self) -> tuple[int, ...]:
         """What changes where somebody writes into a file that was opened as immutable; nothing for all others."""
-        if self._file is None or not _quiet(self._file):
+        try:
+            if self._file is None or not _quiet(self._file):
+                return ()
+            state = self._file.stat()
+        except OSError:  # not to be read, or taken away
             return ()
-        state = self._file.stat()
         return state.st_mtime_ns, state.st_size
 
 

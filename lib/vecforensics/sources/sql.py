@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqlSource"]
 
-# Rows that a server sends at a time. With vectors in them they are some megabytes.
+# Rows that a server sends at a time. As lists of Python, their vectors come to some tens of megabytes.
 _FETCHED: Final = 1_024
 _AS_THEY_ARE: Final = frozenset({str, int, float, bool, type(None), Decimal, date, time, dict})
 _BYTES: Final = (bytes, bytearray, memoryview)
@@ -80,6 +80,8 @@ class SqlSource:
 
     def scan(self, batch_rows: int = 8_192) -> Iterator[pa.RecordBatch]:
         """Every record as source batches, in the order of the primary key."""
+        if self._vector is not None:
+            batch_rows = min(batch_rows, _FETCHED)
         yield from batches_of_rows(
             self._rows, self._source, self._vector, self._doubles, self.where, batch_rows
         )
@@ -126,15 +128,19 @@ class SqlSource:
         return found
 
     def _reader(self, name: str) -> _Read | None:
-        """What makes of a column's values what they are, where they do not come as such."""
+        """What makes of a column's values what they are, where they do not come as such. An id, or a text that was embedded, is
+        what lies there, whatever the column is declared as."""
         from sqlalchemy import types
 
-        kind = self._table.types[name]
+        kind, source = self._table.types[name], self._source
         if name == self._vector:
             return _vector
-        if self._dialect == "sqlite" and isinstance(kind, types.Boolean):
-            return _flag
-        return _structure if self._dialect == "sqlite" and isinstance(kind, types.JSON) else None
+        spelt = {source.id, source.version, *source.text, *source.depends_on.values()}
+        if self._dialect != "sqlite" or name in spelt:
+            return None
+        return (
+            _flag if isinstance(kind, types.Boolean) else _structure if isinstance(kind, types.JSON) else None
+        )
 
     def _select(self, connection: Connection) -> Select[Any]:
         """The one statement that is sent."""
@@ -272,10 +278,10 @@ def _vector(value: Any) -> Any:
         found = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         found = value
-    if isinstance(found, list | tuple):
-        return [float(item) if isinstance(item, Decimal) else item for item in found]
-    if found is None:
-        return None
+    if isinstance(value, list | tuple):
+        return [float(item) if isinstance(item, Decimal) else item for item in value]
+    if found is None or isinstance(found, list):
+        return found
     held = "bytes" if isinstance(found, _BYTES) else "text" if isinstance(found, str) else "no list"
     raise _Unfit(
         f"holds {held} where a vector should be",
