@@ -27,14 +27,14 @@ collections:
   {collection}:                       # any name; one entry for each pair of source and target
     source:
       uri: {uri}
-                                # .csv .tsv .json .jsonl .parquet (.gz too, but for Parquet)
+                                # .csv .tsv .json .jsonl .parquet (.gz too, but for Parquet), or sqlite:///FILE, env:DATABASE_URL
 {columns}      id: {id}                    # the column that identifies a record; ids stay text
       text: [{text}]               # the columns whose text was embedded, in order
       metadata: []              # source columns that the target should carry, e.g. [plan, country]
       # join: " "               # what stands between the text columns
       # version: updated_at     # only where an id may stand on several rows: the highest counts
       # depends_on: {{users: user_id}}   # collection: column with the parent's id
-      # table: users            # only for .json: the key that holds the list
+      # table: users            # of a database its table or view; for .json the key that holds the list
     target:
       uri: "{target}"           # lancedb:FOLDER, pinecone:INDEX, or parquet:FILE or FOLDER with one file a collection
       collection: {collection}
