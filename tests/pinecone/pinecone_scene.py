@@ -12,10 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from vecforensics.case import Target
+from vecforensics.cli import main
+from vecforensics.investigation import investigate
 from vecforensics.pinecone_local import PineconeLocal
+from vecforensics.run_folder import RunFolder
+from vecforensics.stores import open_reader
+from vecforensics.stores.pinecone_client import PineconeIndex
 
-__all__ = ["DIMENSION", "KEY", "PineconeScene"]
+__all__ = [
+    "DIMENSION",
+    "KEY",
+    "PineconeScene",
+    "counting",
+    "damaged",
+    "frozen_and_diffed",
+    "refused",
+    "repaired",
+    "scanned",
+    "target",
+]
 
 DIMENSION = 8
 KEY = "pcsk_secret-of-the-test"
@@ -92,3 +110,54 @@ class PineconeScene:
 
     def requests(self, method: str, path: str) -> int:
         return sum((one[0], one[1]) == (method, path) for one in self.service.requests)
+
+
+def target(**other: Any) -> Target:
+    return Target(uri="pinecone:items", collection=other.pop("collection", "people"), **other)
+
+
+def scanned(tmp_path: Path, **other: Any) -> list[dict[str, Any]]:
+    one = target(**other)
+    reader = open_reader(one, tmp_path)
+    return [row for batch in reader.scan(one.collection) for row in batch.to_pylist()]
+
+
+def frozen_and_diffed(scene: PineconeScene) -> tuple[RunFolder, Any]:
+    inv = investigate(scene.case, scene.folder / "reports")
+    return inv.run, inv.diff()
+
+
+def refused(scene: PineconeScene, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(["diff", str(scene.case), "--out", str(scene.folder / "reports")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert KEY not in err
+    return err
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """The index counts so many rows more than it lists, as one does that shows writes late."""
+    real = PineconeIndex.counts
+
+    def counts(self: PineconeIndex) -> tuple[int, dict[str, int]]:
+        dimension, counted = real(self)
+        return dimension, {name: count + more for name, count in counted.items()}
+
+    monkeypatch.setattr(PineconeIndex, "counts", counts)
+    monkeypatch.setattr("vecforensics.stores.pinecone._COUNTED_S", 0.2)
+
+
+def repaired(scene: PineconeScene, run: RunFolder, *flags: str) -> int:
+    return main(["migrate", str(run.path), "--repair", *flags])
+
+
+def damaged(scene: PineconeScene) -> dict[str, dict[str, Any]]:
+    """Some rows wrong, one missing, one mangled; and what the case does not name: a tag of the owner's and a sparse vector."""
+    scene.right(10, 11)
+    scene.put([scene.row(10, id="NaN")])
+    sparse = {"indices": [1, 7], "values": [0.5, 0.25]}
+    owned = {"metadata": scene.row(20)["metadata"] | {"owner": "sales"}, "sparseValues": sparse}
+    scene.put([scene.row(20, values=scene.records[21]["embedding"], **owned)])
+    return scene.rows()
