@@ -63,11 +63,9 @@ def test_the_type_checker_refuses_a_write_through_a_reader(tmp_path: Path) -> No
         "reader.delete('c', ['1'])\n"
     )
     lib = Path(inspect.getfile(VectorReader)).parents[2]
-    command = [
-        *(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-incremental"),
-        *("--config-file", str(lib.parent / "pyproject.toml"), str(program)),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=lib)
+    # As `make test` has just checked the library, so that its cache holds.
+    command = [sys.executable, "-m", "mypy", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=lib.parent)
 
     assert done.returncode == 1
     assert 'program.py:5: error: "VectorReader" has no attribute "delete"' in done.stdout

@@ -19,7 +19,7 @@ from planted_run import freeze
 from planted_world import World
 from planting import PLANTERS
 
-from vecforensics.diff import diff_vectors
+from vecforensics.diff import diff_vectors, execute
 from vecforensics.errors import MissingExtra, ToolFailed
 
 pytest.importorskip("distributed")
@@ -82,6 +82,18 @@ def test_a_scheduler_that_dies_in_the_middle_is_one_line(tmp_path: Path) -> None
         killer.join()
     logging.getLogger("distributed.client").removeHandler(said)
     assert said.buffer == []
+
+
+def test_a_scheduler_that_dies_while_a_result_comes_is_one_line() -> None:
+    """The moment lasts for less than a millisecond, so the future is played."""
+    from distributed.comm.core import CommClosedError
+
+    class Coming:
+        def result(self, timeout: float) -> None:
+            raise CommClosedError("Stream is closed")
+
+    with pytest.raises(ToolFailed, match="tcp://x:1: the cluster was lost"):
+        execute._result(None, Coming(), "tcp://x:1")
 
 
 def scheduler_of(address: str) -> int:

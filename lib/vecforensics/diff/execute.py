@@ -99,6 +99,7 @@ def _result(client: Any, future: Any, address: str) -> BucketResult:
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
+    from distributed.comm.core import CommClosedError
 
     while True:
         try:
@@ -111,7 +112,8 @@ def _result(client: Any, future: Any, address: str) -> BucketResult:
                 raise ToolFailed(
                     "no worker is left", where=address, hint=f"Start one and try again: dask worker {address}"
                 ) from None
-        except CancelledError:
+        except (CancelledError, CommClosedError):
+            # Which of the two depends on what the client was at when the scheduler went.
             raise ToolFailed(
                 "the cluster was lost", where=address, hint="Is the scheduler still there? Run the diff again"
             ) from None
