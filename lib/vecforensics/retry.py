@@ -1,5 +1,5 @@
 """Trying again: which errors are worth it, and how long. Whoever writes has one authority that does so, `migrate/effects.py`:
-retries inside retries multiply, and hide from the ledger. A store's adapter retries a scan only, which goes on where it stopped.
+retries inside retries multiply, and hide from the ledger. A reader of a store over a network tries again what it reads.
 
 An error is *transient* where its own status says so (408, 425, 429, 5xx) or where it is a broken connection or a time-out. The
 status is looked for along the chain of causes, since adapters and embedders wrap what their client raised. A `Retry-After` is
