@@ -87,9 +87,8 @@ class Settling:
         and those that appeared meanwhile out of what is missing."""
         if self.settle_s:
             self._look_at_records(results)
-        missing = self._missing(results)
-        if len(missing) <= int(self.sides.frozen.facts.get("unseen", 0)):
-            self._unseen = missing - self._young
+        if sum(len(result.missing) for result in results) <= self.sides.frozen.facts.get("unseen", 0):
+            self._unseen = self._missing(results) - self._young
 
     def _look_at_records(self, results: list[BucketResult]) -> None:
         rows, born = self._wrong(results)
