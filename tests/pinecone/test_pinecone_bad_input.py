@@ -133,6 +133,7 @@ def test_a_key_that_is_none_is_named_and_not_shown(
     "place",
     [
         "https://evil.example",
+        "http://x.svc.pinecone.io",
         "http://pinecone.io.evil.example",
         "evil.example:443",
         "https://pinecone.io@evil.example",

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -141,15 +142,11 @@ def test_what_is_visible_is_always_what_was_acknowledged_once_and_never_goes_bac
         space, ids = chance.choice(["", "n"]), [str(chance.randrange(6)) for _ in range(2)]
         value = [float(chance.randrange(1, 100))]
         writes: list[Callable[[], int]] = [
-            lambda space=space, ids=ids, value=value: state.upsert(  # type: ignore[misc]
-                space, [{"id": one, "values": value} for one in ids]
-            ),
-            lambda space=space, ids=ids: state.delete(space, ids),  # type: ignore[misc]
-            lambda space=space, ids=ids, value=value: state.update(  # type: ignore[misc]
-                space, {"id": ids[0], "values": value}
-            ),
-            lambda space=space: state.drop(space),  # type: ignore[misc]
-            lambda space=space: state.clear(space),  # type: ignore[misc]
+            partial(state.upsert, space, [{"id": one, "values": value} for one in ids]),
+            partial(state.delete, space, ids),
+            partial(state.update, space, {"id": ids[0], "values": value}),
+            partial(state.drop, space),
+            partial(state.clear, space),
         ]
         with contextlib.suppress(Refused):  # nothing to delete in a namespace that is not there
             assert chance.choices(writes, [8, 4, 4, 1, 1])[0]() == len(history[space])

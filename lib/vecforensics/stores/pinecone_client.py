@@ -34,13 +34,13 @@ _STATUS: Final = {
     402: ("the project has to be paid for", "Settle it with the vendor"),
     403: ("the key may not do that", "Ask for a key whose role may"),
 }
-# A key that a client sends goes to whoever is named; a case file may come from anybody.
-_OWN_HOSTS: Final = re.compile(
-    r"(?:https?://)?(?:[a-z0-9-]+\.)*(?:pinecone\.io|localhost|127\.0\.0\.1)(?::\d+)?/?", re.IGNORECASE
-)
-
-
 _OF_THE_CLIENT: Final = (ValueError, TypeError)
+# A key that a client sends goes to whoever is named, and a case file may come from anybody. Without https whoever is on the way
+# reads it too.
+_OWN_HOSTS: Final = re.compile(
+    r"(?:(?:https://)?(?:[a-z0-9-]+\.)*pinecone\.io|(?:https?://)?(?:localhost|127\.0\.0\.1))(?::\d+)?/?",
+    re.IGNORECASE,
+)
 
 
 class PineconeIndex:
